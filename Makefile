@@ -1,0 +1,277 @@
+# osier: structured concurrency for C, on libev. `make help` lists what can be made.
+
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+ifndef V
+.SILENT:
+endif
+
+# ---- What may be set from outside ----------------------------------------------------------------------
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX := $(if $(findstring clang,$(notdir $(CC))),clang++,g++)
+endif
+
+CFLAGS ?=#                added to ours, behind them
+WERROR ?= -Werror#        WERROR= lets warnings be
+CONTEXT ?=#               ucontext: the portable context switch instead of our assembly
+TOOL ?=#                  asan, tsan, valgrind or coverage: build and run the tests for it
+
+VARIANT := $(notdir $(lastword $(CC)))$(if $(CONTEXT),-$(CONTEXT))$(if $(TOOL),-$(TOOL))
+BUILD ?= build/$(VARIANT)#  where everything goes
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DESTDIR ?=
+
+# ---- Flags ---------------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wvla \
+    -Wpointer-arith -Wwrite-strings -Wredundant-decls -Wformat=2 -Wimplicit-fallthrough
+
+TOOL_CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined,leak -fno-sanitize-recover=all
+TOOL_CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread -fno-sanitize-recover=all
+TOOL_CFLAGS_valgrind :=
+TOOL_CFLAGS_coverage := -O0 --coverage
+TOOL_CFLAGS := $(TOOL_CFLAGS_$(TOOL))
+
+# Optimizers that instrument the code warn of what is not there: a tool's build only shows its warnings.
+COMMON := -std=gnu11 -O2 -g -D_GNU_SOURCE -pthread $(WARNINGS) $(if $(TOOL),,$(WERROR)) \
+    $(if $(filter ucontext,$(CONTEXT)),-DOSR_CONTEXT_UCONTEXT) $(TOOL_CFLAGS)
+
+LIBRARY_FLAGS := $(COMMON) -fvisibility=hidden -fstack-clash-protection -fno-plt -Iinclude -Isrc $(CFLAGS)
+TEST_FLAGS := $(COMMON) -Iinclude -Isrc -Itests $(CFLAGS)
+EXAMPLE_FLAGS := $(COMMON) -Iinclude $(CFLAGS)
+
+LINK := $(CC) -pthread $(TOOL_CFLAGS) $(CFLAGS) $(LDFLAGS)
+LIBS := -lev -lm
+
+# ---- Files ---------------------------------------------------------------------------------------------
+
+VERSION := $(shell sed -n 's/^#define OSR_VERSION  *"\(.*\)"/\1/p' include/osier/base.h)
+
+SOURCES := $(sort $(wildcard src/*/*.c src/*/*.S))
+HEADERS := include/osier.h $(sort $(wildcard include/osier/*.h))
+TESTS := $(sort $(wildcard tests/test_*.c))
+SCRIPTS := $(sort $(wildcard tests/*.test.sh))
+EXAMPLES := $(sort $(wildcard examples/*.c))
+BENCHES := $(sort $(wildcard tests/bench/*.c))
+
+# These look at the files, not at what runs: once is enough, without a tool.
+FILE_SCRIPTS := tests/consumer.test.sh tests/floors.test.sh
+
+STATIC := $(BUILD)/libosier.a
+SHARED := $(BUILD)/libosier.so.0
+LINKED := $(BUILD)/libosier.so
+
+STATIC_OBJECTS := $(SOURCES:src/%=$(BUILD)/static/%.o)
+SHARED_OBJECTS := $(SOURCES:src/%=$(BUILD)/shared/%.o)
+HARNESS := $(BUILD)/tests/harness.o
+TEST_PROGRAMS := $(TESTS:tests/%.c=$(BUILD)/tests/%)
+EXAMPLE_PROGRAMS := $(EXAMPLES:examples/%.c=$(BUILD)/examples/%)
+BENCH_PROGRAM := $(BUILD)/bench
+BENCH_OBJECTS := $(BENCHES:%.c=$(BUILD)/%.o)
+
+OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) \
+    $(TEST_PROGRAMS:=.o) $(EXAMPLE_PROGRAMS:=.o)
+
+# ---- The library ---------------------------------------------------------------------------------------
+
+.PHONY: all static shared
+all: static shared
+static: $(STATIC)
+shared: $(SHARED) $(LINKED)
+
+$(STATIC): $(STATIC_OBJECTS)
+	echo '  AR   $@'
+	rm -f $@
+	ar rcs $@ $^
+
+$(SHARED): $(SHARED_OBJECTS) src/osier.map
+	echo '  LINK $@'
+	$(LINK) -shared -Wl,-soname,libosier.so.0 -Wl,--version-script=src/osier.map -Wl,-z,relro,-z,now \
+	    $(if $(TOOL),,-Wl,-z,defs) -o $@ $(SHARED_OBJECTS) -Wl,--as-needed $(LIBS)
+
+$(LINKED): $(SHARED)
+	ln -sf libosier.so.0 $@
+
+# Position-independent for programs only, as the .a is for: shorter code than in the shared library.
+$(BUILD)/static/%.o: src/%
+	echo '  CC   $<'
+	$(CC) $(LIBRARY_FLAGS) -fPIE -MMD -MP -c -o $@ $<
+
+$(BUILD)/shared/%.o: src/%
+	echo '  CC   $<'
+	$(CC) $(LIBRARY_FLAGS) -fPIC -MMD -MP -c -o $@ $<
+
+# ---- What every object needs ---------------------------------------------------------------------------
+
+# Objects are made anew when the compiler or its flags change.
+FLAGS_NOW := $(CC) | $(LIBRARY_FLAGS) | $(TEST_FLAGS) | $(EXAMPLE_FLAGS)
+
+$(OBJECTS): $(BUILD)/flags | needs
+
+$(BUILD)/flags: always
+	mkdir -p $(sort $(dir $(OBJECTS)))
+	echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' >$@
+
+.PHONY: needs always
+needs:
+	command -v $(firstword $(CC)) >/dev/null || { \
+	    echo "osier: there is no compiler '$(firstword $(CC))': install gcc and libc6-dev, or run 'make deps'" >&2; exit 1; }
+	echo '#include <ev.h>' | $(CC) $(CFLAGS) -E - >/dev/null 2>&1 || { \
+	    echo "osier: libev's header ev.h is missing: install libev-dev (Debian, Ubuntu), libev-devel (Fedora)" \
+	         "or libev (Arch, Alpine: libev-dev), or run 'make deps'" >&2; exit 1; }
+
+-include $(OBJECTS:.o=.d)
+
+# ---- What has to be installed --------------------------------------------------------------------------
+
+# Sets of tests/deps.sh: demo, test, tools, coverage, aarch64. Where nothing is missing this is silent.
+SETS ?= demo test tools
+
+.PHONY: deps deps-demo deps-test deps-tools deps-coverage
+deps:
+	CC='$(CC)' tests/deps.sh $(SETS)
+deps-demo deps-test deps-tools deps-coverage: deps-%:
+	CC='$(CC)' tests/deps.sh $*
+
+# ---- Examples ------------------------------------------------------------------------------------------
+
+.PHONY: examples demo
+examples: $(EXAMPLE_PROGRAMS)
+
+demo: deps-demo
+	$(MAKE) -s examples
+	examples/demo.sh $(BUILD)
+
+$(BUILD)/examples/%.o: examples/%.c
+	echo '  CC   $<'
+	$(CC) $(EXAMPLE_FLAGS) -MMD -MP -c -o $@ $<
+
+$(EXAMPLE_PROGRAMS): %: %.o $(STATIC)
+	echo '  LINK $@'
+	$(LINK) -o $@ $< $(STATIC) $(LIBS)
+
+# ---- Tests ---------------------------------------------------------------------------------------------
+
+TOOL_RUN_valgrind := valgrind -q --error-exitcode=99 --leak-check=full \
+    --show-leak-kinds=definite,indirect,possible --errors-for-leak-kinds=definite,indirect,possible
+TOOL_ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+TOOL_ENV_tsan := TSAN_OPTIONS=second_deadlock_stack=1
+SUITE := $(TEST_PROGRAMS) $(if $(TOOL),$(filter-out $(FILE_SCRIPTS),$(SCRIPTS)),$(SCRIPTS))
+RUN_TESTS := BUILD='$(BUILD)' CC='$(CC)' CXX='$(CXX)' CFLAGS='$(CFLAGS)' CONTEXT='$(CONTEXT)' TOOL='$(TOOL)' \
+    $(TOOL_ENV_$(TOOL)) RUN='$(TOOL_RUN_$(TOOL))' tests/run.sh
+
+.PHONY: test tests suite check-floors
+test: deps-test
+	$(MAKE) suite
+
+tests: $(TEST_PROGRAMS)
+
+suite: static tests examples $(if $(TOOL),,shared)
+	$(RUN_TESTS) $(SUITE)
+
+$(BUILD)/tests/%.o: tests/%.c
+	echo '  CC   $<'
+	$(CC) $(TEST_FLAGS) -MMD -MP -c -o $@ $<
+
+$(TEST_PROGRAMS): %: %.o $(HARNESS) $(STATIC)
+	echo '  LINK $@'
+	$(LINK) -o $@ $< $(HARNESS) $(STATIC) -lcmocka $(LIBS)
+
+# A file of src/ includes only its own floor and those below; one file alone knows libev.
+check-floors:
+	tests/floors.test.sh
+
+# ---- Tests under tools ---------------------------------------------------------------------------------
+
+.PHONY: valgrind asan tsan coverage aarch64
+valgrind asan tsan: deps-test deps-tools
+	$(MAKE) suite TOOL=$@
+
+coverage: deps-test deps-coverage
+	[ ! -d build/gcc-coverage ] || find build/gcc-coverage -name '*.gcda' -delete
+	status=0; \
+	$(MAKE) suite CC=gcc TOOL=coverage BUILD=build/gcc-coverage || status=$$?; \
+	tests/coverage.sh build/gcc-coverage build/coverage && exit $$status
+
+# Floors 0 and 1, which hold all that depends on the processor, on the other one that we know.
+AARCH64 := aarch64-linux-gnu-gcc
+aarch64:
+	if command -v $(AARCH64) qemu-aarch64 >/dev/null; then $(MAKE) aarch64-run; \
+	else echo "skipped: needs the packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" \
+	          "(make deps SETS=aarch64)"; fi
+
+.PHONY: aarch64-run
+aarch64-run: build/aarch64/cross_context
+	BUILD=build/aarch64 RUN='qemu-aarch64' tests/run.sh $<
+
+build/aarch64/cross_context: tests/cross_context.c $(wildcard src/[01]_*/*) $(HEADERS)
+	mkdir -p $(@D)
+	echo '  LINK $@'
+	$(AARCH64) -std=gnu11 -O2 -g -D_GNU_SOURCE -pthread $(WARNINGS) $(WERROR) -fstack-clash-protection \
+	    -Iinclude -Isrc -static -o $@ $(filter %.c %.S,$^)
+
+# ---- Benchmarks ----------------------------------------------------------------------------------------
+
+# BENCH= is passed on to the program.
+.PHONY: bench
+bench: $(BENCH_PROGRAM)
+	$$(command -v taskset >/dev/null && echo taskset -c 0) $(BENCH_PROGRAM) $(BENCH)
+
+$(BENCH_PROGRAM): $(BENCH_OBJECTS) $(STATIC)
+	echo '  LINK $@'
+	$(LINK) -o $@ $^ $(LIBS)
+
+# ---- Installing ----------------------------------------------------------------------------------------
+
+TO_HEADERS := $(DESTDIR)$(INCLUDEDIR)
+TO_LIBRARY := $(DESTDIR)$(LIBDIR)
+PC_VALUES := -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+    -e 's|@VERSION@|$(VERSION)|'
+
+.PHONY: install uninstall
+install: all
+	echo 'installing into $(DESTDIR)$(PREFIX)'
+	install -d $(TO_HEADERS)/osier $(TO_LIBRARY)/pkgconfig
+	install -m 644 include/osier.h $(TO_HEADERS)
+	install -m 644 include/osier/*.h $(TO_HEADERS)/osier
+	install -m 644 $(STATIC) $(TO_LIBRARY)
+	install -m 755 $(SHARED) $(TO_LIBRARY)
+	ln -sf libosier.so.0 $(TO_LIBRARY)/libosier.so
+	sed $(PC_VALUES) src/osier.pc.in >$(TO_LIBRARY)/pkgconfig/osier.pc
+	chmod 644 $(TO_LIBRARY)/pkgconfig/osier.pc
+
+uninstall:
+	rm -f $(HEADERS:include/%=$(TO_HEADERS)/%)
+	rm -f $(addprefix $(TO_LIBRARY)/,libosier.a libosier.so libosier.so.0 pkgconfig/osier.pc)
+	[ ! -d $(TO_HEADERS)/osier ] || rmdir $(TO_HEADERS)/osier
+
+# ---- The rest ------------------------------------------------------------------------------------------
+
+.PHONY: clean help
+clean:
+	rm -rf build
+
+help:
+	echo 'make             the library, static and shared'
+	echo 'make demo        builds and runs the demonstration; installs what that needs (Debian, Ubuntu)'
+	echo 'make test        builds and runs all tests; installs what that needs'
+	echo 'make examples    the programs of examples/'
+	echo 'make install     into PREFIX ($(PREFIX)), under DESTDIR; also LIBDIR, INCLUDEDIR'
+	echo 'make uninstall   takes that away again'
+	echo 'make deps        installs what building and testing need; SETS="demo test tools coverage aarch64"'
+	echo
+	echo 'make valgrind asan tsan    the tests under memcheck, Address/Undefined/Leak and ThreadSanitizer'
+	echo 'make coverage              the tests, and which lines and branches they ran'
+	echo 'make aarch64               the context switch on an emulated ARM'
+	echo 'make bench                 benchmarks, on one core; BENCH="arguments"'
+	echo 'make check-floors          that no file of src/ includes a higher floor'
+	echo 'make clean                 removes build/'
+	echo
+	echo 'CC=clang, CFLAGS=… (added), CONTEXT=ucontext, V=1, WERROR=, BUILD=directory (build/COMPILER-…)'

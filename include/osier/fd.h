@@ -1,0 +1,73 @@
+/*
+ * Descriptors: waiting until one is ready, reading, writing, closing. They work on any descriptor that can
+ * be polled: sockets, pipes, terminals, those of other libraries. Nothing here changes a descriptor's flags.
+ *
+ * A descriptor that one of these calls has seen is registered with the runtime: close it with osr_fd_close(),
+ * never with a bare close(), which would leave its number registered (named in debug runs).
+ */
+#ifndef OSIER_FD_H
+#define OSIER_FD_H
+
+#include <sys/types.h>
+
+#include <osier/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Waits until `fd` can be read (or a peer hung up), or written. A cancellation point. One task at a time may
+ * wait for each direction.
+ *
+ * 0; -ECANCELED; -EBUSY if another task waits for the same; -EBADF for a descriptor that is not open, or that
+ * osr_fd_close() closes meanwhile; -ENOMEM; -EPERM.
+ */
+#define osr_fd_readable(fd) osr_fd_readable_here((fd), OSR_HERE)
+#define osr_fd_writable(fd) osr_fd_writable_here((fd), OSR_HERE)
+OSR_API int osr_fd_readable_here(int fd, const char *where);
+OSR_API int osr_fd_writable_here(int fd, const char *where);
+
+/*
+ * Reads what there is, at most `size` bytes; waits while there is nothing. A cancellation point; cancelled, it
+ * has read nothing.
+ *
+ * The number of bytes; 0 at the end of the stream (and for a `size` of 0); -ECANCELED; -EBUSY, -EBADF as above;
+ * -EINVAL for a `size` over INT_MAX or no buffer; what read() or recv() failed with; -ENOMEM; -EPERM.
+ */
+#define osr_read(fd, buffer, size) osr_read_here((fd), (buffer), (size), OSR_HERE)
+OSR_API int osr_read_here(int fd, void *buffer, size_t size, const char *where);
+
+/*
+ * Writes what fits, at least one byte; waits while nothing fits. A cancellation point; cancelled, it has written
+ * nothing. A socket whose peer is gone gives -EPIPE, never a signal; a pipe still raises SIGPIPE unless the
+ * program ignores it.
+ *
+ * The number of bytes (0 for a `size` of 0); codes as for osr_read().
+ */
+#define osr_write(fd, data, size) osr_write_here((fd), (data), (size), OSR_HERE)
+OSR_API int osr_write_here(int fd, const void *data, size_t size, const char *where);
+
+/*
+ * Writes all `size` bytes. A cancellation point between the parts. `*written`, which may be NULL, says how many
+ * went out, whatever the outcome.
+ *
+ * 0; codes as for osr_read().
+ */
+#define osr_write_all(fd, data, size, written) osr_write_all_here((fd), (data), (size), (written), OSR_HERE)
+OSR_API int osr_write_all_here(int fd, const void *data, size_t size, size_t *written, const char *where);
+
+/*
+ * Closes `fd` and forgets it. Tasks that wait for it get -EBADF. Never waits. The descriptor is closed even
+ * where an error is given.
+ *
+ * 0; -EBADF; what close() failed with; -EPERM.
+ */
+#define osr_fd_close(fd) osr_fd_close_here((fd), OSR_HERE)
+OSR_API int osr_fd_close_here(int fd, const char *where);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

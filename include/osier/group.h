@@ -1,0 +1,170 @@
+/*
+ * Groups: tasks that start and end together (Trio's nursery, asyncio's TaskGroup). Closing a group waits for
+ * every task in it; the first error cancels the others; all errors come out together.
+ *
+ *     struct osr_group group;
+ *     int rc;
+ *
+ *     osr_group_open(&group);
+ *     rc = osr_spawn(&group, fetch_one, &a, .name = "primary");
+ *     if (rc == 0)
+ *         rc = osr_spawn(&group, fetch_one, &b, .name = "mirror");
+ *     return osr_group_close(&group, rc);
+ */
+#ifndef OSIER_GROUP_H
+#define OSIER_GROUP_H
+
+#include <osier/base.h>
+#include <osier/scope.h>
+#include <osier/task.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Tasks' functions ---------------------------------------------------------------------------------- */
+
+/* What osr_spawn() runs: a function, and its name. Made by OSR_TASK; may be filled in by hand. */
+struct osr_routine {
+    int (*run)(void *arg); /* gives 0 or more, or a negative code */
+    const char *name;      /* must outlive the tasks; NULL is "" */
+    const char *where;     /* its place, or NULL */
+};
+
+/*
+ * Defines a function that can be spawned, with the type of its argument:
+ *
+ *     OSR_TASK(fetch_one, struct fetch, f) { return http_get(f->url, &f->page); }
+ *
+ * The body is that of a function `static int fetch_one(struct fetch *f)`; for no argument write
+ * `OSR_TASK(tick, void, unused)` and spawn it with NULL. osr_spawn() checks the argument's type.
+ */
+#define OSR_TASK(name, type, arg)                                                         \
+    static int name##_body_(type *arg);                                                   \
+    static int name##_run_(void *arg_) { return name##_body_((type *)arg_); }             \
+    static const union {                                                                  \
+        struct osr_routine routine_;                                                            \
+        type *arg_;                                                                       \
+    } name OSR_MAYBE_UNUSED_ = {{name##_run_, #name, OSR_HERE}};                          \
+    static int name##_body_(type *arg OSR_MAYBE_UNUSED_)
+
+/* ---- Groups -------------------------------------------------------------------------------------------- */
+
+/* `scope` is the group's own: cancel it, read it, move its deadline. The other fields are private. */
+struct osr_group {
+    struct osr_scope scope;
+    struct osr_error *tree_;          /* the errors so far, in the order in which they happened; or NULL */
+    unsigned errors_, cancelled_;     /* outcomes so far */
+    unsigned limit_;                  /* 0: none */
+    unsigned char unwrap_, passed_on_, spare_[2];
+    size_t running_;                  /* children that have not ended, and places given to spawners */
+    struct osr_list_ spawners_;       /* waits for a place under the limit */
+    struct osr_list_ kept_;           /* outcomes kept for handles */
+    struct osr_list_ closer_;         /* the owner's wait, while it closes */
+    char name_[OSR_NAME_SIZE];
+    uint64_t reserved_[4];
+};
+
+struct osr_group_options {
+    size_t size;       /* of this struct; the macro sets it */
+    const char *where; /* the place; the macro sets it */
+    const char *name;  /* for trees and errors; copied, cut at 63 bytes */
+    int limit;         /* how many children may run at once; 0: as many as wanted */
+    bool unwrap;       /* a lone error comes out as itself, with its own code, instead of in a group */
+};
+
+/*
+ * Opens `group` and its scope inside the calling task's innermost scope. Options are given by name:
+ * osr_group_open(&group, .name = "hosts", .limit = 10). Never waits.
+ *
+ * 0; -EINVAL for a negative limit or a size that is not a known one's; -ENOMEM; -EPERM. A group that could
+ * not be opened answers osr_spawn() and osr_group_close() with the same code, so the result need not be
+ * checked.
+ */
+#define osr_group_open(...) OSR_GROUP_OPEN_(__VA_ARGS__, .size = sizeof(struct osr_group_options))
+#define OSR_GROUP_OPEN_(group, ...) \
+    osr_group_open_with((group), &(const struct osr_group_options){.where = OSR_HERE, __VA_ARGS__})
+OSR_API int osr_group_open_with(struct osr_group *group, const struct osr_group_options *options);
+
+/*
+ * Waits, uncancelled, until every child has ended, and closes the group; a cancellation that arrives meanwhile
+ * reaches the children. `rc` is what the body came to: it counts as one more child. Only the task that opened
+ * the group may close it (else -EPERM, and nothing changes), with everything inside it closed (else the program
+ * stops with a message).
+ *
+ * Gives, in this order:
+ *   - -OSR_EGROUP if the body or any child failed, with the exception group in the slot, whatever was
+ *     cancelled beside; or the lone error's own code where the group was opened so;
+ *   - -ECANCELED if a cancellation was passed on and a scope outside the group is cancelled;
+ *   - `rc` if it is 0 or more; else 0.
+ * Also the code of an open that failed, -EINVAL for a group that is not open.
+ */
+#define osr_group_close(group, rc) osr_group_close_here((group), (rc), OSR_HERE)
+OSR_API int osr_group_close_here(struct osr_group *group, int rc, const char *where);
+
+/* osr_scope_cancel() on the group's scope: cancels the children and what is left of the body. */
+#define osr_group_cancel(group, text) osr_group_cancel_here((group), (text), OSR_HERE)
+OSR_API int osr_group_cancel_here(struct osr_group *group, const char *text, const char *where);
+
+/* How many children have not ended. 0 for NULL or a closed group. */
+OSR_API size_t osr_group_running(const struct osr_group *group);
+
+/* ---- Spawning ------------------------------------------------------------------------------------------ */
+
+struct osr_spawn_options {
+    size_t size;             /* of this struct; the macro sets it */
+    const char *where;       /* the place; the macro sets it */
+    const char *name;        /* for trees and errors; copied, cut at 63 bytes; else the function's name */
+    struct osr_task *handle; /* if set, receives a handle, and the outcome is kept for it */
+    size_t copy;             /* if set, so many bytes of the argument are copied to the child */
+    bool eager;              /* run the child at once, up to its first wait */
+};
+
+/*
+ * Starts a task in `group`: osr_spawn(&group, fetch_one, &fetch, .name = "primary"). The child runs inside the
+ * group's scope, whoever spawns it. It is queued, and runs when the caller waits; with `.eager = true` it runs
+ * at once, up to its first wait (and the spawn gives 0 whatever becomes of it). A child always starts, even in
+ * a cancelled group: it learns of that at its first cancellation point. Spawning is legal while the group's
+ * owner waits in the close, for as long as a child still runs, also while the group is being cancelled.
+ *
+ * `arg` is passed on as it is and must live until the child has ended, which is so for anything declared in
+ * the frame that opens the group, before it. osr_spawn_copy() passes the child a copy of `*arg` instead, on the
+ * child's own stack: for loops.
+ *
+ * It does not wait, unless the group has a limit and that is reached: then it is a cancellation point, and
+ * spawners are served in the order in which they came.
+ *
+ * 0, and then the child owns its argument; else nothing was spawned, and the argument is still the caller's:
+ * -ECANCELED only under a limit; -OSR_ECLOSED if the group is closed; -ENOMEM (its message names the limit of
+ * the system where one was hit); -E2BIG if a copy would take more than a quarter of the stack; -EINVAL; -EPERM.
+ */
+#define osr_spawn(...) OSR_SPAWN_(__VA_ARGS__, .size = sizeof(struct osr_spawn_options))
+#define OSR_SPAWN_(group, task, arg, ...)                              \
+    osr_spawn_with((group), &(task).routine_, (1 ? (arg) : (task).arg_), \
+                   &(const struct osr_spawn_options){.where = OSR_HERE, __VA_ARGS__})
+#define osr_spawn_copy(...) OSR_SPAWN_COPY_(__VA_ARGS__, .size = sizeof(struct osr_spawn_options))
+#define OSR_SPAWN_COPY_(group, task, arg, ...)                         \
+    osr_spawn_with((group), &(task).routine_, (1 ? (arg) : (task).arg_), \
+                   &(const struct osr_spawn_options){.where = OSR_HERE, .copy = sizeof(*(arg)), __VA_ARGS__})
+OSR_API int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
+                           const struct osr_spawn_options *options);
+
+/* ---- Guards -------------------------------------------------------------------------------------------- */
+
+/*
+ * Declares the group `name` and opens it: OSR_GUARD_GROUP(workers, .limit = 4). Leaving the block without an
+ * explicit close cancels the group, waits for its children and closes it; errors stay pending on the scope
+ * around, whose own close (or the end of the task) gives them. An explicit osr_group_close() disarms it.
+ */
+#define OSR_GUARD_GROUP(...) OSR_GUARD_GROUP_(__VA_ARGS__, .size = sizeof(struct osr_group_options))
+#define OSR_GUARD_GROUP_(name, ...)                      \
+    OSR_CLEANUP_(osr_group_leave_) struct osr_group name; \
+    (void)osr_group_guard_(&name, &(const struct osr_group_options){.where = OSR_HERE, __VA_ARGS__})
+OSR_API int osr_group_guard_(struct osr_group *group, const struct osr_group_options *options);
+OSR_API void osr_group_leave_(struct osr_group *group);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

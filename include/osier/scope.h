@@ -1,0 +1,197 @@
+/*
+ * Scopes: what can be cancelled, and what has a deadline. The rules are those of Trio's cancel scopes; in
+ * place of an exception, every cancellation point inside a cancelled scope gives -ECANCELED until the scope
+ * is closed, and the closer says what became of it.
+ *
+ *     struct osr_scope limit;
+ *
+ *     osr_timeout_open(&limit, osr_ms(2000));
+ *     rc = talk_to(server);
+ *     return osr_scope_close(&limit, rc);          // -ETIMEDOUT if the limit cut it
+ *
+ * A scope lives in the caller's frame, belongs to the task that opened it, and is closed by that task,
+ * innermost first. Closing another task's scope gives -EPERM. Closing one while something inside it is open,
+ * or returning from a task with a scope open, stops the program with a message that names both places.
+ *
+ * When several scopes around a call are cancelled, the OUTERMOST of them that no shield hides takes the
+ * cancellation up; those inside pass -ECANCELED on. So the outcome does not depend on who was first.
+ */
+#ifndef OSIER_SCOPE_H
+#define OSIER_SCOPE_H
+
+#include <osier/base.h>
+#include <osier/time.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct osr_error;
+
+/* Why a scope was cancelled: the first reason, which stays. */
+struct osr_reason {
+    int code;                /* -ECANCELED by hand, -ETIMEDOUT by the deadline, or the error's code */
+    const char *where;       /* the place of the cancel or of the error; for a deadline, of the scope */
+    const char *text;        /* in words; never NULL */
+    char who[OSR_NAME_SIZE]; /* the task that cancelled; "" for a deadline */
+};
+
+/* The fields are private; read them through the calls below. They stay readable after the close. */
+struct osr_scope {
+    void *owner_; /* the task that opened it */
+    struct osr_scope *parent_;
+    struct osr_scope *by_;      /* the outermost cancelled scope that can be seen from here, or NULL */
+    struct osr_list_ children_; /* scopes directly inside, those of other tasks too */
+    struct osr_list_ sibling_;
+    struct osr_timer_ timer_; /* the scope's own deadline */
+    int64_t due_;             /* the smallest deadline up to the nearest shield */
+    const char *where_;       /* where it was opened */
+    struct osr_error *pending_;
+    int refusal_; /* the code of an open that failed */
+    unsigned char form_, state_;
+    unsigned char shielded_, cancelled_, caught_, cut_, guarded_;
+    unsigned char spare_;
+    struct osr_reason reason_;
+    uint64_t reserved_[4];
+};
+
+/* What a scope does; OR-ed with OSR_SCOPE_AT when the limit is a moment instead of a duration. */
+enum osr_scope_form {
+    OSR_SCOPE_TIMEOUT = 1, /* a cut is an error */
+    OSR_SCOPE_MOVE_ON = 2, /* a cut is a success: caught */
+    OSR_SCOPE_SHIELD = 3,  /* hides what is outside; a cut by its own deadline is an error */
+    OSR_SCOPE_FORM_ = 15,
+    OSR_SCOPE_AT = 16,
+    OSR_SCOPE_GUARD_ = 32
+};
+
+/* ---- Opening and closing ------------------------------------------------------------------------------- */
+
+/*
+ * Each of these opens `scope` inside the calling task's innermost scope. They never wait. A duration counts
+ * from the opening; one of 0 or less has passed already, and the first cancellation point inside gives
+ * -ECANCELED; OSR_NEVER sets no limit.
+ *
+ * 0; -EINVAL for OSR_TIME_INVALID; -ENOMEM; -EPERM. A scope that could not be opened may be used like an open
+ * one all the same: osr_scope_close() then gives the code again, unless the body failed itself. So the result
+ * of an open need not be checked.
+ */
+
+/* A scope to cancel by hand, without a limit. */
+#define osr_scope_open(scope) osr_scope_open_here((scope), OSR_SCOPE_TIMEOUT, OSR_NEVER, OSR_HERE)
+
+/* A time limit whose passing is an error (asyncio.timeout, trio.fail_after). */
+#define osr_timeout_open(scope, duration) \
+    osr_scope_open_here((scope), OSR_SCOPE_TIMEOUT, (duration), OSR_HERE)
+#define osr_timeout_open_at(scope, moment) \
+    osr_scope_open_here((scope), OSR_SCOPE_TIMEOUT | OSR_SCOPE_AT, (moment), OSR_HERE)
+
+/* A time limit after which the program moves on (trio.move_on_after): the close gives 0. */
+#define osr_move_on_open(scope, duration) \
+    osr_scope_open_here((scope), OSR_SCOPE_MOVE_ON, (duration), OSR_HERE)
+#define osr_move_on_open_at(scope, moment) \
+    osr_scope_open_here((scope), OSR_SCOPE_MOVE_ON | OSR_SCOPE_AT, (moment), OSR_HERE)
+
+/*
+ * A shield for clean-up: inside, cancellations and deadlines of the scopes outside are not felt, for at most
+ * `grace`; then what is inside is cut, and the close gives -ETIMEDOUT. Without a limit, only by name: use it
+ * where what is inside is certain to end.
+ */
+#define osr_shield_open(scope, grace) osr_scope_open_here((scope), OSR_SCOPE_SHIELD, (grace), OSR_HERE)
+#define osr_shield_open_unlimited(scope) \
+    osr_scope_open_here((scope), OSR_SCOPE_SHIELD, OSR_NEVER, OSR_HERE)
+
+OSR_API int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const char *where);
+
+/*
+ * Closes `scope`; `rc` is what the body came to: 0 or more, or a negative code. Never waits, reads no clock.
+ * Gives:
+ *
+ *   - a real error: `rc`, with its error in the slot. If the scope's limit had cut something too, that is
+ *     appended at the end of the error's causes;
+ *   - if the body gave -ECANCELED, or the scope cut or refused a call and the body ignored it:
+ *       -ECANCELED where a scope further out is cancelled too, which then takes it up; else
+ *       0 for a move-on scope; -ETIMEDOUT where the deadline was the reason; else -OSR_ESCOPECANCELED;
+ *   - else `rc`. Being late without having cut anything is a success.
+ *
+ * Also what a guard inside left pending (see below), the code of an open that failed, -EINVAL for a scope
+ * that is not open, -EPERM from another task (nothing changes).
+ */
+#define osr_scope_close(scope, rc) osr_scope_close_here((scope), (rc), OSR_HERE)
+OSR_API int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where);
+
+/* ---- Cancelling ---------------------------------------------------------------------------------------- */
+
+/*
+ * Cancels everything inside `scope`, for good: every cancellation point in it, in this task and in the tasks
+ * of groups below it, gives -ECANCELED from now on, and parked ones are woken. Any task of the runtime may
+ * cancel. It never waits and switches to nobody; its cost is the scopes below. Cancelling again changes
+ * nothing: the first reason stays. `text` says why, may be NULL, is not copied and must outlive the scope (a
+ * literal).
+ *
+ * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -EPERM outside a task or from another runtime.
+ */
+#define osr_scope_cancel(scope, text) osr_scope_cancel_here((scope), (text), OSR_HERE)
+OSR_API int osr_scope_cancel_here(struct osr_scope *scope, const char *text, const char *where);
+
+/*
+ * Moves the deadline to the moment `at` (OSR_NEVER takes it away), for all that is inside. One that has passed
+ * is noticed at the next cancellation point inside, or by the loop. Never waits; costs the scopes below.
+ *
+ * 0; -EALREADY if the scope is cancelled, as it is once the deadline has fired; -OSR_ECLOSED; -EINVAL;
+ * -ENOMEM; -EPERM.
+ */
+OSR_API int osr_scope_set_deadline(struct osr_scope *scope, int64_t at);
+
+/*
+ * Takes a shield away: cancellations and deadlines of the scopes outside are felt at once. Never waits.
+ * 0, also if there was none; -OSR_ECLOSED; -EINVAL; -EPERM. There is no way to put a shield up again: open one.
+ */
+OSR_API int osr_scope_unshield(struct osr_scope *scope);
+
+/* ---- Asking -------------------------------------------------------------------------------------------- */
+
+/* These may be asked of a closed scope as well, for as long as its storage lives. */
+
+/* Whether the scope itself was cancelled, by hand or by its deadline. */
+OSR_API bool osr_scope_cancelled(const struct osr_scope *scope);
+
+/* Whether the scope took a cancellation up when it closed, also if real errors went up beside it. */
+OSR_API bool osr_scope_caught(const struct osr_scope *scope);
+
+/* Why it was cancelled, NULL if it was not. Lives as long as the scope's storage. */
+OSR_API const struct osr_reason *osr_scope_reason(const struct osr_scope *scope);
+
+/* Its own deadline, OSR_NEVER if it has none. */
+OSR_API int64_t osr_scope_deadline(const struct osr_scope *scope);
+
+/*
+ * The deadline in effect for the calling task: the smallest up to the nearest shield, OSR_NEVER if there is
+ * none or outside a task.
+ */
+OSR_API int64_t osr_deadline(void);
+
+/* Whether the calling task's next cancellation point would give -ECANCELED. Reads no clock. */
+OSR_API bool osr_cancelled(void);
+
+/* ---- Guards -------------------------------------------------------------------------------------------- */
+
+/*
+ * Declares the scope `name` and opens it; leaving the block by any way (break, goto, return) closes it. What
+ * the close gives then, if it is a failure, stays pending on the scope around, whose own close (or the end of
+ * the task) gives it. An explicit osr_scope_close() before disarms the guard, and is the better way where the
+ * result matters.
+ */
+#define OSR_GUARD_TIMEOUT(name, duration) OSR_GUARD_SCOPE_(name, OSR_SCOPE_TIMEOUT, duration)
+#define OSR_GUARD_MOVE_ON(name, duration) OSR_GUARD_SCOPE_(name, OSR_SCOPE_MOVE_ON, duration)
+#define OSR_GUARD_SHIELD(name, grace)     OSR_GUARD_SCOPE_(name, OSR_SCOPE_SHIELD, grace)
+#define OSR_GUARD_SCOPE_(name, form, limit)              \
+    OSR_CLEANUP_(osr_scope_leave_) struct osr_scope name; \
+    (void)osr_scope_open_here(&name, (form) | OSR_SCOPE_GUARD_, (limit), OSR_HERE)
+OSR_API void osr_scope_leave_(struct osr_scope *scope);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,183 @@
+#include "0_base/sys.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The code with which the door fails this call, one of those given (ended with 0); 0 if it does not. */
+static int fault(const struct door *door, const char *call, const int *codes)
+{
+    unsigned n = 0, pick;
+
+    if (likely(!door->choose))
+        return 0;
+    while (codes[n])
+        n++;
+    pick = osri_choose(door, OSR_CHOICE_FAULT, n + 1, call);
+    return pick ? -codes[pick - 1] : 0;
+}
+
+/* Leaves the calling function with the fault that the door chose, if any. */
+#define MAY_FAIL(door, call, ...)                                         \
+    do {                                                                  \
+        int fault_ = fault(door, call, (const int[]){__VA_ARGS__, 0});    \
+        if (unlikely(fault_ != 0))                                        \
+            return fault_;                                                \
+    } while (0)
+
+/* The result of a call that is made again as long as signals interrupt it. */
+#define RETRY(type, call)                          \
+    do {                                           \
+        type result_;                              \
+        do                                         \
+            result_ = (call);                      \
+        while (result_ < 0 && errno == EINTR);     \
+        return result_ < 0 ? -errno : result_;     \
+    } while (0)
+
+/* ---- Memory and time ---- */
+
+static int map_fault(const struct door *door)
+{
+    MAY_FAIL(door, "mmap", ENOMEM);
+    return 0;
+}
+
+void *osri_sys_map(const struct door *door, size_t size, int *code)
+{
+    void *memory;
+
+    *code = map_fault(door);
+    if (*code)
+        return NULL;
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory != MAP_FAILED)
+        return memory;
+    *code = -errno;
+    return NULL;
+}
+
+void osri_sys_unmap(void *memory, size_t size)
+{
+    munmap(memory, size);
+}
+
+int osri_sys_advise(const struct door *door, void *memory, size_t size, int advice)
+{
+    MAY_FAIL(door, "madvise", EINVAL, ENOMEM);
+    RETRY(int, madvise(memory, size, advice));
+}
+
+int osri_sys_protect(const struct door *door, void *memory, size_t size, int protection)
+{
+    MAY_FAIL(door, "mprotect", ENOMEM);
+    RETRY(int, mprotect(memory, size, protection));
+}
+
+int64_t osri_sys_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* ---- Descriptors ---- */
+
+int osri_sys_flags(const struct door *door, int fd)
+{
+    MAY_FAIL(door, "fcntl", EBADF);
+    RETRY(int, fcntl(fd, F_GETFL));
+}
+
+int osri_sys_poll(const struct door *door, struct pollfd *fds, unsigned long count, int timeout)
+{
+    MAY_FAIL(door, "poll", ENOMEM);
+    RETRY(int, poll(fds, count, timeout));
+}
+
+ssize_t osri_sys_read(const struct door *door, int fd, void *buffer, size_t size)
+{
+    MAY_FAIL(door, "read", EIO);
+    RETRY(ssize_t, read(fd, buffer, size));
+}
+
+ssize_t osri_sys_write(const struct door *door, int fd, const void *data, size_t size)
+{
+    MAY_FAIL(door, "write", EPIPE, ENOSPC, EIO);
+    RETRY(ssize_t, write(fd, data, size));
+}
+
+ssize_t osri_sys_receive(const struct door *door, int fd, void *buffer, size_t size, int flags)
+{
+    MAY_FAIL(door, "recv", ECONNRESET, ETIMEDOUT, ENOMEM);
+    RETRY(ssize_t, recv(fd, buffer, size, flags));
+}
+
+ssize_t osri_sys_send(const struct door *door, int fd, const void *data, size_t size, int flags)
+{
+    MAY_FAIL(door, "send", EPIPE, ECONNRESET, ENOBUFS);
+    RETRY(ssize_t, send(fd, data, size, flags));
+}
+
+int osri_sys_close(const struct door *door, int fd)
+{
+    int rc = close(fd) < 0 && errno != EINTR ? -errno : 0;
+
+    if (rc == 0)
+        MAY_FAIL(door, "close", EIO);
+    return rc;
+}
+
+/* ---- Sockets ---- */
+
+int osri_sys_socket(const struct door *door, int family, int type)
+{
+    MAY_FAIL(door, "socket", EMFILE, ENFILE, ENOBUFS);
+    RETRY(int, socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+
+int osri_sys_bind(const struct door *door, int fd, const struct sockaddr *address, socklen_t size)
+{
+    MAY_FAIL(door, "bind", EADDRINUSE, EACCES);
+    RETRY(int, bind(fd, address, size));
+}
+
+int osri_sys_listen(const struct door *door, int fd, int backlog)
+{
+    MAY_FAIL(door, "listen", EADDRINUSE);
+    RETRY(int, listen(fd, backlog));
+}
+
+int osri_sys_accept(const struct door *door, int fd, struct sockaddr *peer, socklen_t *size, int flags)
+{
+    MAY_FAIL(door, "accept", EMFILE, ENFILE, ECONNABORTED, ENOMEM);
+    RETRY(int, accept4(fd, peer, size, flags));
+}
+
+int osri_sys_connect(const struct door *door, int fd, const struct sockaddr *address, socklen_t size)
+{
+    MAY_FAIL(door, "connect", ECONNREFUSED, ENETUNREACH, EADDRNOTAVAIL);
+    return connect(fd, address, size) < 0 ? -errno : 0; /* interrupted, it goes on by itself */
+}
+
+int osri_sys_get_option(const struct door *door, int fd, int level, int option, int *value)
+{
+    socklen_t size = sizeof(*value);
+
+    MAY_FAIL(door, "getsockopt", ENOBUFS);
+    RETRY(int, getsockopt(fd, level, option, value, &size));
+}
+
+int osri_sys_set_option(const struct door *door, int fd, int level, int option, int value)
+{
+    MAY_FAIL(door, "setsockopt", ENOBUFS);
+    RETRY(int, setsockopt(fd, level, option, &value, sizeof(value)));
+}
+
+int osri_sys_name(const struct door *door, int fd, struct sockaddr *address, socklen_t *size)
+{
+    MAY_FAIL(door, "getsockname", ENOBUFS);
+    RETRY(int, getsockname(fd, address, size));
+}

@@ -1,0 +1,42 @@
+/*
+ * The system calls of the library, each through the door, so that any of them can be made to fail. They give 0,
+ * a count or a descriptor, or the negative errno; an interrupted call is made again.
+ */
+#ifndef OSIER_BASE_SYS_H
+#define OSIER_BASE_SYS_H
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "0_base/door.h"
+
+/* Gives NULL and the code. */
+void *osri_sys_map(const struct door *door, size_t size, int *code);
+void osri_sys_unmap(void *memory, size_t size);
+int osri_sys_advise(const struct door *door, void *memory, size_t size, int advice);
+int osri_sys_protect(const struct door *door, void *memory, size_t size, int protection);
+
+int64_t osri_sys_clock(void);
+
+/* Whether the descriptor is open: its status flags or -EBADF. */
+int osri_sys_flags(const struct door *door, int fd);
+int osri_sys_poll(const struct door *door, struct pollfd *fds, unsigned long count, int timeout);
+
+ssize_t osri_sys_read(const struct door *door, int fd, void *buffer, size_t size);
+ssize_t osri_sys_write(const struct door *door, int fd, const void *data, size_t size);
+ssize_t osri_sys_receive(const struct door *door, int fd, void *buffer, size_t size, int flags);
+ssize_t osri_sys_send(const struct door *door, int fd, const void *data, size_t size, int flags);
+/* The descriptor is closed whatever this gives. */
+int osri_sys_close(const struct door *door, int fd);
+
+int osri_sys_socket(const struct door *door, int family, int type);
+int osri_sys_bind(const struct door *door, int fd, const struct sockaddr *address, socklen_t size);
+int osri_sys_listen(const struct door *door, int fd, int backlog);
+int osri_sys_accept(const struct door *door, int fd, struct sockaddr *peer, socklen_t *size, int flags);
+int osri_sys_connect(const struct door *door, int fd, const struct sockaddr *address, socklen_t size);
+int osri_sys_get_option(const struct door *door, int fd, int level, int option, int *value);
+int osri_sys_set_option(const struct door *door, int fd, int level, int option, int value);
+int osri_sys_name(const struct door *door, int fd, struct sockaddr *address, socklen_t *size);
+
+#endif

@@ -1,0 +1,53 @@
+#include "0_base/text.h"
+
+#include <string.h>
+
+static void add(struct text *text, const char *format, va_list list)
+{
+    size_t left = text->length < text->size ? text->size - text->length : 0;
+    int n;
+
+    if (text->stream)
+        n = vfprintf(text->stream, format, list);
+    else
+        n = vsnprintf(left ? text->buffer + text->length : NULL, left, format, list);
+    if (n < 0)
+        text->failed = true;
+    else
+        text->length += (size_t)n;
+}
+
+void osri_text(struct text *text, const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    add(text, format, list);
+    va_end(list);
+}
+
+void osri_text_words(struct text *text, const char *words, const char *margin)
+{
+    while (*words) {
+        size_t plain = 0;
+
+        while ((unsigned char)words[plain] >= ' ' && words[plain] != 0x7f)
+            plain++;
+        osri_text(text, "%.*s", (int)plain, words);
+        words += plain;
+        if (*words == '\n' && words[1])
+            osri_text(text, "\n%s", margin);
+        else if (*words && *words != '\n')
+            osri_text(text, "\\x%02x", (unsigned char)*words);
+        words += *words != '\0';
+    }
+}
+
+void osri_name_copy(char to[OSR_NAME_SIZE], const char *name)
+{
+    size_t length = name ? strnlen(name, OSR_NAME_SIZE - 1) : 0;
+
+    if (length)
+        memcpy(to, name, length);
+    to[length] = '\0';
+}

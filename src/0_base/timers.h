@@ -1,0 +1,61 @@
+/*
+ * Timers: sleeps and deadlines, in the order of their times and, at one time, in the order in which they were
+ * set. A timer that is set and cleared before the loop looks again costs two links and never reaches the heap,
+ * which is what nearly all timeouts do.
+ */
+#ifndef OSIER_BASE_TIMERS_H
+#define OSIER_BASE_TIMERS_H
+
+#include "0_base/memory.h"
+
+enum timer_state {
+    TIMER_IDLE,
+    TIMER_LISTED, /* in a list: new, not yet in the heap, or due and about to fire */
+    TIMER_HEAPED
+};
+
+struct timer_slot {
+    int64_t at;
+    uint64_t order;
+    struct osr_timer_ *timer;
+};
+
+struct timers {
+    struct osr_list_ fresh; /* set since the loop looked */
+    struct timer_slot *heap;
+    uint32_t heaped, capacity;
+    uint32_t count; /* of all that are set: never more than the capacity, so that setting again cannot fail */
+    uint64_t order;
+    const struct memory *memory;
+};
+
+void osri_timers_open(struct timers *timers, const struct memory *memory);
+void osri_timers_close(struct timers *timers);
+
+static inline void osri_timer_init(struct osr_timer_ *timer, void (*fire)(struct osr_timer_ *), bool late)
+{
+    timer->at = OSR_NEVER;
+    timer->state = TIMER_IDLE;
+    timer->fire = fire;
+    timer->late = late;
+}
+
+/* Sets the timer, or moves it: 0 or -ENOMEM, which cannot happen to one that is set. */
+int osri_timer_set(struct timers *timers, struct osr_timer_ *timer, int64_t at);
+
+/* Takes the timer out, if it is set. Its time can still be read. */
+void osri_timer_clear_set(struct timers *timers, struct osr_timer_ *timer);
+
+static inline void osri_timer_clear(struct timers *timers, struct osr_timer_ *timer)
+{
+    if (timer->state != TIMER_IDLE)
+        osri_timer_clear_set(timers, timer);
+}
+
+/* When the first timer is due; OSR_NEVER if there is none. Takes the fresh ones into the heap. */
+int64_t osri_timers_next(struct timers *timers);
+
+/* Takes all that are due at `now` out, and fires them: those that are late after the others. */
+void osri_timers_fire(struct timers *timers, const struct door *door, int64_t now);
+
+#endif

@@ -1,0 +1,100 @@
+#include "1_stack/overflow.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+enum { SIGNAL_STACK_SIZE = 1 << 16 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned users;
+static struct sigaction previous;
+static osri_explain_fault *explain_fault;
+
+static void handle(int number, siginfo_t *info, void *context)
+{
+    if (info->si_code > 0) /* a fault, not a kill() */
+        explain_fault(info->si_addr);
+    if (previous.sa_flags & SA_SIGINFO) {
+        previous.sa_sigaction(number, info, context);
+    } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
+        previous.sa_handler(number);
+    } else {
+        /* The fault comes again as soon as this returns, and now ends the program. */
+        signal(number, SIG_DFL);
+        if (info->si_code <= 0)
+            raise(number);
+    }
+}
+
+static int install(osri_explain_fault *explain)
+{
+    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    int rc = 0;
+
+    sigemptyset(&action.sa_mask);
+    pthread_mutex_lock(&lock);
+    explain_fault = explain;
+    if (users == 0)
+        rc = sigaction(SIGSEGV, &action, &previous) < 0 ? -errno : 0;
+    users += rc == 0;
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+/* What somebody put in our place since then stays. */
+static void uninstall(void)
+{
+    struct sigaction now;
+
+    pthread_mutex_lock(&lock);
+    if (--users == 0 && sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
+        now.sa_sigaction == handle)
+        sigaction(SIGSEGV, &previous, NULL);
+    pthread_mutex_unlock(&lock);
+}
+
+static int give_signal_stack(struct overflow_guard *guard)
+{
+    stack_t stack;
+
+    if (sigaltstack(NULL, &stack) < 0)
+        return -errno;
+    if (!(stack.ss_flags & SS_DISABLE))
+        return 0; /* the thread has one */
+    stack = (stack_t){.ss_size = SIGNAL_STACK_SIZE};
+    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack.ss_sp == MAP_FAILED)
+        return -errno;
+    guard->stack = stack.ss_sp;
+    return sigaltstack(&stack, NULL) < 0 ? -errno : 0;
+}
+
+int osri_overflow_open(struct overflow_guard *guard, osri_explain_fault *explain)
+{
+    int rc;
+
+    *guard = (struct overflow_guard){0};
+    rc = give_signal_stack(guard);
+    if (rc == 0)
+        rc = install(explain);
+    guard->installed = rc == 0;
+    if (rc < 0)
+        osri_overflow_close(guard);
+    return rc;
+}
+
+void osri_overflow_close(struct overflow_guard *guard)
+{
+    stack_t none = {.ss_flags = SS_DISABLE};
+
+    if (guard->installed)
+        uninstall();
+    if (guard->stack) {
+        sigaltstack(&none, NULL);
+        munmap(guard->stack, SIGNAL_STACK_SIZE);
+    }
+    *guard = (struct overflow_guard){0};
+}

@@ -1,0 +1,223 @@
+#include "1_stack/stack.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "0_base/sys.h"
+
+#ifndef MADV_GUARD_INSTALL /* Linux 6.13 */
+#define MADV_GUARD_INSTALL 102
+#endif
+
+/* Neighbouring stacks begin at different distances from their ends, so that their first frames, which every task
+ * touches, lie in different cache sets; the longest distance leaves half of the top page to them. */
+enum { COLOURS = 32, COLOUR_SIZE = 64 };
+
+/* Slabs grow from few regions to many: a small program takes little, a large one makes few mappings. */
+enum { FIRST_REGIONS = 16, MOST_REGIONS = 1024 };
+
+struct slab {
+    struct slab *next;
+    char *base;
+    size_t regions;
+};
+
+void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, const struct memory *memory,
+                      const struct door *door)
+{
+    *stacks = (struct stacks){
+        .size = size,
+        .room = (room + COLOUR_SIZE - 1) & ~(size_t)(COLOUR_SIZE - 1),
+        .guard = (size_t)sysconf(_SC_PAGESIZE),
+        .tools = osri_tools(),
+        .memory = memory,
+        .door = door,
+    };
+}
+
+/* ---- Slabs ---- */
+
+static int add_slab(struct stacks *stacks)
+{
+    size_t regions = stacks->slabs ? stacks->regions * 2 : FIRST_REGIONS;
+    struct slab *slab;
+    int code;
+
+    if (regions > MOST_REGIONS)
+        regions = MOST_REGIONS;
+    slab = osri_alloc(stacks->memory, sizeof(*slab));
+    if (!slab)
+        return -ENOMEM;
+    slab->base = osri_sys_map(stacks->door, regions * stacks->size, &code);
+    if (!slab->base) {
+        osri_free(stacks->memory, slab);
+        return code;
+    }
+    /* A huge page for a stack that needs a small one costs milliseconds; a system that has none to give
+     * refuses this, which is as good. */
+    (void)osri_sys_advise(stacks->door, slab->base, regions * stacks->size, MADV_NOHUGEPAGE);
+    slab->regions = regions;
+    slab->next = stacks->slabs;
+    stacks->slabs = slab;
+    stacks->made = 0;
+    stacks->regions = regions;
+    return 0;
+}
+
+static int guard(struct stacks *stacks, char *page)
+{
+    int rc;
+
+    if (!stacks->by_mprotect) {
+        rc = osri_sys_advise(stacks->door, page, stacks->guard, MADV_GUARD_INSTALL);
+        if (rc != -EINVAL)
+            return rc;
+        stacks->by_mprotect = true;
+    }
+    rc = osri_sys_protect(stacks->door, page, stacks->guard, PROT_NONE);
+    return rc == -ENOMEM ? -EAGAIN : rc; /* each such guard splits a mapping, and mappings are limited */
+}
+
+static struct fiber *fiber_of(const struct stacks *stacks, char *base, size_t index)
+{
+    return (struct fiber *)(void *)(base + stacks->size - stacks->room - index % COLOURS * COLOUR_SIZE);
+}
+
+static struct fiber *make_stack(struct stacks *stacks, int *code)
+{
+    struct fiber *fiber;
+    char *base;
+
+    *code = stacks->slabs && stacks->made < stacks->regions ? 0 : add_slab(stacks);
+    if (*code < 0)
+        return NULL;
+    base = stacks->slabs->base + stacks->made * stacks->size;
+    *code = guard(stacks, base);
+    if (*code < 0)
+        return NULL;
+    fiber = fiber_of(stacks, base, stacks->made);
+    stacks->made++;
+    stacks->total++;
+    fiber->low = base + stacks->guard;
+    fiber->high = (char *)fiber;
+    fiber->valgrind = osri_valgrind_add(fiber->low, fiber);
+    if (stacks->tools & TOOL_TSAN)
+        fiber->tsan = osri_tsan_new();
+    if (stacks->tools & TOOL_LSAN)
+        osri_lsan_add(fiber->low, stacks->size - stacks->guard);
+    return fiber;
+}
+
+/* ---- Taking and giving ---- */
+
+struct fiber *osri_stack_take(struct stacks *stacks, int *code)
+{
+    struct fiber *fiber = stacks->idle;
+
+    if (unlikely(!fiber))
+        return make_stack(stacks, code);
+    stacks->idle = fiber->next;
+    if (unlikely(stacks->tools & TOOL_ASAN))
+        osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
+    return fiber;
+}
+
+void osri_stack_give(struct stacks *stacks, struct fiber *fiber)
+{
+    fiber->next = stacks->idle;
+    stacks->idle = fiber;
+}
+
+/* ---- Closing ---- */
+
+/* AddressSanitizer frees a fake stack only when a fiber is left for good, so each that has one is entered a last
+ * time. */
+struct farewell {
+    struct fiber here, *there;
+};
+
+__attribute__((no_sanitize_address)) static void leave_for_good(void *arg)
+{
+    struct farewell *farewell = arg;
+    struct fiber *here = &farewell->here;
+
+    osri_asan_enter(farewell->there->fake);
+    osri_asan_leave(NULL, here->low, osri_stack_span(here));
+    osri_context_switch(&farewell->there->context, here->context);
+}
+
+static void drop_fake(struct stacks *stacks, struct fiber *fiber)
+{
+    struct farewell farewell = {.there = fiber};
+
+    osri_fiber_adopt(&farewell.here, stacks->tools);
+    osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
+    osri_fiber_make(fiber, 0, leave_for_good, &farewell);
+    osri_fiber_switch_told(&farewell.here, fiber, TOOL_ASAN);
+}
+
+static void unmake_stack(struct stacks *stacks, struct fiber *fiber)
+{
+    if (stacks->tools & TOOL_ASAN && fiber->fake)
+        drop_fake(stacks, fiber);
+    if (stacks->tools & TOOL_TSAN)
+        osri_tsan_free(fiber->tsan);
+    if (stacks->tools & TOOL_LSAN)
+        osri_lsan_drop(fiber->low, stacks->size - stacks->guard);
+    osri_valgrind_drop(fiber->valgrind);
+}
+
+void osri_stacks_close(struct stacks *stacks)
+{
+    struct fiber *fiber;
+    struct slab *slab;
+    size_t given = 0;
+
+    for (fiber = stacks->idle; fiber; fiber = fiber->next, given++)
+        unmake_stack(stacks, fiber);
+    assert(given == stacks->total);
+    (void)given;
+    while ((slab = stacks->slabs) != NULL) {
+        stacks->slabs = slab->next;
+        osri_sys_unmap(slab->base, slab->regions * stacks->size);
+        osri_free(stacks->memory, slab);
+    }
+}
+
+/* ---- Fibers ---- */
+
+/* Only AddressSanitizer needs the bounds of the thread's own stack. */
+void osri_fiber_adopt(struct fiber *fiber, unsigned tools)
+{
+    pthread_attr_t attr;
+    size_t size;
+    void *low;
+
+    *fiber = (struct fiber){0};
+    if (tools & TOOL_TSAN)
+        fiber->tsan = osri_tsan_current();
+    if (tools & TOOL_ASAN && pthread_getattr_np(pthread_self(), &attr) == 0) {
+        if (pthread_attr_getstack(&attr, &low, &size) == 0)
+            *fiber = (struct fiber){.low = low, .high = (char *)low + size, .tsan = fiber->tsan};
+        pthread_attr_destroy(&attr);
+    }
+}
+
+void osri_fiber_make(struct fiber *fiber, size_t taken, void (*entry)(void *arg), void *arg)
+{
+    fiber->context = osri_context_make(fiber->low, fiber->high - taken, entry, arg);
+}
+
+/* In a function of its own, and left on the fiber that entered it, as ThreadSanitizer demands. */
+__attribute__((noinline)) void osri_fiber_switch_told(struct fiber *from, struct fiber *to, unsigned tools)
+{
+    if (tools & TOOL_ASAN)
+        osri_asan_leave(&from->fake, to->low, osri_stack_span(to));
+    if (tools & TOOL_TSAN)
+        osri_tsan_switch(to->tsan);
+    osri_context_switch(&from->context, to->context);
+    if (tools & TOOL_ASAN)
+        osri_asan_enter(from->fake);
+}

@@ -1,0 +1,83 @@
+/*
+ * The stacks of tasks: guarded, pooled, and laid out so that their tops do not fall into the same cache sets.
+ *
+ * A stack is a region of fixed size. Its lowest page is the guard. At its top lies the object that the owner of
+ * the pool keeps there (a task), which begins with the fiber below; the stack grows down from it. The memory of
+ * a stack that was given back stays as it is, and the next one that is taken is the one given back last.
+ */
+#ifndef OSIER_STACK_STACK_H
+#define OSIER_STACK_STACK_H
+
+#include "0_base/memory.h"
+#include "0_base/tools.h"
+#include "1_stack/context.h"
+
+struct fiber {
+    void *context;      /* where it was left */
+    char *low, *high;   /* what the stack may use: from above the guard up to the object */
+    struct fiber *next; /* in the pool */
+    void *fake;         /* AddressSanitizer's fake stack, kept with this one from task to task */
+    void *tsan;
+    unsigned valgrind;
+};
+
+struct slab;
+
+struct stacks {
+    size_t size;  /* of a region, guard included */
+    size_t room;  /* at its top, for the object */
+    size_t guard; /* one page */
+    struct fiber *idle;
+    struct slab *slabs;   /* newest first */
+    size_t made, regions; /* of the newest slab: regions in use so far, and in all */
+    size_t total;         /* regions in use of all slabs */
+    bool by_mprotect;     /* the system has no cheap guards */
+    unsigned tools;
+    const struct memory *memory;
+    const struct door *door;
+};
+
+/* `size` is a power of two, `room` the size of the object on top. */
+void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, const struct memory *memory,
+                      const struct door *door);
+
+/* Every stack must have been given back. */
+void osri_stacks_close(struct stacks *stacks);
+
+/* A stack, as the fiber that begins the object at its top, zeroed the first time; NULL with a code: -ENOMEM, or
+ * -EAGAIN where the number of mappings (vm.max_map_count) stands in the way. */
+struct fiber *osri_stack_take(struct stacks *stacks, int *code);
+void osri_stack_give(struct stacks *stacks, struct fiber *fiber);
+
+/* How many bytes can be used below the object. */
+static inline size_t osri_stack_span(const struct fiber *fiber)
+{
+    return (size_t)(fiber->high - fiber->low);
+}
+
+/* ---- Fibers ---- */
+
+/* A fiber on the stack that the thread has already, for the one who runs the others. */
+void osri_fiber_adopt(struct fiber *fiber, unsigned tools);
+
+/* Makes the fiber begin with entry(arg) when it is next switched to; `taken` bytes below the object are in use.
+ * The entry calls osri_fiber_begin() first, and leaves by a switch. */
+void osri_fiber_make(struct fiber *fiber, size_t taken, void (*entry)(void *arg), void *arg);
+
+void osri_fiber_switch_told(struct fiber *from, struct fiber *to, unsigned tools);
+
+static inline void osri_fiber_switch(struct fiber *from, struct fiber *to, unsigned tools)
+{
+    if (unlikely(tools != 0))
+        osri_fiber_switch_told(from, to, tools);
+    else
+        osri_context_switch(&from->context, to->context);
+}
+
+static inline void osri_fiber_begin(struct fiber *fiber, unsigned tools)
+{
+    if (unlikely(tools & TOOL_ASAN))
+        osri_asan_enter(fiber->fake);
+}
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * What the scheduler needs of the world: a clock, and descriptors that become ready. Two drivers stand behind
+ * this: libev, and the simulation. (Allocation and system calls go through the same door: 0_base/memory.h, sys.h.)
+ */
+#ifndef OSIER_SCHED_DRIVER_H
+#define OSIER_SCHED_DRIVER_H
+
+#include "0_base/list.h"
+
+struct sched;
+
+enum watch_for { WATCH_READ = 1, WATCH_WRITE = 2 };
+
+/* One direction of one descriptor. Armed, it is looked at by every poll; found ready, it is queued, once. */
+struct watch {
+    int fd;
+    enum watch_for what;
+    bool armed;
+    struct osr_list_ armed_node; /* the simulation's */
+    struct osr_list_ fired;      /* in the scheduler's queue of ready ones */
+    void (*ready)(struct watch *watch);
+    void *driver[8]; /* libev's watcher */
+};
+
+struct driver {
+    int (*open)(struct sched *sched); /* 0 or a code */
+    void (*close)(struct sched *sched);
+    int64_t (*now)(struct sched *sched);
+    /* Queues the armed watches that are ready (osri_watch_fired()); waits for one, but not beyond the moment
+     * `until`; 0 does not wait at all. */
+    void (*poll)(struct sched *sched, int64_t until);
+    void (*arm)(struct sched *sched, struct watch *watch);
+    void (*disarm)(struct sched *sched, struct watch *watch);
+};
+
+extern const struct driver osri_driver_ev, osri_driver_sim;
+
+static inline void watch_init(struct watch *watch, int fd, enum watch_for what, void (*ready)(struct watch *))
+{
+    watch->fd = fd;
+    watch->what = what;
+    watch->armed = false;
+    watch->ready = ready;
+    list_init(&watch->armed_node);
+    list_init(&watch->fired);
+}
+
+/* For drivers: the watch is ready. */
+void osri_watch_fired(struct sched *sched, struct watch *watch);
+
+/* Starts and stops looking; either may be said twice. The descriptor must be open. */
+void osri_watch_arm(struct sched *sched, struct watch *watch);
+void osri_watch_disarm(struct sched *sched, struct watch *watch);
+
+#endif

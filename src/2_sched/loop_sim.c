@@ -1,0 +1,108 @@
+/*
+ * The simulated world: a clock that starts at 0 and jumps to the next deadline when no task can run. Descriptors
+ * are the real ones; they are polled whenever the loop looks, and time passes only when none is ready.
+ */
+#include <string.h>
+
+#include "0_base/sys.h"
+#include "2_sched/sched.h"
+
+struct simulation {
+    int64_t now;
+    struct osr_list_ armed;
+    unsigned count;
+    struct pollfd *fds; /* as many as were ever armed */
+    unsigned capacity;
+};
+
+static int sim_open(struct sched *sched)
+{
+    struct simulation *sim = osri_alloc(&sched->memory, sizeof(*sim));
+
+    if (!sim)
+        return -ENOMEM;
+    *sim = (struct simulation){0};
+    list_init(&sim->armed);
+    sched->loop = sim;
+    return 0;
+}
+
+static void sim_close(struct sched *sched)
+{
+    struct simulation *sim = sched->loop;
+
+    osri_free(&sched->memory, sim->fds);
+    osri_free(&sched->memory, sim);
+}
+
+static int64_t sim_now(struct sched *sched)
+{
+    struct simulation *sim = sched->loop;
+
+    return sim->now;
+}
+
+static bool have_room(struct sched *sched, struct simulation *sim)
+{
+    struct pollfd *fds;
+
+    if (sim->count <= sim->capacity)
+        return true;
+    fds = osri_resize(&sched->memory, sim->fds, sim->count * 2 * sizeof(*fds));
+    if (!fds)
+        return false;
+    sim->fds = fds;
+    sim->capacity = sim->count * 2;
+    return true;
+}
+
+/* Queues the armed watches that are ready, in the order in which they were armed; says how many. */
+static int poll_armed(struct sched *sched, struct simulation *sim, int timeout)
+{
+    struct osr_list_ *node;
+    unsigned i = 0;
+    int ready;
+
+    if (sim->count == 0 || !have_room(sched, sim))
+        return 0;
+    for (node = sim->armed.next; node != &sim->armed; node = node->next) {
+        struct watch *watch = container_of(node, struct watch, armed_node);
+
+        sim->fds[i++] = (struct pollfd){watch->fd, watch->what == WATCH_READ ? POLLIN : POLLOUT, 0};
+    }
+    ready = osri_sys_poll(&sched->door, sim->fds, sim->count, timeout);
+    for (node = sim->armed.next, i = 0; ready > 0 && node != &sim->armed; node = node->next, i++)
+        if (sim->fds[i].revents)
+            osri_watch_fired(sched, container_of(node, struct watch, armed_node));
+    return ready;
+}
+
+static void sim_poll(struct sched *sched, int64_t until)
+{
+    struct simulation *sim = sched->loop;
+
+    if (poll_armed(sched, sim, 0) > 0 || until <= sim->now)
+        return;
+    if (until != OSR_NEVER)
+        sim->now = until;
+    else
+        (void)poll_armed(sched, sim, -1);
+}
+
+static void sim_arm(struct sched *sched, struct watch *watch)
+{
+    struct simulation *sim = sched->loop;
+
+    list_append(&sim->armed, &watch->armed_node);
+    sim->count++;
+}
+
+static void sim_disarm(struct sched *sched, struct watch *watch)
+{
+    struct simulation *sim = sched->loop;
+
+    list_remove(&watch->armed_node);
+    sim->count--;
+}
+
+const struct driver osri_driver_sim = {sim_open, sim_close, sim_now, sim_poll, sim_arm, sim_disarm};

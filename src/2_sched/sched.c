@@ -1,0 +1,370 @@
+#include "2_sched/sched.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "0_base/text.h"
+#include "0_base/sys.h"
+
+_Thread_local struct sched *osri_sched __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* ---- Opening and closing ---- */
+
+static void diagnose_to_standard_error(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    size_t left = strlen(text);
+
+    (void)arg, (void)kind;
+    while (left > 0) {
+        ssize_t n = write(STDERR_FILENO, text, left);
+
+        if (n <= 0)
+            return; /* there is nobody left to tell */
+        text += n;
+        left -= (size_t)n;
+    }
+}
+
+int osri_sched_open(struct sched *sched, const struct osr_run_options *options, size_t task_size)
+{
+    *sched = (struct sched){
+        .steps = STEPS,
+        .tools = osri_tools() & (TOOL_ASAN | TOOL_TSAN),
+        .door = {options->choose, options->choose_arg},
+        .memory = {.from = options->allocator ? *options->allocator : osri_malloc_allocator},
+        .driver = options->clock == OSR_CLOCK_SIMULATED ? &osri_driver_sim : &osri_driver_ev,
+        .debug = options->debug,
+        .diagnose = options->diagnose ? options->diagnose : diagnose_to_standard_error,
+        .diagnose_arg = options->diagnose_arg,
+        .observe = options->observe,
+        .observe_arg = options->observe_arg,
+    };
+    sched->memory.door = &sched->door;
+    list_init(&sched->ready);
+    list_init(&sched->fired);
+    osri_timers_open(&sched->timers, &sched->memory);
+    osri_stacks_open(&sched->stacks, options->stack_size, task_size, &sched->memory, &sched->door);
+    return sched->driver->open(sched);
+}
+
+void osri_sched_close(struct sched *sched)
+{
+    sched->driver->close(sched);
+    osri_timers_close(&sched->timers);
+    osri_stacks_close(&sched->stacks);
+}
+
+/* ---- Choosing who runs ---- */
+
+static unsigned count(const struct osr_list_ *list)
+{
+    const struct osr_list_ *node;
+    unsigned n = 0;
+
+    for (node = list->next; node != list; node = node->next)
+        n++;
+    return n;
+}
+
+/* Takes one node out of a list that is not empty: the first, unless the door says otherwise. */
+static struct osr_list_ *choose_from(struct sched *sched, struct osr_list_ *list, enum osr_choice kind,
+                                     const char *what)
+{
+    struct osr_list_ *node = list->next;
+    unsigned pick = 0;
+
+    if (unlikely(sched->door.choose != NULL))
+        pick = osri_choose(&sched->door, kind, count(list), what);
+    while (pick-- > 0)
+        node = node->next;
+    list_remove(node);
+    return node;
+}
+
+static struct task *next_ready(struct sched *sched)
+{
+    if (list_empty(&sched->ready))
+        return NULL;
+    return container_of(choose_from(sched, &sched->ready, OSR_CHOICE_READY, "ready"), struct task, ready);
+}
+
+/* Who runs when the running task leaves; NULL is the hub, which looks at the world. */
+static struct task *next_after(struct sched *sched, struct task *leaving)
+{
+    struct task *spawner = leaving->eager_for;
+
+    if (unlikely(spawner != NULL)) {
+        leaving->eager_for = NULL;
+        return spawner;
+    }
+    if (--sched->steps == 0)
+        return NULL;
+    return next_ready(sched);
+}
+
+static void step(struct sched *sched, struct fiber *from, struct task *next)
+{
+    sched->current = next;
+    if (next)
+        osri_observe(sched, OSR_EVENT_STEP, next, NULL, NULL, 0);
+    if (!next)
+        osri_fiber_switch(from, &sched->hub, sched->tools);
+    else if (from != &next->fiber)
+        osri_fiber_switch(from, &next->fiber, sched->tools);
+}
+
+void osri_leave(struct sched *sched)
+{
+    struct task *task = sched->current;
+
+    task->budget = BUDGET;
+    step(sched, &task->fiber, next_after(sched, task));
+}
+
+void osri_ready(struct sched *sched, struct task *task)
+{
+    list_append(&sched->ready, &task->ready);
+}
+
+void osri_run_eagerly(struct sched *sched, struct task *task)
+{
+    struct task *spawner = sched->current;
+
+    task->eager_for = spawner;
+    step(sched, &spawner->fiber, task);
+}
+
+/* ---- Tasks ---- */
+
+struct task *osri_task_new(struct sched *sched, const char *name, const char *fallback, const char *where,
+                           int *code)
+{
+    struct fiber *fiber = osri_stack_take(&sched->stacks, code);
+    struct task *task;
+
+    if (unlikely(!fiber))
+        return NULL;
+    task = container_of(fiber, struct task, fiber);
+    task->sched = sched;
+    list_init(&task->ready);
+    task->wait = NULL;
+    task->eager_for = NULL;
+    task->refusal = NULL;
+    task->due = OSR_NEVER;
+    task->scope = NULL;
+    task->budget = BUDGET;
+    task->refused = 0;
+    task->hooked = false;
+    task->slot.code = 0;
+    task->slot.fresh = false;
+    task->slot.riding = false;
+    task->slot.error = NULL;
+    task->number = ++sched->numbers;
+    task->where = place_or_unknown(where);
+    task->name = fallback ? fallback : "";
+    if (name) {
+        osri_name_copy(task->name_kept, name);
+        task->name = task->name_kept;
+    }
+    return task;
+}
+
+void osri_task_prepare(struct task *task, size_t taken, void (*entry)(void *task))
+{
+    osri_fiber_make(&task->fiber, taken, entry, task);
+}
+
+void osri_task_free(struct sched *sched, struct task *task)
+{
+    osri_stack_give(&sched->stacks, &task->fiber);
+}
+
+void osri_task_begin(struct sched *sched, struct task *task)
+{
+    osri_fiber_begin(&task->fiber, sched->tools);
+}
+
+_Noreturn void osri_task_exit(struct sched *sched, struct task *task)
+{
+    /* The stack is free from here on, and nobody takes it before the switch. */
+    osri_task_free(sched, task);
+    step(sched, &task->fiber, next_after(sched, task));
+    __builtin_unreachable();
+}
+
+/* ---- The loop ---- */
+
+void osri_watch_fired(struct sched *sched, struct watch *watch)
+{
+    if (list_empty(&watch->fired))
+        list_append(&sched->fired, &watch->fired);
+}
+
+void osri_watch_arm(struct sched *sched, struct watch *watch)
+{
+    if (!watch->armed)
+        sched->driver->arm(sched, watch);
+    watch->armed = true;
+}
+
+void osri_watch_disarm(struct sched *sched, struct watch *watch)
+{
+    list_remove(&watch->fired);
+    if (watch->armed)
+        sched->driver->disarm(sched, watch);
+    watch->armed = false;
+}
+
+void osri_look(struct sched *sched, int64_t until)
+{
+    int64_t next = osri_timers_next(&sched->timers);
+
+    sched->steps = STEPS;
+    sched->driver->poll(sched, until < next ? until : next);
+    while (!list_empty(&sched->fired)) {
+        struct osr_list_ *node = choose_from(sched, &sched->fired, OSR_CHOICE_EVENT, "event");
+        struct watch *watch = container_of(node, struct watch, fired);
+
+        watch->ready(watch);
+    }
+    if (sched->timers.count > 0)
+        osri_timers_fire(&sched->timers, &sched->door, osri_now(sched));
+}
+
+void osri_sched_run(struct sched *sched)
+{
+    osri_fiber_adopt(&sched->hub, sched->tools);
+    while (!sched->finished) {
+        bool idle = list_empty(&sched->ready);
+        struct task *task;
+
+        if (idle && sched->timers.count == 0 && sched->outside == 0)
+            sched->stuck(sched);
+        else
+            osri_look(sched, idle ? OSR_NEVER : 0);
+        task = next_ready(sched);
+        if (task)
+            step(sched, &sched->hub, task);
+    }
+}
+
+int64_t osr_now(void)
+{
+    return osri_sched ? osri_now(osri_sched) : osri_sys_clock();
+}
+
+/* ---- Entering a call ---- */
+
+void osri_pause(struct sched *sched)
+{
+    osri_ready(sched, sched->current);
+    osri_leave(sched);
+}
+
+static int refuse(struct sched *sched, struct task *task, const char *where)
+{
+    *task->refusal = 1;
+    if (++task->refused % RUNAWAY == 0)
+        osri_diagnose(sched, OSR_DIAGNOSIS_RUNAWAY,
+                      "osier: task \"%s\" (spawned at %s) goes on calling in a cancelled scope: %u calls refused in a "
+                      "row, the last at %s\n",
+                      task->name, task->where, task->refused, place_or_unknown(where));
+    osri_at_once(sched);
+    return osri_task_failed(task, -ECANCELED, where);
+}
+
+int osri_enter_slowly(struct sched *sched, struct task *task, const char *where)
+{
+    if (task->hooked)
+        return -EPERM;
+    if (!task->refusal && task->due != OSR_NEVER && osri_now(sched) >= task->due)
+        osri_look(sched, 0); /* at one reading of the clock, everybody's completions and deadlines */
+    if (task->refusal)
+        return refuse(sched, task, where);
+    task->refused = 0;
+    return 0;
+}
+
+int osr_check_here(const char *where)
+{
+    struct sched *sched = osri_sched;
+    int rc = osri_enter(sched, where);
+
+    if (rc == 0)
+        osri_at_once(sched);
+    return rc;
+}
+
+int osr_yield_here(const char *where)
+{
+    struct sched *sched = osri_sched;
+    int rc = osri_enter(sched, where);
+
+    if (rc == 0)
+        osri_pause(sched);
+    return rc;
+}
+
+/* ---- Telling ---- */
+
+static void diagnose(struct sched *sched, enum osr_diagnosis kind, const char *format, va_list list)
+{
+    char line[1024];
+    va_list again;
+    char *text = line;
+    int length;
+
+    va_copy(again, list);
+    length = vsnprintf(line, sizeof(line), format, again);
+    va_end(again);
+    if (length >= (int)sizeof(line)) {
+        char *longer = malloc((size_t)length + 1);
+
+        if (longer) {
+            vsnprintf(longer, (size_t)length + 1, format, list);
+            text = longer;
+        }
+    }
+    if (sched)
+        sched->diagnose(sched->diagnose_arg, kind, text);
+    else
+        diagnose_to_standard_error(NULL, kind, text);
+    if (text != line)
+        free(text);
+}
+
+void osri_diagnose(struct sched *sched, enum osr_diagnosis kind, const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    diagnose(sched, kind, format, list);
+    va_end(list);
+}
+
+_Noreturn void osri_die(struct sched *sched, const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    diagnose(sched, OSR_DIAGNOSIS_MISUSE, format, list);
+    va_end(list);
+    abort();
+}
+
+void osri_observe_slowly(struct sched *sched, enum osr_event_kind kind, const struct task *task, const char *call,
+                         const char *where, int code)
+{
+    struct osr_event event = {
+        .kind = kind,
+        .at = osri_now(sched),
+        .task = task->number,
+        .name = task->name,
+        .call = call,
+        .where = where,
+        .code = code,
+    };
+
+    sched->observe(sched->observe_arg, &event);
+}

@@ -1,0 +1,142 @@
+/*
+ * The scheduler of one run: the queue of ready tasks, the clock, and the loop that is entered when no task can
+ * run. Tasks switch to each other directly; the hub, on the stack that called osr_run(), runs the loop.
+ */
+#ifndef OSIER_SCHED_SCHED_H
+#define OSIER_SCHED_SCHED_H
+
+#include <osier/debug.h>
+#include <osier/run.h>
+
+#include "0_base/timers.h"
+#include "2_sched/driver.h"
+#include "2_sched/task.h"
+
+enum {
+    STEPS = 256,  /* of tasks, between two looks at timers and descriptors */
+    BUDGET = 128, /* calls that finish at once, before their task lets others run */
+    RUNAWAY = 10000,
+    FLOORS = 9
+};
+
+struct sched {
+    struct task *current; /* NULL: the hub runs */
+    struct osr_list_ ready;
+    unsigned steps; /* left until the next look */
+    unsigned tools;
+    struct door door;
+    struct timers timers;
+    struct stacks stacks;
+    struct memory memory;
+    struct fiber hub;
+
+    const struct driver *driver;
+    void *loop;             /* the driver's own */
+    struct osr_list_ fired; /* watches that the last poll found ready */
+    unsigned outside;       /* waits that the outside world can end */
+
+    bool finished;                      /* the root task has ended */
+    bool debug;
+    void (*stuck)(struct sched *sched); /* told when nothing can ever run again: makes something run */
+
+    osr_diagnose *diagnose;
+    void *diagnose_arg;
+    osr_observe *observe;
+    void *observe_arg;
+    uint64_t numbers;
+
+    void *floors[FLOORS]; /* what the floors above keep for a run, each under its own number */
+};
+
+/* The run of this thread, NULL outside one. */
+extern _Thread_local struct sched *osri_sched __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+static inline int64_t osri_now(struct sched *sched)
+{
+    return sched->driver->now(sched);
+}
+
+/* The calling task, NULL if the caller is none. */
+static inline struct task *osri_current(void)
+{
+    return osri_sched ? osri_sched->current : NULL;
+}
+
+/* `options` are complete. 0 or a code, and then nothing is left behind. */
+int osri_sched_open(struct sched *sched, const struct osr_run_options *options, size_t task_size);
+void osri_sched_close(struct sched *sched);
+
+/* The hub: runs ready tasks, and the loop when there are none, until `finished`. */
+void osri_sched_run(struct sched *sched);
+
+/* One look at the world at one reading of the clock: what is complete is delivered first, then what is due. Does
+ * not wait beyond the moment `until`; 0: not at all. */
+void osri_look(struct sched *sched, int64_t until);
+
+/* ---- Tasks ---- */
+
+/* A task on a stack of its own, of which all but `group` matters is set; NULL with a code. `name` may be NULL. */
+struct task *osri_task_new(struct sched *sched, const char *name, const char *fallback, const char *where,
+                           int *code);
+/* Makes it begin with entry(task), which starts with osri_task_begin() and ends with osri_task_exit(). */
+void osri_task_prepare(struct task *task, size_t taken, void (*entry)(void *task));
+void osri_task_free(struct sched *sched, struct task *task);
+void osri_task_begin(struct sched *sched, struct task *task);
+_Noreturn void osri_task_exit(struct sched *sched, struct task *task);
+
+void osri_ready(struct sched *sched, struct task *task);
+
+/* Runs `task`, which has not begun, until it first leaves; the caller goes on then. */
+void osri_run_eagerly(struct sched *sched, struct task *task);
+
+/* Leaves the calling task, which is parked or queued, for whoever is next. */
+void osri_leave(struct sched *sched);
+
+/* ---- Entering a call ---- */
+
+/*
+ * The one place that decides "am I cancelled?": every cancellation point begins here, before any side effect.
+ * 0; -ECANCELED; -EPERM outside a task, or in a cancel hook.
+ */
+int osri_enter_slowly(struct sched *sched, struct task *task, const char *where);
+
+static inline int osri_enter(struct sched *sched, const char *where)
+{
+    struct task *task;
+
+    if (unlikely(!sched || !(task = sched->current)))
+        return -EPERM;
+    if (unlikely(task->refusal || task->due != OSR_NEVER || task->hooked))
+        return osri_enter_slowly(sched, task, where);
+    task->refused = 0;
+    return 0;
+}
+
+/* Lets others run once. */
+void osri_pause(struct sched *sched);
+
+/* To be said by a call that finished without waiting, so that a task that never waits cannot keep the thread. */
+static inline void osri_at_once(struct sched *sched)
+{
+    if (unlikely(--sched->current->budget == 0))
+        osri_pause(sched);
+}
+
+/* ---- Telling ---- */
+
+void osri_diagnose(struct sched *sched, enum osr_diagnosis kind, const char *format, ...) OSR_PRINTF_(3, 4);
+
+/* Stops the program, having said why. */
+_Noreturn void osri_die(struct sched *sched, const char *format, ...) OSR_PRINTF_(2, 3);
+
+void osri_observe_slowly(struct sched *sched, enum osr_event_kind kind, const struct task *task, const char *call,
+                         const char *where, int code);
+
+static inline void osri_observe(struct sched *sched, enum osr_event_kind kind, const struct task *task,
+                                const char *call, const char *where, int code)
+{
+    if (unlikely(sched->observe != NULL))
+        osri_observe_slowly(sched, kind, task, call, where, code);
+}
+
+#endif

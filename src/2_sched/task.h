@@ -1,0 +1,63 @@
+/*
+ * The core of a task: what the scheduler and the waits need of it. Whether it is cancelled, and which deadline is
+ * in effect for it, is written here by the floor above.
+ */
+#ifndef OSIER_SCHED_TASK_H
+#define OSIER_SCHED_TASK_H
+
+#include <osier/task.h>
+#include <osier/time.h>
+
+#include "1_stack/stack.h"
+
+struct osr_error;
+struct osr_scope;
+struct sched;
+struct wait;
+
+/*
+ * The error behind a code that is on its way up. A call that fails only notes code and place, for nothing; the
+ * error object, which costs memory, is made when somebody wants to see it.
+ */
+struct slot {
+    int code;                /* 0: empty */
+    bool fresh;              /* `error` is older than `code` and no longer counts */
+    bool riding;             /* cancellations were passed on beside the errors of this group */
+    const char *where;       /* of the call that failed */
+    struct osr_error *error; /* or NULL */
+};
+
+struct task {
+    struct fiber fiber; /* first: it lies on top of the task's stack */
+    struct sched *sched;
+    struct osr_list_ ready;
+    struct wait *wait;      /* what it is parked in, or NULL */
+    struct task *eager_for; /* who spawned it eagerly, and goes on at its first wait */
+
+    /* From the floor above. */
+    unsigned char *refusal;  /* not NULL: cancelled, and calls are refused; is set to 1 for each that is */
+    int64_t due;             /* the deadline in effect */
+    struct osr_scope *scope; /* the innermost that is open */
+
+    unsigned budget;  /* calls that may finish without waiting before others get their turn */
+    unsigned refused; /* calls in a row */
+    bool hooked;      /* runs a cancel hook, which may not wait */
+    struct slot slot;
+
+    uint64_t number;
+    const char *name;
+    const char *where; /* it was spawned */
+    char name_kept[OSR_NAME_SIZE];
+};
+
+/* Notes that a call of the task fails with `code`, and gives it back. */
+static inline int osri_task_failed(struct task *task, int code, const char *where)
+{
+    task->slot.code = code;
+    task->slot.fresh = true;
+    task->slot.riding = false;
+    task->slot.where = where;
+    return code;
+}
+
+#endif

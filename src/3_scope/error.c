@@ -1,0 +1,524 @@
+#include "3_scope/error.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "0_base/text.h"
+
+/* ---- The pool ---- */
+
+enum { CHUNK = 32 };
+
+struct errors {
+    const struct memory *memory;
+    struct error_chunk *chunks;
+    struct osr_error *idle;
+    size_t idle_count, promised;
+    struct osr_error *fatal; /* the first */
+};
+
+struct error_chunk {
+    struct errors *pool; /* NULL: the run is over, and the last error frees the chunk */
+    struct memory memory;
+    struct error_chunk *next;
+    atomic_uint held;
+    struct osr_error errors[];
+};
+
+static struct errors *errors_of(struct sched *sched)
+{
+    return sched->floors[3];
+}
+
+int osri_errors_open(struct sched *sched)
+{
+    struct errors *errors = osri_alloc(&sched->memory, sizeof(*errors));
+
+    if (!errors)
+        return -ENOMEM;
+    *errors = (struct errors){.memory = &sched->memory};
+    sched->floors[3] = errors;
+    return 0;
+}
+
+void osri_fatal_remember(struct sched *sched, struct osr_error *error)
+{
+    struct errors *errors = errors_of(sched);
+
+    if (errors->fatal)
+        osr_error_release(error);
+    else
+        errors->fatal = error;
+}
+
+struct osr_error *osri_fatal_take(struct sched *sched)
+{
+    struct errors *errors = errors_of(sched);
+    struct osr_error *fatal = errors->fatal;
+
+    errors->fatal = NULL;
+    return fatal;
+}
+
+static struct error_chunk *new_chunk(const struct memory *memory, size_t count)
+{
+    struct error_chunk *chunk = osri_alloc(memory, sizeof(*chunk) + count * sizeof(chunk->errors[0]));
+
+    if (!chunk)
+        return NULL;
+    chunk->pool = NULL;
+    chunk->memory = (struct memory){.from = memory->from};
+    chunk->next = NULL;
+    atomic_init(&chunk->held, 0);
+    return chunk;
+}
+
+static int grow(struct errors *errors)
+{
+    struct error_chunk *chunk = new_chunk(errors->memory, CHUNK);
+    size_t i;
+
+    if (!chunk)
+        return -ENOMEM;
+    chunk->pool = errors;
+    chunk->next = errors->chunks;
+    errors->chunks = chunk;
+    for (i = CHUNK; i-- > 0;) {
+        chunk->errors[i].chunk = chunk;
+        chunk->errors[i].next = errors->idle;
+        errors->idle = &chunk->errors[i];
+    }
+    errors->idle_count += CHUNK;
+    return 0;
+}
+
+int osri_errors_promise(struct sched *sched, unsigned count)
+{
+    struct errors *errors = errors_of(sched);
+
+    while (unlikely(errors->idle_count < errors->promised + count))
+        if (grow(errors) < 0)
+            return -ENOMEM;
+    errors->promised += count;
+    return 0;
+}
+
+void osri_errors_unpromise(struct sched *sched, unsigned count)
+{
+    struct errors *errors = errors_of(sched);
+
+    assert(errors->promised >= count);
+    errors->promised -= count;
+}
+
+size_t osri_errors_held(struct sched *sched)
+{
+    struct error_chunk *chunk;
+    size_t held = 0;
+
+    for (chunk = errors_of(sched)->chunks; chunk; chunk = chunk->next)
+        held += atomic_load(&chunk->held);
+    return held;
+}
+
+void osri_errors_close(struct sched *sched)
+{
+    struct errors *errors = errors_of(sched);
+    struct error_chunk *chunk;
+
+    assert(errors->promised == 0);
+    while ((chunk = errors->chunks) != NULL) {
+        errors->chunks = chunk->next;
+        chunk->pool = NULL;
+        if (atomic_load(&chunk->held) == 0)
+            osri_free(errors->memory, chunk);
+    }
+    osri_free(errors->memory, errors);
+}
+
+static struct osr_error *take_of_no_run(void)
+{
+    const struct memory memory = {.from = osri_malloc_allocator};
+    struct error_chunk *chunk = new_chunk(&memory, 1);
+
+    if (!chunk)
+        return NULL;
+    chunk->errors[0].chunk = chunk;
+    return &chunk->errors[0];
+}
+
+static struct osr_error *take_error(struct sched *sched)
+{
+    struct errors *errors = sched ? errors_of(sched) : NULL;
+    struct osr_error *error;
+
+    if (!errors)
+        return take_of_no_run();
+    if (errors->idle_count <= errors->promised && grow(errors) < 0)
+        return NULL;
+    error = errors->idle;
+    errors->idle = error->next;
+    errors->idle_count--;
+    return error;
+}
+
+static void give_error(struct osr_error *error)
+{
+    struct error_chunk *chunk = error->chunk;
+    struct errors *errors = chunk->pool;
+    unsigned held;
+
+    osri_free(&chunk->memory, error->message);
+    held = atomic_fetch_sub(&chunk->held, 1) - 1;
+    if (errors) {
+        error->next = errors->idle;
+        errors->idle = error;
+        errors->idle_count++;
+    } else if (held == 0) {
+        osri_free(&chunk->memory, chunk);
+    }
+}
+
+struct osr_error *osri_error_new(struct sched *sched, int code, const char *where, const char *task)
+{
+    struct osr_error *error = take_error(sched);
+
+    if (!error)
+        return NULL;
+    atomic_fetch_add_explicit(&error->chunk->held, 1, memory_order_relaxed);
+    error->refs = 1;
+    error->code = code;
+    error->kind = ERROR_LEAF;
+    error->fatal = false;
+    error->cancelled = 0;
+    error->where = place_or_unknown(where);
+    error->message = NULL;
+    error->cause = error->parent = error->next = error->first = error->last = NULL;
+    osri_name_copy(error->task, task);
+    error->group[0] = '\0';
+    return error;
+}
+
+struct osr_error *osri_error_new_group(struct sched *sched, const char *where, const char *task, const char *name)
+{
+    struct osr_error *error = osri_error_new(sched, -OSR_EGROUP, where, task);
+
+    if (!error)
+        return NULL;
+    error->kind = ERROR_GROUP;
+    osri_name_copy(error->group, name);
+    return error;
+}
+
+void osri_error_vsay(struct osr_error *error, const char *format, va_list list)
+{
+    const struct memory *memory = error->chunk->pool ? error->chunk->pool->memory : &error->chunk->memory;
+    va_list again;
+    char *message;
+    int length;
+
+    va_copy(again, list);
+    length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    message = length < 0 ? NULL : osri_alloc(memory, (size_t)length + 1);
+    if (!message)
+        return;
+    vsnprintf(message, (size_t)length + 1, format, list);
+    osri_free(memory, error->message);
+    error->message = message;
+}
+
+void osri_error_say(struct osr_error *error, const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    osri_error_vsay(error, format, list);
+    va_end(list);
+}
+
+/* ---- References ---- */
+
+struct osr_error *osr_error_retain(struct osr_error *error)
+{
+    if (error)
+        error->refs++;
+    return error;
+}
+
+/* Puts the error on the list of those to be freed if this was its last reference. The list runs through `parent`,
+ * so that a tree or a chain of any depth is freed without recursion. */
+static void drop(struct osr_error *error, struct osr_error **dead)
+{
+    if (!error || --error->refs > 0)
+        return;
+    error->parent = *dead;
+    *dead = error;
+}
+
+void osr_error_release(struct osr_error *error)
+{
+    struct osr_error *dead = NULL;
+
+    drop(error, &dead);
+    while ((error = dead) != NULL) {
+        struct osr_error *child, *next;
+
+        dead = error->parent;
+        for (child = error->first; child; child = next) {
+            next = error->kind == ERROR_LINK ? NULL : child->next;
+            if (error->kind == ERROR_GROUP)
+                child->parent = child->next = NULL; /* who still holds it holds it by itself */
+            drop(child, &dead);
+        }
+        drop(error->cause, &dead);
+        give_error(error);
+    }
+}
+
+/* ---- Slots ---- */
+
+/* The slots of threads, for what happens outside tasks. */
+static _Thread_local struct slot thread_slot;
+static pthread_key_t thread_key;
+static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+
+static void clear_at_thread_end(void *slot)
+{
+    osri_slot_clear(slot);
+}
+
+static void make_thread_key(void)
+{
+    (void)pthread_key_create(&thread_key, clear_at_thread_end);
+}
+
+struct slot *osri_slot(void)
+{
+    struct task *task = osri_current();
+
+    if (task)
+        return &task->slot;
+    pthread_once(&thread_once, make_thread_key);
+    (void)pthread_setspecific(thread_key, &thread_slot);
+    return &thread_slot;
+}
+
+const char *osri_who(void)
+{
+    struct task *task = osri_current();
+
+    return task ? task->name : "";
+}
+
+void osri_slot_settle(struct slot *slot)
+{
+    if (!slot->fresh)
+        return;
+    osr_error_release(slot->error);
+    slot->error = NULL;
+    slot->fresh = false;
+}
+
+void osri_slot_clear(struct slot *slot)
+{
+    if (slot->error)
+        osr_error_release(slot->error);
+    *slot = (struct slot){0};
+}
+
+int osri_slot_put(struct slot *slot, struct osr_error *error)
+{
+    struct osr_error *old = slot->error;
+
+    *slot = (struct slot){.code = error->code, .where = error->where, .error = error};
+    osr_error_release(old);
+    return error->code;
+}
+
+struct osr_error *osri_slot_error(struct slot *slot)
+{
+    osri_slot_settle(slot);
+    if (!slot->error && slot->code < 0 && slot->code != -ECANCELED)
+        slot->error = osri_error_new(osri_sched, slot->code, slot->where, osri_who());
+    return slot->error;
+}
+
+struct osr_error *osri_slot_own(struct slot *slot, int code, const char *where)
+{
+    struct osr_error *cause, *error;
+
+    osri_slot_settle(slot);
+    if (slot->code == code && slot->error)
+        return slot->error;
+    error = osri_error_new(osri_sched, code, slot->code == code ? slot->where : where, osri_who());
+    if (!error)
+        return NULL;
+    if (slot->code != code) {
+        cause = osri_slot_error(slot);
+        error->cause = osr_error_retain(cause);
+    }
+    osri_slot_put(slot, error);
+    return error;
+}
+
+struct osr_error *osri_slot_outcome(struct slot *slot, int code, const char *where)
+{
+    struct osr_error *error = osr_error_retain(osri_slot_own(slot, code, where));
+
+    osri_slot_clear(slot);
+    return error;
+}
+
+/* ---- Failing ---- */
+
+int osri_fail(const char *where, int code, const char *format, va_list list)
+{
+    struct slot *slot = osri_slot();
+    struct osr_error *error;
+
+    osri_slot_clear(slot);
+    error = code == -ECANCELED ? NULL : osri_error_new(osri_sched, code, where, osri_who());
+    if (!error) {
+        *slot = (struct slot){.code = code, .where = where};
+        return code;
+    }
+    osri_error_vsay(error, format, list);
+    return osri_slot_put(slot, error);
+}
+
+int osr_fail_here(const char *where, int code, const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    code = osri_fail(where, code < 0 ? code : -EINVAL, format, list);
+    va_end(list);
+    return code;
+}
+
+/* A new error around `inner`, which may be NULL: a leaf has it as its cause; a group gets a group around it, so that
+ * its leaves are still found. NULL if memory is short. */
+static struct osr_error *around(struct osr_error *inner, int code, const char *where)
+{
+    struct osr_error *error;
+
+    if (!osr_error_is_group(inner) || code != inner->code) {
+        error = osri_error_new(osri_sched, code, where, osri_who());
+        if (error)
+            error->cause = osr_error_retain(inner);
+        return error;
+    }
+    error = osri_error_new_group(osri_sched, where, osri_who(), NULL);
+    if (error)
+        osri_error_adopt(osri_sched, error, osr_error_retain(inner));
+    return error;
+}
+
+int osr_wrap_here(const char *where, int code, const char *format, ...)
+{
+    struct slot *slot = osri_slot();
+    bool riding = slot->riding;
+    struct osr_error *error;
+    va_list list;
+
+    if (code >= 0 || code == -ECANCELED)
+        return code;
+    error = around(osri_slot_error(slot), code, where);
+    if (!error) {
+        if (slot->code != code) {
+            osri_slot_clear(slot);
+            *slot = (struct slot){.code = code, .where = where};
+        }
+        return code;
+    }
+    va_start(list, format);
+    osri_error_vsay(error, format, list);
+    va_end(list);
+    osri_slot_put(slot, error);
+    slot->riding = riding;
+    return code;
+}
+
+struct osr_error *osr_error_last(void)
+{
+    return osri_slot_error(osri_slot());
+}
+
+struct osr_error *osr_error_take(void)
+{
+    struct slot *slot = osri_slot();
+    struct osr_error *error = osr_error_retain(osri_slot_error(slot));
+
+    osri_slot_clear(slot);
+    return error;
+}
+
+int osr_raise(struct osr_error *error)
+{
+    if (!error)
+        return osr_fail_here(NULL, -EINVAL, "osr_raise() of no error");
+    return osri_slot_put(osri_slot(), error);
+}
+
+void osr_error_clear(void)
+{
+    osri_slot_clear(osri_slot());
+}
+
+/* ---- Reading ---- */
+
+int osr_error_code(const struct osr_error *error)
+{
+    return error ? error->code : 0;
+}
+
+const char *osr_error_message(const struct osr_error *error)
+{
+    if (!error)
+        return "";
+    return error->message ? error->message : osr_strerror(error->code);
+}
+
+const char *osr_error_where(const struct osr_error *error)
+{
+    return error ? error->where : "";
+}
+
+const char *osr_error_task(const struct osr_error *error)
+{
+    return error ? error->task : "";
+}
+
+const char *osr_error_group(const struct osr_error *error)
+{
+    return error ? error->group : "";
+}
+
+struct osr_error *osr_error_cause(const struct osr_error *error)
+{
+    return error ? error->cause : NULL;
+}
+
+bool osr_error_is_group(const struct osr_error *error)
+{
+    return error && error->kind == ERROR_GROUP;
+}
+
+bool osr_error_is_fatal(const struct osr_error *error)
+{
+    return error && error->fatal;
+}
+
+unsigned osr_error_cancelled(const struct osr_error *error)
+{
+    return error ? error->cancelled : 0;
+}
+
+void osri_error_append_cause(struct osr_error *error, struct osr_error *cause)
+{
+    while (error->cause)
+        error = error->cause;
+    error->cause = cause;
+}

@@ -1,0 +1,102 @@
+/*
+ * Error objects: where they are kept, how they get into slots and trees.
+ *
+ * An error must not be lost when memory is short. So whoever may have to report one makes a promise to the pool
+ * beforehand (a task one error, a group two, a guard three), when failing is still harmless; with as many errors
+ * set aside as were promised, taking a promise back and then taking an error cannot fail.
+ */
+#ifndef OSIER_SCOPE_ERROR_H
+#define OSIER_SCOPE_ERROR_H
+
+#include <stdatomic.h>
+
+#include <osier/error.h>
+#include <osier/scope.h>
+
+#include "2_sched/sched.h"
+
+enum error_kind {
+    ERROR_LEAF,
+    ERROR_GROUP,
+    ERROR_LINK /* stands in a tree for a leaf that has its place in another one: `first` */
+};
+
+struct osr_error {
+    unsigned refs;
+    int code;
+    enum error_kind kind;
+    bool fatal;
+    unsigned cancelled; /* of a group: outcomes that are in no leaf */
+    const char *where;
+    char *message;
+    struct osr_error *cause;
+    struct osr_error *parent; /* the group that holds it, NULL at the top */
+    struct osr_error *next;   /* beside it in that group; also links free errors */
+    struct osr_error *first, *last;
+    struct error_chunk *chunk;
+    char task[OSR_NAME_SIZE];
+    char group[OSR_NAME_SIZE];
+};
+
+/* ---- The pool of a run ---- */
+
+/* 0 or -ENOMEM. */
+int osri_errors_open(struct sched *sched);
+/* Errors that are still held live on, and free their memory themselves. */
+void osri_errors_close(struct sched *sched);
+
+int osri_errors_promise(struct sched *sched, unsigned count);
+void osri_errors_unpromise(struct sched *sched, unsigned count);
+
+/* How many errors are held by anybody. */
+size_t osri_errors_held(struct sched *sched);
+
+/* The first fatal error of the run is remembered, for osr_run() to give. Takes over the reference. */
+void osri_fatal_remember(struct sched *sched, struct osr_error *error);
+/* Hands it over; NULL if there was none. */
+struct osr_error *osri_fatal_take(struct sched *sched);
+
+/* A new leaf, with one reference; NULL if memory is short, which cannot be after an osri_errors_unpromise().
+ * `task` is a name. `sched` may be NULL: then it belongs to no run. */
+struct osr_error *osri_error_new(struct sched *sched, int code, const char *where, const char *task);
+struct osr_error *osri_error_new_group(struct sched *sched, const char *where, const char *task,
+                                       const char *name);
+/* Says it in words; without memory for them, the error stays without. */
+void osri_error_say(struct osr_error *error, const char *format, ...) OSR_PRINTF_(2, 3);
+void osri_error_vsay(struct osr_error *error, const char *format, va_list list);
+
+/* ---- Trees ---- */
+
+/* Puts `error`, with the caller's reference, behind the others in `group`. An error that stands in another tree
+ * already is linked or, if it is a group, copied; that takes one more error from the pool. */
+void osri_error_adopt(struct sched *sched, struct osr_error *group, struct osr_error *error);
+
+/* The next error in the tree of `top` after `at`, parents first; NULL at the end. */
+const struct osr_error *osri_error_walk(const struct osr_error *top, const struct osr_error *at);
+
+/* Appends `cause`, with the caller's reference, at the end of the causes of `error`. */
+void osri_error_append_cause(struct osr_error *error, struct osr_error *cause);
+
+/* ---- Slots ---- */
+
+/* The slot of the calling task, else of the thread. */
+struct slot *osri_slot(void);
+/* Who the calling task is, for errors. */
+const char *osri_who(void);
+
+void osri_slot_clear(struct slot *slot);
+/* Fills the slot of the caller with a new error. Gives `code`, which is negative. */
+int osri_fail(const char *where, int code, const char *format, va_list list);
+/* Takes over the caller's reference. Gives the error's code. */
+int osri_slot_put(struct slot *slot, struct osr_error *error);
+/* Drops an error that no longer counts. */
+void osri_slot_settle(struct slot *slot);
+/* The error of the slot, made if need be; NULL if the slot is empty or memory is short. Stays the slot's. */
+struct osr_error *osri_slot_error(struct slot *slot);
+/* Makes the slot hold an error for `code`: the one it has, or a new one that has the old as its cause. Gives it, or
+ * NULL if memory is short; cannot fail after an osri_errors_unpromise(). */
+struct osr_error *osri_slot_own(struct slot *slot, int code, const char *where);
+/* The same, taken out of the slot, which is empty then. */
+struct osr_error *osri_slot_outcome(struct slot *slot, int code, const char *where);
+
+#endif

@@ -1,0 +1,479 @@
+#include "3_scope/scope.h"
+
+#include <assert.h>
+
+#include "0_base/text.h"
+#include "2_sched/wait.h"
+
+/* ---- The tree ---- */
+
+struct osr_scope *osri_scope_walk(struct osr_scope *top, struct osr_scope *at, bool over)
+{
+    if (!over && !list_empty(&at->children_))
+        return container_of(at->children_.next, struct osr_scope, sibling_);
+    while (at != top) {
+        struct osr_list_ *next = at->sibling_.next;
+
+        if (next != &at->parent_->children_)
+            return container_of(next, struct osr_scope, sibling_);
+        at = at->parent_;
+    }
+    return NULL;
+}
+
+/* Tells the owner what is in effect for it, if this is its innermost scope. */
+static void mirror(struct osr_scope *scope)
+{
+    struct task *task = scope->owner_;
+
+    if (task->scope != scope)
+        return;
+    task->refusal = scope->by_ ? &scope->by_->cut_ : NULL;
+    task->due = scope->due_;
+}
+
+/* `by` is now the outermost cancelled scope for all that is below `top`, shields excepted. */
+static void spread(struct sched *sched, struct osr_scope *top, struct osr_scope *by)
+{
+    struct osr_scope *at = top;
+
+    while (at) {
+        struct task *task = at->owner_;
+        bool hidden = at != top && at->shielded_;
+
+        if (!hidden) {
+            at->by_ = by;
+            mirror(at);
+            if (task->scope == at && osri_cut(sched, task))
+                by->cut_ = 1;
+        }
+        at = osri_scope_walk(top, at, hidden);
+    }
+}
+
+static int64_t due_of(const struct osr_scope *scope)
+{
+    int64_t outer = scope->parent_ && !scope->shielded_ ? scope->parent_->due_ : OSR_NEVER;
+
+    return scope->timer_.at < outer ? scope->timer_.at : outer;
+}
+
+/* The deadlines at `top` have changed: works out what is in effect there and below, where it changes. */
+static void respread_due(struct osr_scope *top)
+{
+    struct osr_scope *at = top;
+
+    while (at) {
+        int64_t due = due_of(at);
+        bool same = due == at->due_;
+
+        at->due_ = due;
+        if (!same)
+            mirror(at);
+        at = osri_scope_walk(top, at, same);
+    }
+}
+
+/* ---- Opening ---- */
+
+static void deadline_passed(struct osr_timer_ *timer)
+{
+    struct osr_scope *scope = container_of(timer, struct osr_scope, timer_);
+
+    osri_scope_cancel(osri_sched, scope, -ETIMEDOUT, "", scope->where_, "the deadline passed");
+}
+
+void osri_scope_attach(struct osr_scope *scope, struct task *owner, struct osr_scope *parent, unsigned char form,
+                       const char *where)
+{
+    scope->owner_ = owner;
+    scope->parent_ = parent;
+    scope->by_ = NULL;
+    list_init(&scope->children_);
+    list_init(&scope->sibling_);
+    osri_timer_init(&scope->timer_, deadline_passed, true);
+    scope->due_ = OSR_NEVER;
+    scope->where_ = place_or_unknown(where);
+    scope->pending_ = NULL;
+    scope->refusal_ = 0;
+    scope->form_ = form;
+    scope->state_ = SCOPE_OPEN;
+    scope->shielded_ = form == OSR_SCOPE_SHIELD;
+    scope->cancelled_ = scope->caught_ = scope->cut_ = scope->guarded_ = 0;
+    if (!parent)
+        return;
+    list_append(&parent->children_, &scope->sibling_);
+    if (!scope->shielded_) {
+        scope->by_ = parent->by_;
+        scope->due_ = parent->due_;
+    }
+}
+
+void osri_scope_enter(struct task *task, struct osr_scope *scope)
+{
+    task->scope = scope;
+    mirror(scope);
+}
+
+int osri_scope_refuse(struct osr_scope *scope, int code)
+{
+    scope->owner_ = osri_current();
+    scope->state_ = SCOPE_REFUSED;
+    scope->refusal_ = code;
+    scope->form_ = scope->cancelled_ = scope->caught_ = scope->guarded_ = 0;
+    scope->timer_.at = OSR_NEVER;
+    return code;
+}
+
+int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const char *where)
+{
+    struct sched *sched = osri_sched;
+    struct task *task = osri_current();
+    int64_t at = limit;
+    int rc = 0;
+
+    if (!scope)
+        return -EINVAL;
+    if (!task)
+        return osri_scope_refuse(scope, -EPERM);
+    if (limit == OSR_TIME_INVALID || (form & OSR_SCOPE_FORM_) < OSR_SCOPE_TIMEOUT ||
+        (form & OSR_SCOPE_FORM_) > OSR_SCOPE_SHIELD)
+        return osri_task_failed(task, osri_scope_refuse(scope, -EINVAL), where);
+    if (form & OSR_SCOPE_GUARD_)
+        rc = osri_errors_promise(sched, GUARD_ERRORS);
+    if (rc < 0)
+        return osri_task_failed(task, osri_scope_refuse(scope, rc), where);
+    if (limit != OSR_NEVER && !(form & OSR_SCOPE_AT))
+        at = osr_time_add(osri_now(sched), limit);
+    osri_scope_attach(scope, task, task->scope, (unsigned char)(form & OSR_SCOPE_FORM_), where);
+    scope->guarded_ = (form & OSR_SCOPE_GUARD_) != 0;
+    if (at != OSR_NEVER)
+        rc = osri_timer_set(&sched->timers, &scope->timer_, at);
+    if (rc < 0) {
+        osri_scope_detach(sched, scope);
+        if (scope->guarded_)
+            osri_errors_unpromise(sched, GUARD_ERRORS);
+        return osri_task_failed(task, osri_scope_refuse(scope, rc), where);
+    }
+    scope->due_ = due_of(scope);
+    osri_scope_enter(task, scope);
+    return 0;
+}
+
+/* ---- Cancelling ---- */
+
+void osri_scope_cancel(struct sched *sched, struct osr_scope *scope, int code, const char *who, const char *where,
+                       const char *text)
+{
+    if (scope->cancelled_)
+        return;
+    scope->cancelled_ = 1;
+    scope->reason_.code = code;
+    scope->reason_.where = place_or_unknown(where);
+    scope->reason_.text = text ? text : "";
+    osri_name_copy(scope->reason_.who, who);
+    osri_timer_clear(&sched->timers, &scope->timer_);
+    osri_observe(sched, OSR_EVENT_CANCEL, scope->owner_, NULL, scope->where_, code);
+    if (!scope->by_)
+        spread(sched, scope, scope);
+    /* Else a scope further out is cancelled as well: all below know that already. */
+}
+
+static struct osr_scope *root_of(struct osr_scope *scope)
+{
+    while (scope->parent_)
+        scope = scope->parent_;
+    return scope;
+}
+
+int osr_fail_fatal_here(const char *where, int code, const char *format, ...)
+{
+    struct task *task = osri_current();
+    struct osr_error *error;
+    va_list list;
+
+    if (!task)
+        return -EPERM;
+    if (code >= 0 || code == -ECANCELED)
+        code = code >= 0 ? -EINVAL : -EINTR;
+    va_start(list, format);
+    code = osri_fail(where, code, format, list);
+    va_end(list);
+    error = osri_slot_error(&task->slot);
+    if (error) {
+        error->fatal = true;
+        osri_fatal_remember(osri_sched, osr_error_retain(error));
+    }
+    osri_scope_cancel(osri_sched, root_of(task->scope), code, task->name, where, "a fatal error");
+    return code;
+}
+
+/* What may be done to a scope by any task of its run. */
+static int may_touch(const struct osr_scope *scope)
+{
+    struct sched *sched = osri_sched;
+
+    if (!scope)
+        return -EINVAL;
+    if (!sched || !sched->current)
+        return -EPERM;
+    if (scope->state_ == SCOPE_CLOSED || scope->state_ == SCOPE_ENDED)
+        return -OSR_ECLOSED;
+    if (scope->state_ == SCOPE_REFUSED)
+        return scope->refusal_;
+    if (scope->state_ != SCOPE_OPEN)
+        return -EINVAL;
+    return ((const struct task *)scope->owner_)->sched == sched ? 0 : -EPERM;
+}
+
+int osr_scope_cancel_here(struct osr_scope *scope, const char *text, const char *where)
+{
+    int rc = may_touch(scope);
+
+    if (rc < 0)
+        return rc;
+    osri_scope_cancel(osri_sched, scope, -ECANCELED, osri_who(), where, text);
+    return 0;
+}
+
+int osr_scope_set_deadline(struct osr_scope *scope, int64_t at)
+{
+    struct sched *sched = osri_sched;
+    int rc = may_touch(scope);
+
+    if (rc < 0)
+        return rc;
+    if (at == OSR_TIME_INVALID)
+        return -EINVAL;
+    if (scope->cancelled_)
+        return -EALREADY;
+    if (at == OSR_NEVER) {
+        osri_timer_clear(&sched->timers, &scope->timer_);
+        scope->timer_.at = OSR_NEVER;
+    } else if (osri_timer_set(&sched->timers, &scope->timer_, at) < 0) {
+        return -ENOMEM;
+    }
+    respread_due(scope);
+    return 0;
+}
+
+int osr_scope_unshield(struct osr_scope *scope)
+{
+    int rc = may_touch(scope);
+
+    if (rc < 0 || !scope->shielded_)
+        return rc;
+    scope->shielded_ = 0;
+    respread_due(scope);
+    if (scope->parent_->by_)
+        spread(osri_sched, scope, scope->parent_->by_);
+    return 0;
+}
+
+/* ---- Closing ---- */
+
+void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
+{
+    assert(list_empty(&scope->children_));
+    osri_timer_clear(&sched->timers, &scope->timer_);
+    list_remove(&scope->sibling_);
+    scope->state_ = SCOPE_CLOSED;
+}
+
+static int refuse_close(struct task *task, int code, const char *where)
+{
+    return task ? osri_task_failed(task, code, where) : code;
+}
+
+int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, const char *where)
+{
+    struct task *task = osri_current();
+
+    if (scope->state_ == SCOPE_REFUSED) {
+        scope->state_ = SCOPE_CLOSED;
+        return rc < 0 ? rc : refuse_close(task, scope->refusal_, where);
+    }
+    if (scope->state_ != SCOPE_OPEN)
+        return refuse_close(task, -EINVAL, where);
+    if (!task || task != scope->owner_)
+        return refuse_close(task, -EPERM, where);
+    if (task->scope != scope)
+        osri_die(osri_sched,
+                 "osier: task \"%s\" closes the %s opened at %s, at %s, while what it opened inside it at %s is still "
+                 "open\n",
+                 task->name, what, scope->where_, place_or_unknown(where), task->scope->where_);
+    return 1;
+}
+
+/* What this scope gives in the place of a cancellation that it takes up; the error goes into the slot. */
+static int own_code(struct osr_scope *scope, struct slot *slot)
+{
+    const struct osr_reason *reason = &scope->reason_;
+    bool late = reason->code == -ETIMEDOUT;
+    struct osr_error *error;
+
+    if (scope->form_ == OSR_SCOPE_MOVE_ON) {
+        osri_slot_clear(slot);
+        return 0;
+    }
+    osri_slot_clear(slot);
+    error = osri_error_new(osri_sched, late ? -ETIMEDOUT : -OSR_ESCOPECANCELED, scope->where_, osri_who());
+    if (!error) {
+        slot->code = late ? -ETIMEDOUT : -OSR_ESCOPECANCELED;
+        slot->where = scope->where_;
+        return slot->code;
+    }
+    if (late)
+        osri_error_say(error, "the time limit passed");
+    else
+        osri_error_say(error, "cancelled by task \"%s\" at %s%s%s", reason->who, reason->where,
+                       *reason->text ? ": " : "", reason->text);
+    return osri_slot_put(slot, error);
+}
+
+/* A real error beats what the scope itself would give, which becomes the last of its causes. */
+static void blame_limit(struct osr_scope *scope, struct slot *slot, int rc, const char *where)
+{
+    struct osr_error *error = osri_slot_own(slot, rc, where);
+    struct slot mine = {0};
+
+    if (error && own_code(scope, &mine) < 0)
+        osri_error_append_cause(error, osri_slot_outcome(&mine, mine.code, scope->where_));
+}
+
+static int settle(struct osr_scope *scope, struct slot *slot, int rc, const char *where)
+{
+    bool absorbs = osri_scope_absorbs(scope);
+    bool riding = rc < 0 && slot->code == rc && slot->riding;
+
+    if (rc < 0 && rc != -ECANCELED) {
+        if (absorbs && riding) {
+            scope->caught_ = 1;
+            slot->riding = false;
+        }
+        if (absorbs && (scope->cut_ || riding) && scope->form_ != OSR_SCOPE_MOVE_ON)
+            blame_limit(scope, slot, rc, where);
+        return rc;
+    }
+    if (rc != -ECANCELED && !scope->cut_) {
+        osri_slot_clear(slot);
+        return rc;
+    }
+    if (absorbs) {
+        scope->caught_ = 1;
+        return own_code(scope, slot);
+    }
+    return osri_task_failed(scope->owner_, -ECANCELED, where);
+}
+
+int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where)
+{
+    struct sched *sched = osri_sched;
+    struct task *task;
+    int answer;
+
+    if (!scope || (scope->state_ == SCOPE_OPEN && scope->form_ > OSR_SCOPE_SHIELD))
+        return -EINVAL; /* the scope of a group is closed with the group */
+    answer = osri_scope_may_close(scope, rc, "scope", where);
+    if (answer <= 0)
+        return answer;
+    task = scope->owner_;
+    if (scope->guarded_)
+        osri_errors_unpromise(sched, GUARD_ERRORS);
+    rc = osri_scope_join_pending(sched, scope, &task->slot, rc, where);
+    rc = settle(scope, &task->slot, rc, where);
+    osri_scope_detach(sched, scope);
+    osri_scope_enter(task, scope->parent_);
+    return rc;
+}
+
+/* ---- Guards ---- */
+
+/* What is pending on a scope is a group of its own, made when the first guard leaves something. Nothing here lacks
+ * memory: the guard has promised it all, and took its promise back just now. */
+void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, struct osr_error *error)
+{
+    if (!scope->pending_) {
+        scope->pending_ = osri_error_new_group(sched, scope->where_, osri_who(), NULL);
+        (void)osri_errors_promise(sched, 1); /* for the error of the body: set aside just now */
+    }
+    osri_error_adopt(sched, scope->pending_, error);
+}
+
+int osri_scope_join_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
+                            const char *where)
+{
+    struct osr_error *pending = scope->pending_;
+
+    if (!pending)
+        return rc;
+    scope->pending_ = NULL;
+    osri_errors_unpromise(sched, 1);
+    if (rc < 0 && rc != -ECANCELED) {
+        osri_error_adopt(sched, pending, osri_slot_outcome(slot, rc, where));
+    } else if (pending->first == pending->last) {
+        struct osr_error *lone = pending->first->kind == ERROR_LINK ? pending->first->first : pending->first;
+
+        osr_error_retain(lone);
+        osr_error_release(pending);
+        pending = lone;
+    }
+    return osri_slot_put(slot, pending);
+}
+
+/* Runs when a block is left: what the program is about to return, and the error behind it, stay as they are. */
+void osr_scope_leave_(struct osr_scope *scope)
+{
+    struct sched *sched = osri_sched;
+    struct task *task = osri_current();
+    struct osr_scope *outer;
+    struct slot kept;
+    int rc;
+
+    if (scope->state_ != SCOPE_OPEN || !task)
+        return;
+    kept = task->slot;
+    task->slot = (struct slot){0};
+    outer = scope->parent_;
+    rc = osr_scope_close_here(scope, 0, scope->where_);
+    if (rc < 0 && rc != -ECANCELED)
+        osri_scope_leave_pending(sched, outer, osri_slot_outcome(&task->slot, rc, scope->where_));
+    osri_slot_clear(&task->slot);
+    task->slot = kept;
+}
+
+/* ---- Asking ---- */
+
+bool osr_scope_cancelled(const struct osr_scope *scope)
+{
+    return scope && scope->state_ != SCOPE_REFUSED && scope->cancelled_;
+}
+
+bool osr_scope_caught(const struct osr_scope *scope)
+{
+    return scope && scope->caught_;
+}
+
+const struct osr_reason *osr_scope_reason(const struct osr_scope *scope)
+{
+    return osr_scope_cancelled(scope) ? &scope->reason_ : NULL;
+}
+
+int64_t osr_scope_deadline(const struct osr_scope *scope)
+{
+    return scope ? scope->timer_.at : OSR_NEVER;
+}
+
+int64_t osr_deadline(void)
+{
+    struct task *task = osri_current();
+
+    return task ? task->due : OSR_NEVER;
+}
+
+bool osr_cancelled(void)
+{
+    struct task *task = osri_current();
+
+    return task && task->refusal;
+}

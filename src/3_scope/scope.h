@@ -1,0 +1,64 @@
+/*
+ * The tree of scopes: what is cancelled, what is hidden by shields, which deadline is in effect.
+ *
+ * Every scope knows the outermost cancelled scope that it can see (`by_`), which is the one that will take the
+ * cancellation up (R20), and the smallest deadline (`due_`). Both are kept up to date from above when something
+ * changes, so asking costs nothing and changing costs the scopes below. Groups and tasks hold a scope each.
+ */
+#ifndef OSIER_SCOPE_SCOPE_H
+#define OSIER_SCOPE_SCOPE_H
+
+#include "3_scope/error.h"
+
+/* Forms beyond the public ones. */
+enum { SCOPE_TASK = 8, SCOPE_GROUP = 9 };
+
+/* Odd numbers, so that a scope that was never opened is hardly taken for one. */
+enum scope_state { SCOPE_OPEN = 0xa5, SCOPE_ENDED = 0x96, SCOPE_CLOSED = 0x5c, SCOPE_REFUSED = 0x3e };
+
+/* A guard promises as many errors: its own, a link to it, the group that is pending, and the body's beside it. */
+enum { GUARD_ERRORS = 4 };
+
+/* ---- Opening and closing ---- */
+
+/* Makes `scope` part of the tree below `parent`, which may be NULL. It sees what its parent sees. */
+void osri_scope_attach(struct osr_scope *scope, struct task *owner, struct osr_scope *parent, unsigned char form,
+                       const char *where);
+void osri_scope_detach(struct sched *sched, struct osr_scope *scope);
+
+/* Makes it the innermost of its owner. */
+void osri_scope_enter(struct task *task, struct osr_scope *scope);
+
+/* Marks an open that failed, so that the close can tell. Gives the code. */
+int osri_scope_refuse(struct osr_scope *scope, int code);
+
+/* What every closer asks first: 1 to go on; else what it gives: `rc` or the code of an open that failed, -EINVAL,
+ * -EPERM. Stops the program if something inside is open. */
+int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, const char *where);
+
+/* Whether a cancellation that reaches this scope as it closes is taken up by it (R20). */
+static inline bool osri_scope_absorbs(const struct osr_scope *scope)
+{
+    return scope->by_ == scope;
+}
+
+/* ---- Cancelling ---- */
+
+/* Cancels the scope, if it is not yet. `who` is a name. */
+void osri_scope_cancel(struct sched *sched, struct osr_scope *scope, int code, const char *who, const char *where,
+                       const char *text);
+
+/* ---- What guards leave behind ---- */
+
+/* Leaves `error`, with its reference, on the scope around. */
+void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, struct osr_error *error);
+
+/* Joins what is pending to the outcome of the body: gives `rc`, or what the slot then holds. */
+int osri_scope_join_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
+                            const char *where);
+
+/* The next scope in the tree of `top` after `at`, parents first, NULL at the end; with `over` the scopes below `at`
+ * are passed over. */
+struct osr_scope *osri_scope_walk(struct osr_scope *top, struct osr_scope *at, bool over);
+
+#endif

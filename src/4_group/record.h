@@ -1,0 +1,46 @@
+/*
+ * Records: what a handle refers to. They live in a table of the process that only grows, so that a handle of any
+ * age can be looked up, and its generation tells whether it still means something. A run takes records in chunks,
+ * and gives them back when it ends.
+ */
+#ifndef OSIER_GROUP_RECORD_H
+#define OSIER_GROUP_RECORD_H
+
+#include <stdatomic.h>
+
+#include "3_scope/scope.h"
+
+struct child;
+
+struct record {
+    atomic_uint generation; /* odd while in use */
+    uint32_t index;
+    struct sched *sched;
+    struct child *child;     /* until the task has ended */
+    int state, rc;           /* then: an osr_task_state, and what it gives */
+    struct osr_error *error;
+    bool kept;               /* for a handle that osr_spawn() gave */
+    unsigned joiners_left;   /* joiners that have not read the outcome yet */
+    struct osr_list_ joiners;
+    struct osr_list_ node; /* in the group's list of those kept, or free */
+    char name[OSR_NAME_SIZE];
+};
+
+/* 0 or -ENOMEM. */
+int osri_records_open(struct sched *sched);
+void osri_records_close(struct sched *sched);
+/* How many are kept for handles though their task has ended. */
+size_t osri_records_kept(struct sched *sched);
+
+/* A record for the task; NULL if memory is short. */
+struct record *osri_record_new(struct sched *sched, struct child *child);
+struct osr_task osri_record_handle(const struct record *record);
+
+/* The task has ended: fills the outcome in (`error` is retained) and wakes the joiners. */
+void osri_record_end(struct record *record, int state, int rc, struct osr_error *error, const char *name);
+
+/* Makes every handle stale, and keeps nothing for them. The record is free again as soon as its task has ended and
+ * nobody reads it. */
+void osri_record_unkeep(struct record *record);
+
+#endif

@@ -1,0 +1,343 @@
+#include "6_ready/fd.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "0_base/sys.h"
+#include "0_base/text.h"
+
+/* ---- The table ---- */
+
+struct descriptors {
+    struct descriptor **table; /* by number */
+    int capacity;
+};
+
+static struct descriptors *descriptors_of(struct sched *sched)
+{
+    return sched->floors[6];
+}
+
+int osri_descriptors_open(struct sched *sched)
+{
+    struct descriptors *descriptors = osri_alloc(&sched->memory, sizeof(*descriptors));
+
+    if (!descriptors)
+        return -ENOMEM;
+    *descriptors = (struct descriptors){0};
+    sched->floors[6] = descriptors;
+    return 0;
+}
+
+static struct descriptor *known(struct sched *sched, int fd)
+{
+    struct descriptors *descriptors = descriptors_of(sched);
+
+    return fd < descriptors->capacity ? descriptors->table[fd] : NULL;
+}
+
+static int grow(struct sched *sched, struct descriptors *descriptors, int fd)
+{
+    int capacity = descriptors->capacity ? descriptors->capacity : 64;
+    struct descriptor **table;
+
+    while (capacity <= fd)
+        capacity *= 2; /* descriptors are small numbers: the system limits them far below where this overflows */
+    table = osri_resize(&sched->memory, descriptors->table, (size_t)capacity * sizeof(struct descriptor *));
+    if (!table)
+        return -ENOMEM;
+    memset(table + descriptors->capacity, 0,
+           (size_t)(capacity - descriptors->capacity) * sizeof(struct descriptor *));
+    descriptors->table = table;
+    descriptors->capacity = capacity;
+    return 0;
+}
+
+static void release(struct sched *sched, struct descriptor *descriptor)
+{
+    if (--descriptor->users == 0)
+        osri_free(&sched->memory, descriptor);
+}
+
+static void dismiss(struct sched *sched, struct direction *direction)
+{
+    osri_watch_disarm(sched, &direction->watch);
+    if (!list_empty(&direction->waiter))
+        osri_wake(sched, wait_of(direction->waiter.next), -EBADF);
+}
+
+/* The run no longer knows the descriptor; whoever waits for it is told. */
+static void forget(struct sched *sched, struct descriptor *descriptor)
+{
+    descriptors_of(sched)->table[descriptor->fd] = NULL;
+    descriptor->closed = true;
+    dismiss(sched, &descriptor->reading);
+    dismiss(sched, &descriptor->writing);
+    release(sched, descriptor);
+}
+
+void osri_descriptors_close(struct sched *sched)
+{
+    struct descriptors *descriptors = descriptors_of(sched);
+    int fd;
+
+    for (fd = 0; fd < descriptors->capacity; fd++)
+        if (descriptors->table[fd])
+            forget(sched, descriptors->table[fd]);
+    osri_free(&sched->memory, descriptors->table);
+    osri_free(&sched->memory, descriptors);
+}
+
+int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched, const struct descriptor *descriptor))
+{
+    struct descriptors *descriptors = descriptors_of(sched);
+    int fd, count = 0;
+
+    for (fd = 0; fd < descriptors->capacity; fd++)
+        if (descriptors->table[fd] && descriptors->table[fd]->ours) {
+            visit(sched, descriptors->table[fd]);
+            count++;
+        }
+    return count;
+}
+
+/* ---- Readiness ---- */
+
+static void ready(struct direction *direction)
+{
+    direction->spent = false;
+    if (list_empty(&direction->waiter))
+        osri_watch_disarm(osri_sched, &direction->watch);
+    else
+        osri_wake(osri_sched, wait_of(direction->waiter.next), 0);
+}
+
+static void watch_ready(struct watch *watch)
+{
+    ready(container_of(watch, struct direction, watch));
+}
+
+static void direction_init(struct direction *direction, int fd, enum watch_for what)
+{
+    watch_init(&direction->watch, fd, what, watch_ready);
+    list_init(&direction->waiter);
+    direction->spent = false;
+}
+
+/* ---- Knowing descriptors ---- */
+
+static void identify(const struct descriptor *descriptor, uint64_t *device, uint64_t *inode)
+{
+    struct stat status = {0};
+
+    (void)fstat(descriptor->fd, &status);
+    *device = status.st_dev;
+    *inode = status.st_ino;
+}
+
+/* Takes note of an open descriptor. NULL if memory is short. */
+static struct descriptor *note(struct sched *sched, int fd, int flags, const char *where)
+{
+    struct descriptors *descriptors = descriptors_of(sched);
+    struct descriptor *descriptor;
+    int type;
+
+    if (fd >= descriptors->capacity && grow(sched, descriptors, fd) < 0)
+        return NULL;
+    descriptor = osri_alloc(&sched->memory, sizeof(*descriptor));
+    if (!descriptor)
+        return NULL;
+    *descriptor = (struct descriptor){.fd = fd, .users = 1, .where = where};
+    descriptor->nonblocking = flags & O_NONBLOCK;
+    descriptor->socket = osri_sys_get_option(&sched->door, fd, SOL_SOCKET, SO_TYPE, &type) == 0;
+    if (sched->debug)
+        identify(descriptor, &descriptor->device, &descriptor->inode);
+    direction_init(&descriptor->reading, fd, WATCH_READ);
+    direction_init(&descriptor->writing, fd, WATCH_WRITE);
+    descriptors->table[fd] = descriptor;
+    return descriptor;
+}
+
+static void name_raw_close(struct sched *sched, const struct descriptor *descriptor, const char *where)
+{
+    if (sched->debug)
+        osri_diagnose(sched, OSR_DIAGNOSIS_DESCRIPTOR,
+                      "osier: descriptor %d, known since %s, was closed by a bare close(), noticed at %s: use "
+                      "osr_fd_close()\n",
+                      descriptor->fd, place_or_unknown(descriptor->where), place_or_unknown(where));
+}
+
+/* In debug runs: whether the number now stands for something else than when it was noted. */
+static bool was_replaced(struct sched *sched, const struct descriptor *descriptor)
+{
+    uint64_t device, inode;
+
+    if (!sched->debug)
+        return false;
+    identify(descriptor, &device, &inode);
+    return device != descriptor->device || inode != descriptor->inode;
+}
+
+/* 0 and the descriptor, known from now on; -EBADF; -ENOMEM. */
+static int look_up(struct sched *sched, int fd, const char *where, struct descriptor **found)
+{
+    struct descriptor *descriptor;
+    int flags;
+
+    if (fd < 0)
+        return -EBADF;
+    descriptor = known(sched, fd);
+    if (descriptor && was_replaced(sched, descriptor)) {
+        name_raw_close(sched, descriptor, where);
+        forget(sched, descriptor);
+        descriptor = NULL;
+    }
+    if (!descriptor) {
+        flags = osri_sys_flags(&sched->door, fd);
+        if (flags < 0)
+            return -EBADF;
+        descriptor = note(sched, fd, flags, where);
+    }
+    *found = descriptor;
+    return descriptor ? 0 : -ENOMEM;
+}
+
+void osri_descriptor_made(struct sched *sched, int fd, const char *where)
+{
+    struct descriptor *descriptor = known(sched, fd);
+
+    if (descriptor) { /* the system would not have given the number out again otherwise */
+        name_raw_close(sched, descriptor, where);
+        forget(sched, descriptor);
+    }
+    if (!sched->debug)
+        return; /* it is noted when it is first used */
+    descriptor = note(sched, fd, O_NONBLOCK, where);
+    if (descriptor)
+        descriptor->ours = true;
+}
+
+/* ---- Operations ---- */
+
+static struct direction *direction_of(struct descriptor *descriptor, enum watch_for what)
+{
+    return what == WATCH_READ ? &descriptor->reading : &descriptor->writing;
+}
+
+/* libev insists that what it is given to watch is open. */
+static int arm(struct sched *sched, struct descriptor *descriptor, struct direction *direction)
+{
+    if (direction->watch.armed)
+        return 0;
+    if (osri_sys_flags(&sched->door, descriptor->fd) < 0)
+        return -EBADF;
+    osri_watch_arm(sched, &direction->watch);
+    return 0;
+}
+
+static int park(struct sched *sched, struct descriptor *descriptor, struct direction *direction, const char *call,
+                const char *where)
+{
+    struct wait wait;
+    int rc = arm(sched, descriptor, direction);
+
+    if (rc < 0)
+        return rc;
+    wait_init(&wait, sched->current, call, where);
+    list_append(&direction->waiter, &wait.waiter.node);
+    sched->outside++;
+    rc = osri_wait(sched, &wait);
+    sched->outside--;
+    return rc == 0 && descriptor->closed ? -EBADF : rc;
+}
+
+static ssize_t operate(struct sched *sched, struct descriptor *descriptor, struct direction *direction,
+                       osri_attempt *attempt, void *operation, const char *call, const char *where)
+{
+    ssize_t n = -EAGAIN;
+
+    if (!list_empty(&direction->waiter))
+        return -EBUSY;
+    if (!direction->spent)
+        n = attempt(sched, descriptor, operation);
+    while (n == -EAGAIN) {
+        n = park(sched, descriptor, direction, call, where);
+        if (n < 0)
+            return n;
+        n = attempt(sched, descriptor, operation);
+        if (n == -EAGAIN) { /* somebody else was faster: before it waits again, the call is as good as new */
+            int rc = osri_enter(sched, where);
+
+            if (rc < 0)
+                return rc;
+            if (!list_empty(&direction->waiter))
+                return -EBUSY;
+        }
+    }
+    return n;
+}
+
+ssize_t osri_operate(int fd, enum watch_for what, osri_attempt *attempt, void *operation, const char *call,
+                     const char *where)
+{
+    struct sched *sched = osri_sched;
+    struct descriptor *descriptor;
+    ssize_t n = osri_enter(sched, where);
+
+    if (n < 0)
+        return n;
+    n = look_up(sched, fd, where, &descriptor);
+    if (n == 0) {
+        descriptor->users++;
+        n = operate(sched, descriptor, direction_of(descriptor, what), attempt, operation, call, where);
+        release(sched, descriptor);
+        osri_at_once(sched);
+    }
+    if (n < 0)
+        osri_task_failed(sched->current, (int)n, where);
+    return n;
+}
+
+/* ---- Waiting for readiness alone ---- */
+
+static ssize_t poll_now(struct sched *sched, struct descriptor *descriptor, void *operation)
+{
+    struct pollfd poll = {descriptor->fd, *(const short *)operation, 0};
+    int n = osri_sys_poll(&sched->door, &poll, 1, 0);
+
+    return n > 0 ? 0 : n < 0 ? n : -EAGAIN;
+}
+
+int osr_fd_readable_here(int fd, const char *where)
+{
+    short events = POLLIN;
+
+    return (int)osri_operate(fd, WATCH_READ, poll_now, &events, "osr_fd_readable", where);
+}
+
+int osr_fd_writable_here(int fd, const char *where)
+{
+    short events = POLLOUT;
+
+    return (int)osri_operate(fd, WATCH_WRITE, poll_now, &events, "osr_fd_writable", where);
+}
+
+/* ---- Closing ---- */
+
+int osr_fd_close_here(int fd, const char *where)
+{
+    struct sched *sched = osri_sched;
+    struct descriptor *descriptor;
+    int rc;
+
+    if (!sched || !sched->current)
+        return -EPERM;
+    if (fd < 0)
+        return osri_task_failed(sched->current, -EBADF, where);
+    descriptor = known(sched, fd);
+    if (descriptor)
+        forget(sched, descriptor);
+    rc = osri_sys_close(&sched->door, fd);
+    return rc < 0 ? osri_task_failed(sched->current, rc, where) : 0;
+}

@@ -1,0 +1,153 @@
+/* Stream sockets: made, listened on, accepted from, connected. */
+#include <osier/socket.h>
+
+#include "0_base/sys.h"
+#include "6_ready/fd.h"
+
+static const struct sockaddr *any(const struct osr_address *address)
+{
+    return (const struct sockaddr *)&address->storage;
+}
+
+static bool is_address(const struct osr_address *address)
+{
+    return address && address->size >= sizeof(sa_family_t) && address->size <= sizeof(address->storage);
+}
+
+static int fail(int rc, const char *where)
+{
+    struct task *task = osri_current();
+
+    return task ? osri_task_failed(task, rc, where) : rc;
+}
+
+/* ---- Listening ---- */
+
+static int bind_and_listen(struct sched *sched, int fd, const struct osr_address *address, int backlog)
+{
+    int rc = 0;
+
+    if (any(address)->sa_family != AF_UNIX)
+        rc = osri_sys_set_option(&sched->door, fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (rc == 0)
+        rc = osri_sys_bind(&sched->door, fd, any(address), address->size);
+    if (rc == 0)
+        rc = osri_sys_listen(&sched->door, fd, backlog ? backlog : SOMAXCONN);
+    return rc;
+}
+
+int osr_listen_here(const struct osr_address *address, int backlog, const char *where)
+{
+    struct sched *sched = osri_sched;
+    int fd, rc;
+
+    if (!sched || !sched->current)
+        return -EPERM;
+    if (!is_address(address) || backlog < 0)
+        return fail(-EINVAL, where);
+    fd = osri_sys_socket(&sched->door, any(address)->sa_family, SOCK_STREAM);
+    if (fd < 0)
+        return fail(fd, where);
+    rc = bind_and_listen(sched, fd, address, backlog);
+    if (rc < 0) {
+        (void)osri_sys_close(&sched->door, fd);
+        return fail(rc, where);
+    }
+    osri_descriptor_made(sched, fd, where);
+    return fd;
+}
+
+/* ---- Accepting ---- */
+
+static ssize_t accept_now(struct sched *sched, struct descriptor *descriptor, void *operation)
+{
+    struct osr_address *peer = operation;
+    int fd;
+
+    do {
+        peer->size = sizeof(peer->storage);
+        fd = osri_sys_accept(&sched->door, descriptor->fd, (struct sockaddr *)&peer->storage, &peer->size,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC);
+    } while (fd == -ECONNABORTED);
+    return fd;
+}
+
+/* A listener of somebody else's may be blocking: it is asked only when a connection is there. */
+static ssize_t accept_when_ready(struct sched *sched, struct descriptor *descriptor, void *operation)
+{
+    struct pollfd poll = {descriptor->fd, POLLIN, 0};
+
+    if (!descriptor->nonblocking && osri_sys_poll(&sched->door, &poll, 1, 0) == 0)
+        return -EAGAIN;
+    return accept_now(sched, descriptor, operation);
+}
+
+int osr_accept_here(int listener, struct osr_address *peer, const char *where)
+{
+    struct osr_address ignored;
+    ssize_t fd;
+
+    fd = osri_operate(listener, WATCH_READ, accept_when_ready, peer ? peer : &ignored, "osr_accept", where);
+    if (fd >= 0)
+        osri_descriptor_made(osri_sched, (int)fd, where);
+    return (int)fd;
+}
+
+/* ---- Connecting ---- */
+
+/* Where the attempt stands: begun by connect(), ended by what the socket says when it can be written. */
+static ssize_t connected(struct sched *sched, struct descriptor *descriptor, void *operation)
+{
+    struct pollfd poll = {descriptor->fd, POLLOUT, 0};
+    int rc, error = 0;
+
+    (void)operation;
+    rc = osri_sys_poll(&sched->door, &poll, 1, 0);
+    if (rc == 0)
+        return -EAGAIN;
+    if (rc > 0)
+        rc = osri_sys_get_option(&sched->door, descriptor->fd, SOL_SOCKET, SO_ERROR, &error);
+    return rc < 0 ? rc : -error;
+}
+
+static int connect_on(struct sched *sched, int fd, const struct osr_address *address, const char *where)
+{
+    int rc = osri_sys_connect(&sched->door, fd, any(address), address->size);
+
+    osri_descriptor_made(sched, fd, where);
+    if (rc == -EINPROGRESS || rc == -EINTR)
+        rc = (int)osri_operate(fd, WATCH_WRITE, connected, NULL, "osr_connect", where);
+    else
+        osri_at_once(sched);
+    return rc;
+}
+
+int osr_connect_here(const struct osr_address *address, const char *where)
+{
+    struct sched *sched = osri_sched;
+    int rc = osri_enter(sched, where), fd;
+
+    if (rc < 0)
+        return rc;
+    if (!is_address(address))
+        return fail(-EINVAL, where);
+    fd = osri_sys_socket(&sched->door, any(address)->sa_family, SOCK_STREAM);
+    if (fd < 0)
+        return fail(fd, where);
+    rc = connect_on(sched, fd, address, where);
+    if (rc == 0)
+        return fd;
+    (void)osr_fd_close_here(fd, where);
+    return fail(rc, where);
+}
+
+int osr_socket_address(int fd, struct osr_address *address)
+{
+    static const struct door closed;
+    struct sched *sched = osri_sched;
+
+    if (!address)
+        return -EINVAL;
+    address->size = sizeof(address->storage);
+    return osri_sys_name(sched ? &sched->door : &closed, fd, (struct sockaddr *)&address->storage, &address->size);
+}

@@ -1,0 +1,107 @@
+/* Reading and writing streams of bytes, on any descriptor that can be polled. */
+#include <limits.h>
+
+#include "0_base/sys.h"
+#include "6_ready/fd.h"
+
+struct transfer {
+    void *into;
+    const void *from;
+    size_t size;
+};
+
+/* Whether a descriptor that is no socket, and that others may have made blocking, would not block now. */
+static bool would_not_block(struct sched *sched, const struct descriptor *descriptor, short events)
+{
+    struct pollfd poll = {descriptor->fd, events, 0};
+
+    return descriptor->nonblocking || osri_sys_poll(&sched->door, &poll, 1, 0) != 0;
+}
+
+static ssize_t read_now(struct sched *sched, struct descriptor *descriptor, void *operation)
+{
+    const struct transfer *transfer = operation;
+    ssize_t n;
+
+    if (descriptor->socket)
+        n = osri_sys_receive(&sched->door, descriptor->fd, transfer->into, transfer->size, MSG_DONTWAIT);
+    else if (would_not_block(sched, descriptor, POLLIN))
+        n = osri_sys_read(&sched->door, descriptor->fd, transfer->into, transfer->size);
+    else
+        return -EAGAIN;
+    descriptor->reading.spent = n > 0 && (size_t)n < transfer->size;
+    return n;
+}
+
+static ssize_t write_now(struct sched *sched, struct descriptor *descriptor, void *operation)
+{
+    const struct transfer *transfer = operation;
+    size_t size = transfer->size;
+    ssize_t n;
+
+    if (descriptor->socket) {
+        n = osri_sys_send(&sched->door, descriptor->fd, transfer->from, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } else if (would_not_block(sched, descriptor, POLLOUT)) {
+        if (!descriptor->nonblocking && size > PIPE_BUF)
+            size = PIPE_BUF; /* so much a pipe takes that says it can be written */
+        n = osri_sys_write(&sched->door, descriptor->fd, transfer->from, size);
+    } else {
+        return -EAGAIN;
+    }
+    descriptor->writing.spent = n > 0 && (size_t)n < size;
+    return n;
+}
+
+static bool is_transfer(const void *memory, size_t size)
+{
+    return size <= INT_MAX && (memory || size == 0);
+}
+
+/* A transfer of nothing, or one that cannot be, is a cancellation point like the others. */
+static int transfer_nothing(bool valid, const char *where)
+{
+    int rc = osri_enter(osri_sched, where);
+
+    if (rc < 0 || valid)
+        return rc;
+    return osri_task_failed(osri_sched->current, -EINVAL, where);
+}
+
+int osr_read_here(int fd, void *buffer, size_t size, const char *where)
+{
+    struct transfer transfer = {.into = buffer, .size = size};
+
+    if (size == 0 || !is_transfer(buffer, size))
+        return transfer_nothing(is_transfer(buffer, size), where);
+    return (int)osri_operate(fd, WATCH_READ, read_now, &transfer, "osr_read", where);
+}
+
+int osr_write_here(int fd, const void *data, size_t size, const char *where)
+{
+    struct transfer transfer = {.from = data, .size = size};
+
+    if (size == 0 || !is_transfer(data, size))
+        return transfer_nothing(is_transfer(data, size), where);
+    return (int)osri_operate(fd, WATCH_WRITE, write_now, &transfer, "osr_write", where);
+}
+
+int osr_write_all_here(int fd, const void *data, size_t size, size_t *written, const char *where)
+{
+    size_t done = 0;
+    int rc = 0;
+
+    if (size == 0 || !data)
+        rc = transfer_nothing(data || size == 0, where);
+    while (rc == 0 && done < size) {
+        struct transfer transfer = {.from = (const char *)data + done, .size = size - done};
+        ssize_t n = osri_operate(fd, WATCH_WRITE, write_now, &transfer, "osr_write_all", where);
+
+        if (n < 0)
+            rc = (int)n;
+        else
+            done += (size_t)n;
+    }
+    if (written)
+        *written = done;
+    return rc;
+}

@@ -1,0 +1,283 @@
+#include <osier/run.h>
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "0_base/text.h"
+#include "1_stack/overflow.h"
+#include "2_sched/wait.h"
+#include "4_group/child.h"
+#include "6_ready/fd.h"
+#include "8_run/leaks.h"
+#include "8_run/tree.h"
+
+enum { STACK_SIZE = 1 << 16, LEAST_STACK = 1 << 14, RUN_ERRORS = 1 };
+
+struct run {
+    struct sched sched;
+    struct overflow_guard overflow;
+    struct outcome outcome; /* of the root */
+    bool stuck;
+};
+
+static struct run *run_of(struct sched *sched)
+{
+    return container_of(sched, struct run, sched);
+}
+
+/* ---- Options ---- */
+
+static size_t power_of_two(size_t size)
+{
+    size_t power = LEAST_STACK;
+
+    while (power < size)
+        power *= 2;
+    return power;
+}
+
+/* Copies what was given over what is meant by leaving it out. 0 or -EINVAL. */
+static int complete(struct osr_run_options *options, const struct osr_run_options *given)
+{
+    *options = (struct osr_run_options){.size = sizeof(*options)};
+    if (given)
+        *options = *given;
+    if (options->size != sizeof(*options) || options->stack_size > SIZE_MAX / 4 ||
+        (options->clock != OSR_CLOCK_REAL && options->clock != OSR_CLOCK_SIMULATED) ||
+        (options->allocator && !options->allocator->resize))
+        return -EINVAL;
+    options->stack_size = power_of_two(options->stack_size ? options->stack_size : STACK_SIZE);
+    return 0;
+}
+
+/* ---- What stops a run ---- */
+
+/* In the signal handler, on its own stack: nothing here takes memory or locks. */
+static void explain_fault(const void *address)
+{
+    struct sched *sched = osri_sched;
+    struct task *task = sched ? sched->current : NULL;
+    const char *low = task ? task->fiber.low : NULL, *at = address;
+    char line[512];
+
+    if (!task || at >= low || at < low - sched->stacks.guard)
+        return;
+    snprintf(line, sizeof(line),
+             "osier: stack overflow in task \"%s\", spawned at %s: its stack of %zu bytes is used up; give osr_run() a "
+             "larger .stack_size\n",
+             task->name, task->where, sched->stacks.size);
+    sched->diagnose(sched->diagnose_arg, OSR_DIAGNOSIS_OVERFLOW, line);
+}
+
+/* Nothing can run, and nothing will ever change that: the root is cancelled, once. */
+static void stuck(struct sched *sched)
+{
+    struct run *run = run_of(sched);
+    struct child *root = osri_root(sched);
+    char *tree = osri_tree_string(sched);
+    struct osr_error *error;
+
+    if (run->stuck)
+        osri_die(sched, "osier: nothing can ever run again, and cancelling has not helped:\n%s", tree ? tree : "");
+    run->stuck = true;
+    error = osri_error_new(sched, -OSR_EDEADLOCK, root->task.where, root->task.name);
+    if (error) {
+        osri_error_say(error, "nothing can ever run again:\n%s", tree ? tree : "(no memory for the tree)");
+        osri_fatal_remember(sched, error);
+    }
+    osri_free(&sched->memory, tree);
+    osri_scope_cancel(sched, &root->scope, -OSR_EDEADLOCK, "", root->task.where, "nothing could run any more");
+    if (list_empty(&sched->ready))
+        stuck(sched);
+}
+
+/* ---- Opening and closing ---- */
+
+/* What a run consists of, floor by floor. */
+static const struct {
+    int (*open)(struct sched *sched);
+    void (*close)(struct sched *sched);
+} parts[] = {
+    {osri_errors_open, osri_errors_close},
+    {osri_records_open, osri_records_close},
+    {osri_descriptors_open, osri_descriptors_close},
+};
+
+static void close_parts(struct sched *sched, size_t count)
+{
+    while (count-- > 0)
+        parts[count].close(sched);
+    osri_sched_close(sched);
+}
+
+static int open_parts(struct sched *sched, const struct osr_run_options *options)
+{
+    size_t count;
+    int rc = osri_sched_open(sched, options, sizeof(struct child));
+
+    if (rc < 0)
+        return rc;
+    for (count = 0; count < sizeof(parts) / sizeof(parts[0]); count++) {
+        rc = parts[count].open(sched);
+        if (rc < 0) {
+            close_parts(sched, count);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int open_run(struct run *run, const struct osr_run_options *options)
+{
+    int rc = open_parts(&run->sched, options);
+
+    if (rc < 0)
+        return rc;
+    run->sched.stuck = stuck;
+    rc = options->no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, explain_fault);
+    if (rc < 0)
+        close_parts(&run->sched, sizeof(parts) / sizeof(parts[0]));
+    return rc;
+}
+
+static void close_run(struct run *run)
+{
+    struct sched *sched = &run->sched;
+
+    osri_overflow_close(&run->overflow);
+    if (sched->debug)
+        (void)osri_descriptors_report(sched);
+    close_parts(sched, sizeof(parts) / sizeof(parts[0]));
+}
+
+/* ---- Running ---- */
+
+static void root_ended(struct child *root, struct outcome outcome)
+{
+    struct sched *sched = root->task.sched;
+
+    run_of(sched)->outcome = outcome;
+    sched->floors[8] = NULL;
+    sched->finished = true;
+    sched->steps = 1; /* the hub is next */
+}
+
+static int start_root(struct run *run, const struct osr_routine *routine, void *arg, const struct osr_run_options *options)
+{
+    const struct osr_spawn_options spawn = {.size = sizeof(spawn), .where = options->where, .name = options->name};
+    struct sched *sched = &run->sched;
+    struct child *root;
+    int rc = osri_errors_promise(sched, RUN_ERRORS);
+
+    if (rc < 0)
+        return rc;
+    root = osri_child_new(sched, NULL, routine, arg, &spawn, &rc);
+    if (!root) {
+        osri_errors_unpromise(sched, RUN_ERRORS);
+        return rc;
+    }
+    root->group = NULL;
+    root->ended = root_ended;
+    sched->floors[8] = root;
+    osri_observe(sched, OSR_EVENT_SPAWN, &root->task, NULL, root->task.where, 0);
+    osri_ready(sched, &root->task);
+    osri_sched_run(sched);
+    osri_errors_unpromise(sched, RUN_ERRORS);
+    return 0;
+}
+
+static bool contains(const struct osr_error *tree, const struct osr_error *leaf)
+{
+    struct osr_leaves walk;
+    const struct osr_error *at;
+
+    osr_leaves_init(&walk, tree);
+    while ((at = osr_leaves_next(&walk)) != NULL)
+        if (at == leaf)
+            return true;
+    return false;
+}
+
+/* What the run gives: a fatal error comes before what the root returned, whose own errors stay beside it. */
+static int conclude(struct sched *sched, struct outcome outcome, struct slot *slot)
+{
+    struct osr_error *fatal = osri_fatal_take(sched), *both;
+    int rc = outcome.rc == -ECANCELED ? -OSR_ETASKCANCELED : outcome.rc;
+
+    if (outcome.error)
+        osri_slot_put(slot, outcome.error);
+    else
+        *slot = (struct slot){.code = rc < 0 ? rc : 0};
+    if (!fatal)
+        return rc;
+    rc = fatal->code;
+    if (contains(outcome.error, fatal)) {
+        osr_error_release(fatal);
+    } else if (outcome.error) {
+        both = osri_error_new_group(sched, fatal->where, fatal->task, NULL);
+        if (both) {
+            osri_error_say(both, "%s ended the run", osr_strcode(rc));
+            osri_error_adopt(sched, both, fatal);
+            osri_error_adopt(sched, both, osr_error_retain(outcome.error));
+        }
+        osri_slot_put(slot, both ? both : fatal);
+    } else {
+        osri_slot_put(slot, fatal);
+    }
+    slot->code = rc;
+    return rc;
+}
+
+/* In a forked child no run goes on: every call there is one outside tasks. */
+static void leave_run(void)
+{
+    osri_sched = NULL;
+}
+
+static void prepare_process(void)
+{
+    (void)pthread_atfork(NULL, NULL, leave_run);
+}
+
+static int run_here(struct run *run, const struct osr_routine *routine, void *arg, const struct osr_run_options *options,
+                    struct slot *slot)
+{
+    struct sched *sched = &run->sched;
+    int rc = open_run(run, options);
+
+    if (rc < 0)
+        return rc;
+    osri_sched = sched;
+    rc = start_root(run, routine, arg, options);
+    if (rc == 0)
+        rc = conclude(sched, run->outcome, slot);
+    close_run(run);
+    osri_sched = NULL;
+    return rc;
+}
+
+int osr_run_with(const struct osr_routine *routine, void *arg, const struct osr_run_options *given)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct osr_run_options options;
+    struct slot slot = {0};
+    struct run *run;
+    int rc;
+
+    if (osri_sched)
+        return osr_fail_here(given ? given->where : NULL, -EBUSY, "osr_run() inside a run");
+    if (!routine || !routine->run || complete(&options, given) < 0)
+        return osr_fail_here(given ? given->where : NULL, -EINVAL, "osr_run() with options that make no sense");
+    pthread_once(&once, prepare_process);
+    osr_error_clear();
+    run = calloc(1, sizeof(*run));
+    if (!run)
+        return -ENOMEM;
+    rc = run_here(run, routine, arg, &options, &slot);
+    free(run);
+    if (slot.error)
+        osri_slot_put(osri_slot(), slot.error);
+    osri_slot()->code = rc < 0 ? rc : 0;
+    return rc;
+}

@@ -1,0 +1,134 @@
+#include "8_run/tree.h"
+
+#include <osier/debug.h>
+
+#include "2_sched/wait.h"
+
+/* Deeper than this the lines are no longer moved to the right. */
+enum { MOST_DEPTH = 40 };
+
+static void write_reason(struct text *text, const struct osr_scope *scope)
+{
+    const struct osr_reason *reason = &scope->reason_;
+
+    osri_text(text, ", cancelled");
+    if (reason->who[0]) {
+        osri_text(text, " by task \"");
+        osri_text_words(text, reason->who, "");
+        osri_text(text, "\"");
+    }
+    osri_text(text, " at %s", reason->where);
+    if (*reason->text) {
+        osri_text(text, ": ");
+        osri_text_words(text, reason->text, "");
+    }
+}
+
+static void write_deadline(struct sched *sched, struct text *text, const struct osr_scope *scope)
+{
+    int64_t left = scope->timer_.at;
+
+    if (scope->timer_.at == OSR_NEVER || scope->cancelled_)
+        return;
+    if (__builtin_sub_overflow(left, osri_now(sched), &left))
+        return;
+    osri_text(text, ", due in %lld.%03lld ms", (long long)(left / 1000000),
+              (long long)(left < 0 ? -left : left) / 1000 % 1000);
+}
+
+static void write_task(struct text *text, const struct child *child)
+{
+    const struct task *task = &child->task;
+
+    osri_text(text, "task \"");
+    osri_text_words(text, task->name, "");
+    osri_text(text, "\", spawned at %s, ", task->where);
+    if (task->wait)
+        osri_text(text, "waits in %s at %s", task->wait->call, place_or_unknown(task->wait->where));
+    else
+        osri_text(text, task == osri_current() ? "runs" : "is ready");
+}
+
+static void write_group(struct text *text, const struct osr_group *group)
+{
+    osri_text(text, "group ");
+    if (group->name_[0]) {
+        osri_text(text, "\"");
+        osri_text_words(text, group->name_, "");
+        osri_text(text, "\" ");
+    }
+    osri_text(text, "of %zu", group->running_);
+    if (group->limit_)
+        osri_text(text, " (at most %u)", group->limit_);
+    osri_text(text, ", opened at %s", group->scope.where_);
+    if (group->errors_)
+        osri_text(text, ", %u failed", group->errors_);
+}
+
+static void write_scope(struct sched *sched, struct text *text, const struct osr_scope *scope)
+{
+    static const char *const names[] = {
+        [OSR_SCOPE_TIMEOUT] = "scope", [OSR_SCOPE_MOVE_ON] = "move-on scope", [OSR_SCOPE_SHIELD] = "shield"};
+
+    if (scope->form_ == SCOPE_TASK)
+        write_task(text, container_of(scope, struct child, scope));
+    else if (scope->form_ == SCOPE_GROUP)
+        write_group(text, container_of(scope, struct osr_group, scope));
+    else
+        osri_text(text, "%s, opened at %s", names[scope->form_], scope->where_);
+    write_deadline(sched, text, scope);
+    if (scope->cancelled_)
+        write_reason(text, scope);
+    osri_text(text, "\n");
+}
+
+void osri_tree_write(struct sched *sched, struct text *text)
+{
+    struct osr_scope *top = &osri_root(sched)->scope, *at;
+
+    for (at = top; at; at = osri_scope_walk(top, at, false)) {
+        const struct osr_scope *up;
+        int depth = 0;
+
+        for (up = at; up != top && depth < MOST_DEPTH; up = up->parent_)
+            depth++;
+        osri_text(text, "%*s", 2 * depth, "");
+        write_scope(sched, text, at);
+    }
+}
+
+char *osri_tree_string(struct sched *sched)
+{
+    struct text text = text_to_buffer(NULL, 0);
+    char *string;
+
+    osri_tree_write(sched, &text);
+    string = osri_alloc(&sched->memory, text.length + 1);
+    if (!string)
+        return NULL;
+    text = text_to_buffer(string, text.length + 1);
+    osri_tree_write(sched, &text);
+    return string;
+}
+
+int osr_tree_print(FILE *stream)
+{
+    struct text text = text_to_stream(stream);
+
+    if (!osri_current())
+        return -EPERM;
+    if (!stream)
+        return -EINVAL;
+    osri_tree_write(osri_sched, &text);
+    return text.failed ? -EIO : 0;
+}
+
+size_t osr_tree_format(char *buffer, size_t size)
+{
+    struct text text = text_to_buffer(buffer, buffer ? size : 0);
+
+    if (!osri_current())
+        return 0;
+    osri_tree_write(osri_sched, &text);
+    return text.length;
+}

@@ -1,0 +1,198 @@
+#include "harness.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
+static char story[65536];
+static size_t story_length;
+static char failure[4096];
+static long checks;
+
+static void note(const char *where, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void note(const char *where, const char *format, ...)
+{
+    char text[2048];
+    va_list list;
+
+    if (failure[0])
+        return;
+    va_start(list, format);
+    vsnprintf(text, sizeof(text), format, list);
+    va_end(list);
+    snprintf(failure, sizeof(failure), "%s: %s", where, text);
+}
+
+void check_that(bool holds, const char *condition, const char *where)
+{
+    checks++;
+    if (!holds)
+        note(where, "not so: %s", condition);
+}
+
+void check_equal(long long actual, long long expected, const char *what, const char *where)
+{
+    checks++;
+    if (actual != expected)
+        note(where, "%s is %lld, not %lld", what, actual, expected);
+}
+
+void check_same_text(const char *actual, const char *expected, const char *what, const char *where)
+{
+    checks++;
+    if (!actual || strcmp(actual, expected) != 0)
+        note(where, "%s is \"%s\", not \"%s\"", what, actual ? actual : "(null)", expected);
+}
+
+void assert_checked(void)
+{
+    char text[sizeof(failure)];
+    long made = checks;
+
+    memcpy(text, failure, sizeof(text));
+    failure[0] = '\0';
+    checks = 0;
+    if (text[0])
+        fail_msg("%s", text);
+    if (made == 0)
+        fail_msg("no check was made");
+}
+
+void tell(const char *format, ...)
+{
+    va_list list;
+    int length;
+
+    va_start(list, format);
+    length = vsnprintf(story + story_length, sizeof(story) - story_length, format, list);
+    va_end(list);
+    if (length > 0)
+        story_length += (size_t)length;
+    if (story_length + 2 > sizeof(story))
+        story_length = sizeof(story) - 2;
+    story[story_length++] = '\n';
+    story[story_length] = '\0';
+}
+
+void assert_story(const char *expected)
+{
+    char told[sizeof(story)];
+
+    memcpy(told, story, sizeof(told));
+    story_length = 0;
+    story[0] = '\0';
+    assert_string_equal(told, expected);
+}
+
+int begin_test(void **state)
+{
+    (void)state;
+    story_length = 0;
+    story[0] = '\0';
+    failure[0] = '\0';
+    checks = 0;
+    counting = (struct counting){0};
+    return 0;
+}
+
+static void die_in_child(void (*body)(void), int out)
+{
+    struct rlimit none = {0, 0};
+
+    setrlimit(RLIMIT_CORE, &none);
+    dup2(out, STDERR_FILENO);
+    close(out);
+    alarm(30);
+    body();
+    _exit(0);
+}
+
+void assert_dies(void (*body)(void), int signal, const char *text)
+{
+    static char said[1 << 16];
+    size_t length = 0;
+    ssize_t n;
+    int pipes[2], status;
+    pid_t pid;
+
+    assert_return_code(pipe(pipes), errno);
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(pipes[0]);
+        die_in_child(body, pipes[1]);
+    }
+    close(pipes[1]);
+    while ((n = read(pipes[0], said + length, sizeof(said) - 1 - length)) > 0)
+        length += (size_t)n;
+    said[length] = '\0';
+    close(pipes[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!strstr(said, text))
+        fail_msg("expected \"%s\" in:\n%s", text, said);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != signal) {
+        /* A sanitizer turns a signal that it handles into an exit of its own. */
+        if (!(under_tools() && WIFEXITED(status) && WEXITSTATUS(status) != 0))
+            fail_msg("expected signal %d, got status %#x; it said:\n%s", signal, status, said);
+    }
+}
+
+int open_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+
+    if (!dir)
+        return -1;
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count - 3; /* ".", "..", and the directory's own */
+}
+
+struct counting counting;
+
+static void *counting_resize(void *arg, void *memory, size_t size)
+{
+    (void)arg;
+    if (size == 0) {
+        counting.live -= memory != NULL;
+        free(memory);
+        return NULL;
+    }
+    counting.made++;
+    if (counting.fail_at > 0 && (counting.made == counting.fail_at ||
+                                 (counting.all_after && counting.made > counting.fail_at)))
+        return NULL;
+    counting.live += memory == NULL;
+    return realloc(memory, size);
+}
+
+const struct osr_allocator counting_allocator = {counting_resize, NULL};
+
+bool under_tools(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    return true;
+#endif
+#endif
+    return RUNNING_ON_VALGRIND;
+}
+
+long sized(long big, long small)
+{
+    return under_tools() ? small : big;
+}

@@ -1,0 +1,64 @@
+/*
+ * What every test here shares. A test is a story: arrange, act, assert; it is named after the behaviour that
+ * it protects. An assertion of cmocka that fails longjmps, which must not happen on a task's stack: inside
+ * tasks use check() and tell(), and assert on the main stack, after osr_run() has returned.
+ */
+#ifndef OSIER_TESTS_HARNESS_H
+#define OSIER_TESTS_HARNESS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <osier.h>
+
+/* Runs a task to its end in simulated time, with the library's own checks on. Gives what osr_run() gives. */
+#define run_simulated(...) osr_run(__VA_ARGS__, .clock = OSR_CLOCK_SIMULATED, .debug = true)
+
+/* Notes `condition` from inside a task; the first one that is false fails the test at assert_checked(). */
+#define check(condition) check_that(!!(condition), #condition, OSR_HERE)
+#define check_int(actual, expected) check_equal((actual), (expected), #actual, OSR_HERE)
+#define check_text(actual, expected) check_same_text((actual), (expected), #actual, OSR_HERE)
+void check_that(bool holds, const char *condition, const char *where);
+void check_equal(long long actual, long long expected, const char *what, const char *where);
+void check_same_text(const char *actual, const char *expected, const char *what, const char *where);
+
+/* On the main stack: fails the test if a check failed since the last call, or if none was made. */
+void assert_checked(void);
+
+/* Adds a line to the test's story, from anywhere; assert_story() compares it whole and begins a new one. */
+void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void assert_story(const char *expected);
+
+/* Forgets the story and the checks: the set-up of each test. */
+int begin_test(void **state);
+
+/* Runs `body` in a child process, which must be killed by `signal`, having written `text` to standard error. */
+void assert_dies(void (*body)(void), int signal, const char *text);
+
+/* How many descriptors this process has open. */
+int open_descriptors(void);
+
+/* An allocator that counts and can fail: the `fail_at`-th allocation from now on (1 is the next; 0 never). */
+struct counting {
+    long live, made, fail_at;
+    bool all_after; /* every later one fails as well */
+};
+extern struct counting counting;
+extern const struct osr_allocator counting_allocator;
+
+/* Whether this process runs under valgrind or a sanitizer: big tests then take smaller sizes. */
+bool under_tools(void);
+
+/* `big`, or `small` under tools. */
+long sized(long big, long small);
+
+#define story_test(function) cmocka_unit_test_setup(function, begin_test)
+
+#endif
