@@ -3,37 +3,68 @@
 #if !defined(OSR_CONTEXT_UCONTEXT) && (defined(__x86_64__) || defined(__aarch64__))
 
 #include <stdint.h>
-#include <string.h>
 
-/* The first code that a new context runs, in assembly: calls the entry that the registers below name. */
+/* The first code that a new context runs: takes the rest of `struct made` off the stack and calls the entry. Backtraces
+ * end here. */
 void osri_context_start(void);
 
-/* What osri_context_switch() takes off the stack, lowest address first. */
-struct saved {
+/* What a new context begins with, as if it had been switched away from; lowest address first. */
 #if defined(__x86_64__)
-    uint64_t r15, r14, r13, r12, rbx, rbp, rip;
-#else
-    uint64_t x19, x20, x21, x22, x23, x24, x25, x26, x27, x28, x29, x30;
-    uint64_t d8_d15[8];
-#endif
+
+struct made {
+    uint64_t rip, rbp, entry, arg;
 };
+
+__asm__(".text\n"
+        ".globl osri_context_start\n"
+        ".hidden osri_context_start\n"
+        ".type osri_context_start, @function\n"
+        "osri_context_start:\n"
+        "\t.cfi_startproc\n"
+        "\t.cfi_undefined rip\n"
+        "\tpopq %rax\n"
+        "\tpopq %rdi\n"
+        "\tcall *%rax\n"
+        "\tud2\n"
+        "\t.cfi_endproc\n"
+        ".size osri_context_start, . - osri_context_start\n");
+
+#else
+
+struct made {
+    uint64_t x29, pc, entry, arg;
+};
+
+__asm__(".text\n"
+        ".globl osri_context_start\n"
+        ".hidden osri_context_start\n"
+        ".type osri_context_start, %function\n"
+        "osri_context_start:\n"
+        "\t.cfi_startproc\n"
+        "\t.cfi_undefined x30\n"
+        "\tldp x1, x0, [sp], #16\n"
+        "\tblr x1\n"
+        "\tbrk #0\n"
+        "\t.cfi_endproc\n"
+        ".size osri_context_start, . - osri_context_start\n");
+
+#endif
 
 void *osri_context_make(char *low, char *high, void (*entry)(void *arg), void *arg)
 {
-    struct saved *saved = (struct saved *)(void *)(high - sizeof(*saved));
+    struct made *made = (struct made *)(void *)(high - sizeof(*made));
 
     (void)low;
-    memset(saved, 0, sizeof(*saved));
+    *made = (struct made){
 #if defined(__x86_64__)
-    saved->r12 = (uint64_t)(uintptr_t)arg;
-    saved->rbx = (uint64_t)(uintptr_t)entry;
-    saved->rip = (uint64_t)(uintptr_t)osri_context_start;
+        .rip = (uint64_t)(uintptr_t)osri_context_start,
 #else
-    saved->x19 = (uint64_t)(uintptr_t)arg;
-    saved->x20 = (uint64_t)(uintptr_t)entry;
-    saved->x30 = (uint64_t)(uintptr_t)osri_context_start;
+        .pc = (uint64_t)(uintptr_t)osri_context_start,
 #endif
-    return saved;
+        .entry = (uint64_t)(uintptr_t)entry,
+        .arg = (uint64_t)(uintptr_t)arg,
+    };
+    return made;
 }
 
 #endif

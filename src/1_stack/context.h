@@ -1,6 +1,11 @@
 /*
- * Switching between stacks. The callee-saved registers go onto the stack that is left; the floating-point control
- * words stay as they are, for the thread as a whole: saving them would cost many times the switch.
+ * Switching between stacks.
+ *
+ * The switch is inlined assembly. A function of its own would leave its return address on the processor's stack of
+ * predicted returns, and every return after it would be mispredicted; here a switch neither calls nor returns. It
+ * tells the compiler that all registers are lost, so that only those in use are saved, and saves by itself the frame
+ * pointer and the address to go on at. The floating-point control words stay as they are, for the thread as a whole:
+ * saving them would cost many times the switch.
  */
 #ifndef OSIER_STACK_CONTEXT_H
 #define OSIER_STACK_CONTEXT_H
@@ -11,7 +16,57 @@
  */
 void *osri_context_make(char *low, char *high, void (*entry)(void *arg), void *arg);
 
+#if !defined(OSR_CONTEXT_UCONTEXT) && defined(__x86_64__)
+
 /* Saves the running context in `*from`, and goes on with `to`. */
+static inline __attribute__((always_inline)) void osri_context_switch(void **from, void *to)
+{
+    __asm__ volatile("subq $128, %%rsp\n\t" /* past what a function may keep below its stack pointer */
+                     "pushq %%rbp\n\t"
+                     "leaq 1f(%%rip), %%rax\n\t"
+                     "pushq %%rax\n\t"
+                     "movq %%rsp, (%%rdi)\n\t"
+                     "movq %%rsi, %%rsp\n\t"
+                     "popq %%rax\n\t"
+                     "popq %%rbp\n\t"
+                     "jmpq *%%rax\n"
+                     "1:\n\t"
+                     "addq $128, %%rsp"
+                     : "+D"(from), "+S"(to)
+                     :
+                     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0",
+                       "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+                       "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory");
+}
+
+#elif !defined(OSR_CONTEXT_UCONTEXT) && defined(__aarch64__)
+
+static inline __attribute__((always_inline)) void osri_context_switch(void **from, void *to)
+{
+    register void **x0 __asm__("x0") = from;
+    register void *x1 __asm__("x1") = to;
+
+    __asm__ volatile("adr x9, 1f\n\t"
+                     "stp x29, x9, [sp, #-16]!\n\t"
+                     "mov x10, sp\n\t"
+                     "str x10, [x0]\n\t"
+                     "mov sp, x1\n\t"
+                     "ldp x29, x9, [sp], #16\n\t"
+                     "br x9\n"
+                     "1:"
+                     : "+r"(x0), "+r"(x1)
+                     :
+                     : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",
+                       "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30", "v0", "v1",
+                       "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16",
+                       "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
+                       "v30", "v31", "cc", "memory");
+}
+
+#else
+
 void osri_context_switch(void **from, void *to);
+
+#endif
 
 #endif

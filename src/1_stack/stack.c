@@ -85,7 +85,7 @@ static struct fiber *fiber_of(const struct stacks *stacks, char *base, size_t in
     return (struct fiber *)(void *)(base + stacks->size - stacks->room - index % COLOURS * COLOUR_SIZE);
 }
 
-static struct fiber *make_stack(struct stacks *stacks, int *code)
+struct fiber *osri_stack_make(struct stacks *stacks, int *code)
 {
     struct fiber *fiber;
     char *base;
@@ -108,26 +108,6 @@ static struct fiber *make_stack(struct stacks *stacks, int *code)
     if (stacks->tools & TOOL_LSAN)
         osri_lsan_add(fiber->low, stacks->size - stacks->guard);
     return fiber;
-}
-
-/* ---- Taking and giving ---- */
-
-struct fiber *osri_stack_take(struct stacks *stacks, int *code)
-{
-    struct fiber *fiber = stacks->idle;
-
-    if (unlikely(!fiber))
-        return make_stack(stacks, code);
-    stacks->idle = fiber->next;
-    if (unlikely(stacks->tools & TOOL_ASAN))
-        osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
-    return fiber;
-}
-
-void osri_stack_give(struct stacks *stacks, struct fiber *fiber)
-{
-    fiber->next = stacks->idle;
-    stacks->idle = fiber;
 }
 
 /* ---- Closing ---- */

@@ -44,15 +44,32 @@ void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, const str
 /* Every stack must have been given back. */
 void osri_stacks_close(struct stacks *stacks);
 
-/* A stack, as the fiber that begins the object at its top, zeroed the first time; NULL with a code: -ENOMEM, or
- * -EAGAIN where the number of mappings (vm.max_map_count) stands in the way. */
-struct fiber *osri_stack_take(struct stacks *stacks, int *code);
-void osri_stack_give(struct stacks *stacks, struct fiber *fiber);
-
 /* How many bytes can be used below the object. */
 static inline size_t osri_stack_span(const struct fiber *fiber)
 {
     return (size_t)(fiber->high - fiber->low);
+}
+
+struct fiber *osri_stack_make(struct stacks *stacks, int *code);
+
+/* A stack, as the fiber that begins the object at its top, zeroed the first time; NULL with a code: -ENOMEM, or
+ * -EAGAIN where the number of mappings (vm.max_map_count) stands in the way. */
+static inline struct fiber *osri_stack_take(struct stacks *stacks, int *code)
+{
+    struct fiber *fiber = stacks->idle;
+
+    if (unlikely(!fiber))
+        return osri_stack_make(stacks, code);
+    stacks->idle = fiber->next;
+    if (unlikely(stacks->tools & TOOL_ASAN))
+        osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
+    return fiber;
+}
+
+static inline void osri_stack_give(struct stacks *stacks, struct fiber *fiber)
+{
+    fiber->next = stacks->idle;
+    stacks->idle = fiber;
 }
 
 /* ---- Fibers ---- */

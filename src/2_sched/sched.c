@@ -41,6 +41,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .observe_arg = options->observe_arg,
     };
     sched->memory.door = &sched->door;
+    sched->plain = !sched->tools && !sched->observe && !sched->door.choose;
     list_init(&sched->ready);
     list_init(&sched->fired);
     osri_timers_open(&sched->timers, &sched->memory);
@@ -68,7 +69,7 @@ static unsigned count(const struct osr_list_ *list)
 }
 
 /* Takes one node out of a list that is not empty: the first, unless the door says otherwise. */
-static struct osr_list_ *choose_from(struct sched *sched, struct osr_list_ *list, enum osr_choice kind,
+static inline struct osr_list_ *choose_from(struct sched *sched, struct osr_list_ *list, enum osr_choice kind,
                                      const char *what)
 {
     struct osr_list_ *node = list->next;
@@ -114,17 +115,11 @@ static void step(struct sched *sched, struct fiber *from, struct task *next)
         osri_fiber_switch(from, &next->fiber, sched->tools);
 }
 
-void osri_leave(struct sched *sched)
+void osri_leave_slowly(struct sched *sched)
 {
     struct task *task = sched->current;
 
-    task->budget = BUDGET;
     step(sched, &task->fiber, next_after(sched, task));
-}
-
-void osri_ready(struct sched *sched, struct task *task)
-{
-    list_append(&sched->ready, &task->ready);
 }
 
 void osri_run_eagerly(struct sched *sched, struct task *task)
@@ -133,64 +128,6 @@ void osri_run_eagerly(struct sched *sched, struct task *task)
 
     task->eager_for = spawner;
     step(sched, &spawner->fiber, task);
-}
-
-/* ---- Tasks ---- */
-
-struct task *osri_task_new(struct sched *sched, const char *name, const char *fallback, const char *where,
-                           int *code)
-{
-    struct fiber *fiber = osri_stack_take(&sched->stacks, code);
-    struct task *task;
-
-    if (unlikely(!fiber))
-        return NULL;
-    task = container_of(fiber, struct task, fiber);
-    task->sched = sched;
-    list_init(&task->ready);
-    task->wait = NULL;
-    task->eager_for = NULL;
-    task->refusal = NULL;
-    task->due = OSR_NEVER;
-    task->scope = NULL;
-    task->budget = BUDGET;
-    task->refused = 0;
-    task->hooked = false;
-    task->slot.code = 0;
-    task->slot.fresh = false;
-    task->slot.riding = false;
-    task->slot.error = NULL;
-    task->number = ++sched->numbers;
-    task->where = place_or_unknown(where);
-    task->name = fallback ? fallback : "";
-    if (name) {
-        osri_name_copy(task->name_kept, name);
-        task->name = task->name_kept;
-    }
-    return task;
-}
-
-void osri_task_prepare(struct task *task, size_t taken, void (*entry)(void *task))
-{
-    osri_fiber_make(&task->fiber, taken, entry, task);
-}
-
-void osri_task_free(struct sched *sched, struct task *task)
-{
-    osri_stack_give(&sched->stacks, &task->fiber);
-}
-
-void osri_task_begin(struct sched *sched, struct task *task)
-{
-    osri_fiber_begin(&task->fiber, sched->tools);
-}
-
-_Noreturn void osri_task_exit(struct sched *sched, struct task *task)
-{
-    /* The stack is free from here on, and nobody takes it before the switch. */
-    osri_task_free(sched, task);
-    step(sched, &task->fiber, next_after(sched, task));
-    __builtin_unreachable();
 }
 
 /* ---- The loop ---- */
@@ -256,10 +193,9 @@ int64_t osr_now(void)
 
 /* ---- Entering a call ---- */
 
-void osri_pause(struct sched *sched)
+void osri_pause_slowly(struct sched *sched)
 {
-    osri_ready(sched, sched->current);
-    osri_leave(sched);
+    osri_pause(sched);
 }
 
 static int refuse(struct sched *sched, struct task *task, const char *where)

@@ -23,6 +23,7 @@ struct sched {
     struct task *current; /* NULL: the hub runs */
     struct osr_list_ ready;
     unsigned steps; /* left until the next look */
+    bool plain;     /* no tool, observer or door has to be told of a switch */
     unsigned tools;
     struct door door;
     struct timers timers;
@@ -75,22 +76,80 @@ void osri_look(struct sched *sched, int64_t until);
 
 /* ---- Tasks ---- */
 
-/* A task on a stack of its own, of which all but `group` matters is set; NULL with a code. `name` may be NULL. */
-struct task *osri_task_new(struct sched *sched, const char *name, const char *fallback, const char *where,
-                           int *code);
-/* Makes it begin with entry(task), which starts with osri_task_begin() and ends with osri_task_exit(). */
-void osri_task_prepare(struct task *task, size_t taken, void (*entry)(void *task));
-void osri_task_free(struct sched *sched, struct task *task);
-void osri_task_begin(struct sched *sched, struct task *task);
-_Noreturn void osri_task_exit(struct sched *sched, struct task *task);
+/* A task on a stack of its own, without a name; NULL with a code. */
+static inline struct task *osri_task_new(struct sched *sched, int *code)
+{
+    struct fiber *fiber = osri_stack_take(&sched->stacks, code);
+    struct task *task;
 
-void osri_ready(struct sched *sched, struct task *task);
+    if (unlikely(!fiber))
+        return NULL;
+    task = container_of(fiber, struct task, fiber);
+    task->sched = sched;
+    task->wait = NULL;
+    task->eager_for = NULL;
+    task->budget = BUDGET;
+    task->refused = 0;
+    task->hooked = false;
+    task->slot = (struct slot){0};
+    task->number = ++sched->numbers;
+    return task;
+}
+
+/* Makes it begin with entry(task), which starts with osri_task_begin() and ends with osri_task_exit(); `taken` bytes
+ * of its stack are in use. */
+static inline void osri_task_prepare(struct task *task, size_t taken, void (*entry)(void *task))
+{
+    osri_fiber_make(&task->fiber, taken, entry, task);
+}
+
+static inline void osri_task_free(struct sched *sched, struct task *task)
+{
+    osri_stack_give(&sched->stacks, &task->fiber);
+}
+
+static inline void osri_task_begin(struct sched *sched, struct task *task)
+{
+    osri_fiber_begin(&task->fiber, sched->tools);
+}
+
+static inline void osri_ready(struct sched *sched, struct task *task)
+{
+    list_append(&sched->ready, &task->ready);
+}
 
 /* Runs `task`, which has not begun, until it first leaves; the caller goes on then. */
 void osri_run_eagerly(struct sched *sched, struct task *task);
 
 /* Leaves the calling task, which is parked or queued, for whoever is next. */
-void osri_leave(struct sched *sched);
+void osri_leave_slowly(struct sched *sched);
+
+/* The usual case: some task is ready, and nobody has to be asked or told. */
+static inline void osri_leave(struct sched *sched)
+{
+    struct task *task = sched->current, *next;
+    struct osr_list_ *first = sched->ready.next;
+
+    if (unlikely(!sched->plain || task->eager_for || sched->steps == 1 || first == &sched->ready)) {
+        osri_leave_slowly(sched);
+        return;
+    }
+    sched->steps--;
+    sched->ready.next = first->next;
+    first->next->prev = &sched->ready;
+    next = container_of(first, struct task, ready);
+    if (unlikely(next == task))
+        return;
+    sched->current = next;
+    osri_context_switch(&task->fiber.context, next->fiber.context);
+}
+
+/* Leaves the calling task for good. Its stack is free from here on, and nobody takes it before the switch. */
+static inline void osri_task_exit(struct sched *sched, struct task *task)
+{
+    osri_task_free(sched, task);
+    osri_leave(sched);
+}
 
 /* ---- Entering a call ---- */
 
@@ -113,13 +172,20 @@ static inline int osri_enter(struct sched *sched, const char *where)
 }
 
 /* Lets others run once. */
-void osri_pause(struct sched *sched);
+static inline void osri_pause(struct sched *sched)
+{
+    sched->current->budget = BUDGET;
+    osri_ready(sched, sched->current);
+    osri_leave(sched);
+}
+
+void osri_pause_slowly(struct sched *sched);
 
 /* To be said by a call that finished without waiting, so that a task that never waits cannot keep the thread. */
 static inline void osri_at_once(struct sched *sched)
 {
     if (unlikely(--sched->current->budget == 0))
-        osri_pause(sched);
+        osri_pause_slowly(sched);
 }
 
 /* ---- Telling ---- */

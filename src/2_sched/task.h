@@ -47,7 +47,6 @@ struct task {
     uint64_t number;
     const char *name;
     const char *where; /* it was spawned */
-    char name_kept[OSR_NAME_SIZE];
 };
 
 /* Notes that a call of the task fails with `code`, and gives it back. */

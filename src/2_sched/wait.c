@@ -64,6 +64,7 @@ int osri_wait(struct sched *sched, struct wait *wait)
     assert(task == sched->current && !task->wait);
     if (wait->linked) {
         task->wait = wait;
+        task->budget = BUDGET;
         osri_observe(sched, OSR_EVENT_WAIT, task, wait->call, wait->where, 0);
         osri_leave(sched);
     }

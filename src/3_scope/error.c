@@ -10,14 +10,6 @@
 
 enum { CHUNK = 32 };
 
-struct errors {
-    const struct memory *memory;
-    struct error_chunk *chunks;
-    struct osr_error *idle;
-    size_t idle_count, promised;
-    struct osr_error *fatal; /* the first */
-};
-
 struct error_chunk {
     struct errors *pool; /* NULL: the run is over, and the last error frees the chunk */
     struct memory memory;
@@ -25,11 +17,6 @@ struct error_chunk {
     atomic_uint held;
     struct osr_error errors[];
 };
-
-static struct errors *errors_of(struct sched *sched)
-{
-    return sched->floors[3];
-}
 
 int osri_errors_open(struct sched *sched)
 {
@@ -44,7 +31,7 @@ int osri_errors_open(struct sched *sched)
 
 void osri_fatal_remember(struct sched *sched, struct osr_error *error)
 {
-    struct errors *errors = errors_of(sched);
+    struct errors *errors = osri_errors(sched);
 
     if (errors->fatal)
         osr_error_release(error);
@@ -54,7 +41,7 @@ void osri_fatal_remember(struct sched *sched, struct osr_error *error)
 
 struct osr_error *osri_fatal_take(struct sched *sched)
 {
-    struct errors *errors = errors_of(sched);
+    struct errors *errors = osri_errors(sched);
     struct osr_error *fatal = errors->fatal;
 
     errors->fatal = NULL;
@@ -93,23 +80,12 @@ static int grow(struct errors *errors)
     return 0;
 }
 
-int osri_errors_promise(struct sched *sched, unsigned count)
+int osri_errors_set_aside(struct errors *errors, size_t count)
 {
-    struct errors *errors = errors_of(sched);
-
-    while (unlikely(errors->idle_count < errors->promised + count))
+    while (errors->idle_count < count)
         if (grow(errors) < 0)
             return -ENOMEM;
-    errors->promised += count;
     return 0;
-}
-
-void osri_errors_unpromise(struct sched *sched, unsigned count)
-{
-    struct errors *errors = errors_of(sched);
-
-    assert(errors->promised >= count);
-    errors->promised -= count;
 }
 
 size_t osri_errors_held(struct sched *sched)
@@ -117,14 +93,14 @@ size_t osri_errors_held(struct sched *sched)
     struct error_chunk *chunk;
     size_t held = 0;
 
-    for (chunk = errors_of(sched)->chunks; chunk; chunk = chunk->next)
+    for (chunk = osri_errors(sched)->chunks; chunk; chunk = chunk->next)
         held += atomic_load(&chunk->held);
     return held;
 }
 
 void osri_errors_close(struct sched *sched)
 {
-    struct errors *errors = errors_of(sched);
+    struct errors *errors = osri_errors(sched);
     struct error_chunk *chunk;
 
     assert(errors->promised == 0);
@@ -150,7 +126,7 @@ static struct osr_error *take_of_no_run(void)
 
 static struct osr_error *take_error(struct sched *sched)
 {
-    struct errors *errors = sched ? errors_of(sched) : NULL;
+    struct errors *errors = sched ? osri_errors(sched) : NULL;
     struct osr_error *error;
 
     if (!errors)
@@ -319,13 +295,6 @@ void osri_slot_settle(struct slot *slot)
     osr_error_release(slot->error);
     slot->error = NULL;
     slot->fresh = false;
-}
-
-void osri_slot_clear(struct slot *slot)
-{
-    if (slot->error)
-        osr_error_release(slot->error);
-    *slot = (struct slot){0};
 }
 
 int osri_slot_put(struct slot *slot, struct osr_error *error)

@@ -45,8 +45,38 @@ int osri_errors_open(struct sched *sched);
 /* Errors that are still held live on, and free their memory themselves. */
 void osri_errors_close(struct sched *sched);
 
-int osri_errors_promise(struct sched *sched, unsigned count);
-void osri_errors_unpromise(struct sched *sched, unsigned count);
+struct errors {
+    size_t idle_count, promised;
+    struct osr_error *idle;
+    struct error_chunk *chunks;
+    struct osr_error *fatal; /* the first */
+    const struct memory *memory;
+};
+
+static inline struct errors *osri_errors(struct sched *sched)
+{
+    return sched->floors[3];
+}
+
+/* Sets more errors aside: 0 or -ENOMEM. */
+int osri_errors_set_aside(struct errors *errors, size_t count);
+
+/* 0 or -ENOMEM. */
+static inline int osri_errors_promise(struct sched *sched, unsigned count)
+{
+    struct errors *errors = osri_errors(sched);
+
+    if (unlikely(errors->idle_count < errors->promised + count) &&
+        osri_errors_set_aside(errors, errors->promised + count) < 0)
+        return -ENOMEM;
+    errors->promised += count;
+    return 0;
+}
+
+static inline void osri_errors_unpromise(struct sched *sched, unsigned count)
+{
+    osri_errors(sched)->promised -= count;
+}
 
 /* How many errors are held by anybody. */
 size_t osri_errors_held(struct sched *sched);
@@ -84,7 +114,15 @@ struct slot *osri_slot(void);
 /* Who the calling task is, for errors. */
 const char *osri_who(void);
 
-void osri_slot_clear(struct slot *slot);
+/* Empties the slot. */
+static inline void osri_slot_clear(struct slot *slot)
+{
+    struct osr_error *error = slot->error;
+
+    *slot = (struct slot){0};
+    if (unlikely(error != NULL))
+        osr_error_release(error);
+}
 /* Fills the slot of the caller with a new error. Gives `code`, which is negative. */
 int osri_fail(const char *where, int code, const char *format, va_list list);
 /* Takes over the caller's reference. Gives the error's code. */

@@ -21,17 +21,6 @@ struct osr_scope *osri_scope_walk(struct osr_scope *top, struct osr_scope *at, b
     return NULL;
 }
 
-/* Tells the owner what is in effect for it, if this is its innermost scope. */
-static void mirror(struct osr_scope *scope)
-{
-    struct task *task = scope->owner_;
-
-    if (task->scope != scope)
-        return;
-    task->refusal = scope->by_ ? &scope->by_->cut_ : NULL;
-    task->due = scope->due_;
-}
-
 /* `by` is now the outermost cancelled scope for all that is below `top`, shields excepted. */
 static void spread(struct sched *sched, struct osr_scope *top, struct osr_scope *by)
 {
@@ -43,7 +32,7 @@ static void spread(struct sched *sched, struct osr_scope *top, struct osr_scope 
 
         if (!hidden) {
             at->by_ = by;
-            mirror(at);
+            osri_scope_mirror(at);
             if (task->scope == at && osri_cut(sched, task))
                 by->cut_ = 1;
         }
@@ -69,50 +58,18 @@ static void respread_due(struct osr_scope *top)
 
         at->due_ = due;
         if (!same)
-            mirror(at);
+            osri_scope_mirror(at);
         at = osri_scope_walk(top, at, same);
     }
 }
 
 /* ---- Opening ---- */
 
-static void deadline_passed(struct osr_timer_ *timer)
+void osri_scope_deadline_passed(struct osr_timer_ *timer)
 {
     struct osr_scope *scope = container_of(timer, struct osr_scope, timer_);
 
     osri_scope_cancel(osri_sched, scope, -ETIMEDOUT, "", scope->where_, "the deadline passed");
-}
-
-void osri_scope_attach(struct osr_scope *scope, struct task *owner, struct osr_scope *parent, unsigned char form,
-                       const char *where)
-{
-    scope->owner_ = owner;
-    scope->parent_ = parent;
-    scope->by_ = NULL;
-    list_init(&scope->children_);
-    list_init(&scope->sibling_);
-    osri_timer_init(&scope->timer_, deadline_passed, true);
-    scope->due_ = OSR_NEVER;
-    scope->where_ = place_or_unknown(where);
-    scope->pending_ = NULL;
-    scope->refusal_ = 0;
-    scope->form_ = form;
-    scope->state_ = SCOPE_OPEN;
-    scope->shielded_ = form == OSR_SCOPE_SHIELD;
-    scope->cancelled_ = scope->caught_ = scope->cut_ = scope->guarded_ = 0;
-    if (!parent)
-        return;
-    list_append(&parent->children_, &scope->sibling_);
-    if (!scope->shielded_) {
-        scope->by_ = parent->by_;
-        scope->due_ = parent->due_;
-    }
-}
-
-void osri_scope_enter(struct task *task, struct osr_scope *scope)
-{
-    task->scope = scope;
-    mirror(scope);
 }
 
 int osri_scope_refuse(struct osr_scope *scope, int code)
@@ -272,14 +229,6 @@ int osr_scope_unshield(struct osr_scope *scope)
 
 /* ---- Closing ---- */
 
-void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
-{
-    assert(list_empty(&scope->children_));
-    osri_timer_clear(&sched->timers, &scope->timer_);
-    list_remove(&scope->sibling_);
-    scope->state_ = SCOPE_CLOSED;
-}
-
 static int refuse_close(struct task *task, int code, const char *where)
 {
     return task ? osri_task_failed(task, code, where) : code;
@@ -400,13 +349,11 @@ void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, stru
     osri_error_adopt(sched, scope->pending_, error);
 }
 
-int osri_scope_join_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
-                            const char *where)
+int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
+                                 const char *where)
 {
     struct osr_error *pending = scope->pending_;
 
-    if (!pending)
-        return rc;
     scope->pending_ = NULL;
     osri_errors_unpromise(sched, 1);
     if (rc < 0 && rc != -ECANCELED) {

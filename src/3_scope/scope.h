@@ -8,6 +8,7 @@
 #ifndef OSIER_SCOPE_SCOPE_H
 #define OSIER_SCOPE_SCOPE_H
 
+#include "0_base/text.h"
 #include "3_scope/error.h"
 
 /* Forms beyond the public ones. */
@@ -21,13 +22,57 @@ enum { GUARD_ERRORS = 4 };
 
 /* ---- Opening and closing ---- */
 
+void osri_scope_deadline_passed(struct osr_timer_ *timer);
+
 /* Makes `scope` part of the tree below `parent`, which may be NULL. It sees what its parent sees. */
-void osri_scope_attach(struct osr_scope *scope, struct task *owner, struct osr_scope *parent, unsigned char form,
-                       const char *where);
-void osri_scope_detach(struct sched *sched, struct osr_scope *scope);
+static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner, struct osr_scope *parent,
+                                     unsigned char form, const char *where)
+{
+    bool shielded = form == OSR_SCOPE_SHIELD, sees = parent && !shielded;
+
+    scope->owner_ = owner;
+    scope->parent_ = parent;
+    scope->by_ = sees ? parent->by_ : NULL;
+    scope->due_ = sees ? parent->due_ : OSR_NEVER;
+    list_init(&scope->children_);
+    if (parent)
+        list_append(&parent->children_, &scope->sibling_);
+    else
+        list_init(&scope->sibling_);
+    osri_timer_init(&scope->timer_, osri_scope_deadline_passed, true);
+    scope->where_ = place_or_unknown(where);
+    scope->pending_ = NULL;
+    scope->refusal_ = 0;
+    scope->form_ = form;
+    scope->state_ = SCOPE_OPEN;
+    scope->shielded_ = shielded;
+    scope->cancelled_ = scope->caught_ = scope->cut_ = scope->guarded_ = 0;
+}
+
+static inline void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
+{
+    osri_timer_clear(&sched->timers, &scope->timer_);
+    list_remove(&scope->sibling_);
+    scope->state_ = SCOPE_CLOSED;
+}
+
+/* Tells the owner what is in effect for it, if this is its innermost scope. */
+static inline void osri_scope_mirror(struct osr_scope *scope)
+{
+    struct task *task = scope->owner_;
+
+    if (task->scope != scope)
+        return;
+    task->refusal = unlikely(scope->by_ != NULL) ? &scope->by_->cut_ : NULL;
+    task->due = scope->due_;
+}
 
 /* Makes it the innermost of its owner. */
-void osri_scope_enter(struct task *task, struct osr_scope *scope);
+static inline void osri_scope_enter(struct task *task, struct osr_scope *scope)
+{
+    task->scope = scope;
+    osri_scope_mirror(scope);
+}
 
 /* Marks an open that failed, so that the close can tell. Gives the code. */
 int osri_scope_refuse(struct osr_scope *scope, int code);
@@ -53,9 +98,15 @@ void osri_scope_cancel(struct sched *sched, struct osr_scope *scope, int code, c
 /* Leaves `error`, with its reference, on the scope around. */
 void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, struct osr_error *error);
 
+int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
+                                 const char *where);
+
 /* Joins what is pending to the outcome of the body: gives `rc`, or what the slot then holds. */
-int osri_scope_join_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
-                            const char *where);
+static inline int osri_scope_join_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
+                                          const char *where)
+{
+    return likely(!scope->pending_) ? rc : osri_scope_join_some_pending(sched, scope, slot, rc, where);
+}
 
 /* The next scope in the tree of `top` after `at`, parents first, NULL at the end; with `over` the scopes below `at`
  * are passed over. */

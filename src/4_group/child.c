@@ -8,7 +8,7 @@
 
 /* What the task's own return comes to. Its scope is the outermost that can be closed here, so a cancellation that it
  * takes up ends here (the task counts as cancelled), and others go on. */
-static struct outcome judge(struct child *child, int rc)
+static inline struct outcome judge(struct child *child, int rc)
 {
     struct osr_scope *scope = &child->scope;
     struct slot *slot = &child->task.slot;
@@ -57,7 +57,7 @@ static void end(struct child *child, int rc)
     osri_scope_detach(sched, &child->scope);
     if (child->record)
         record_end(child, &outcome);
-    child->ended(child, outcome);
+    child->ended(child, &outcome);
     osri_task_exit(sched, &child->task);
 }
 
@@ -92,12 +92,18 @@ struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, cons
     *code = osri_errors_promise(sched, 1);
     if (unlikely(*code < 0))
         return NULL;
-    task = osri_task_new(sched, options->name, routine->name, options->where, code);
+    task = osri_task_new(sched, code);
     if (unlikely(!task)) {
         osri_errors_unpromise(sched, 1);
         return NULL;
     }
     child = child_of(task);
+    task->where = place_or_unknown(options->where);
+    task->name = routine->name ? routine->name : "";
+    if (options->name) {
+        osri_name_copy(child->name, options->name);
+        task->name = child->name;
+    }
     if (options->copy) {
         room = copy_room(options->copy);
         arg = memcpy((char *)child - room, arg, options->copy);

@@ -76,15 +76,9 @@ static struct osr_error *tree_of(struct sched *sched, struct osr_group *group)
     return group->tree_;
 }
 
-/* Counts one outcome, of a child or of the body, and cancels the rest at the first error. */
-static void count_outcome(struct sched *sched, struct osr_group *group, const char *who, struct outcome outcome)
+/* Takes over the reference to `error`, and cancels the rest at the first one. */
+static void count_failure(struct sched *sched, struct osr_group *group, const char *who, struct osr_error *error)
 {
-    struct osr_error *error = outcome.error;
-
-    group->passed_on_ |= outcome.passed_on;
-    group->cancelled_ += outcome.passed_on || (!error && outcome.rc == -ECANCELED);
-    if (!error)
-        return;
     if (error->parent && error->parent == group->tree_) {
         osr_error_release(error); /* got by joining: it stands here already */
         return;
@@ -92,6 +86,18 @@ static void count_outcome(struct sched *sched, struct osr_group *group, const ch
     group->errors_++;
     osri_scope_cancel(sched, &group->scope, error->code, who, error->where, "it failed");
     osri_error_adopt(sched, tree_of(sched, group), error);
+}
+
+/* Counts one outcome, of a child or of the body. */
+static inline void count_outcome(struct sched *sched, struct osr_group *group, const char *who,
+                                 const struct outcome *outcome)
+{
+    if (likely(outcome->rc >= 0))
+        return;
+    group->passed_on_ |= outcome->passed_on;
+    group->cancelled_ += outcome->passed_on || !outcome->error;
+    if (outcome->error)
+        count_failure(sched, group, who, outcome->error);
 }
 
 /* A place under the limit is free, or a child has ended: hands the place to the next spawner, or tells the owner that
@@ -108,7 +114,7 @@ static void free_place(struct sched *sched, struct osr_group *group)
     }
 }
 
-static void child_ended(struct child *child, struct outcome outcome)
+static void child_ended(struct child *child, const struct outcome *outcome)
 {
     struct sched *sched = child->task.sched;
 
@@ -326,8 +332,10 @@ static int close_group(struct osr_group *group, int rc, const char *where)
     struct sched *sched = osri_sched;
     struct task *task = sched->current;
     struct osr_list_ *node;
+    struct outcome outcome;
 
-    count_outcome(sched, group, task->name, body_outcome(sched, group, rc, where));
+    outcome = body_outcome(sched, group, rc, where);
+    count_outcome(sched, group, task->name, &outcome);
     wait_for_children(sched, group, where);
     if (group->scope.guarded_)
         osri_errors_unpromise(sched, GUARD_ERRORS);

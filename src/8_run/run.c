@@ -153,11 +153,11 @@ static void close_run(struct run *run)
 
 /* ---- Running ---- */
 
-static void root_ended(struct child *root, struct outcome outcome)
+static void root_ended(struct child *root, const struct outcome *outcome)
 {
     struct sched *sched = root->task.sched;
 
-    run_of(sched)->outcome = outcome;
+    run_of(sched)->outcome = *outcome;
     sched->floors[8] = NULL;
     sched->finished = true;
     sched->steps = 1; /* the hub is next */
