@@ -31,7 +31,7 @@ DESTDIR ?=
 # ---- Flags ---------------------------------------------------------------------------------------------
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wvla \
-    -Wpointer-arith -Wwrite-strings -Wredundant-decls -Wformat=2 -Wimplicit-fallthrough
+    -Wpointer-arith -Wwrite-strings -Wredundant-decls -Wformat -Wformat-security -Wimplicit-fallthrough
 
 TOOL_CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined,leak -fno-sanitize-recover=all
 TOOL_CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread -fno-sanitize-recover=all
@@ -86,12 +86,12 @@ all: static shared
 static: $(STATIC)
 shared: $(SHARED) $(LINKED)
 
-$(STATIC): $(STATIC_OBJECTS)
+$(STATIC): $(STATIC_OBJECTS) $(BUILD)/sources
 	echo '  AR   $@'
 	rm -f $@
-	ar rcs $@ $^
+	ar rcs $@ $(STATIC_OBJECTS)
 
-$(SHARED): $(SHARED_OBJECTS) src/osier.map
+$(SHARED): $(SHARED_OBJECTS) $(BUILD)/sources src/osier.map
 	echo '  LINK $@'
 	$(LINK) -shared -Wl,-soname,libosier.so.0 -Wl,--version-script=src/osier.map -Wl,-z,relro,-z,now \
 	    $(if $(TOOL),,-Wl,-z,defs) -o $@ $(SHARED_OBJECTS) -Wl,--as-needed $(LIBS)
@@ -110,14 +110,14 @@ $(BUILD)/shared/%.o: src/%
 
 # ---- What every object needs ---------------------------------------------------------------------------
 
-# Objects are made anew when the compiler or its flags change.
-FLAGS_NOW := $(CC) | $(LIBRARY_FLAGS) | $(TEST_FLAGS) | $(EXAMPLE_FLAGS)
-
+# Objects are made anew when the compiler or its flags change, libraries also when a source goes away.
 $(OBJECTS): $(BUILD)/flags | needs
+$(BUILD)/flags: CONTENT = $(CC) | $(LIBRARY_FLAGS) | $(TEST_FLAGS) | $(EXAMPLE_FLAGS)
+$(BUILD)/sources: CONTENT = $(SOURCES)
 
-$(BUILD)/flags: always
+$(BUILD)/flags $(BUILD)/sources: always
 	mkdir -p $(sort $(dir $(OBJECTS)))
-	echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' >$@
+	echo '$(CONTENT)' | cmp -s - $@ || echo '$(CONTENT)' >$@
 
 .PHONY: needs always
 needs:

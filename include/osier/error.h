@@ -3,7 +3,7 @@
  * exception group (as in Python's ExceptionGroup, PEP 654) holds the errors of a group of tasks as a tree.
  *
  * Every task has a slot for the error behind the code that it is about to return, and so has every thread
- * outside its tasks. A call that fails fills it; osr_fail() and osr_wrap() fill it with a message; a closer
+ * outside its tasks. A call of this library that fails fills it, one that succeeds leaves it alone; osr_fail() and osr_wrap() fill it with a message; a closer
  * that gives 0 or more empties it; and when a task returns its code, the error goes into the tree of the
  * task's group. A task that returns another code than the one in its slot has failed with that code, with
  * the slot's error as the cause. So the usual form works:
@@ -64,7 +64,7 @@ OSR_API int osr_fail_fatal_here(const char *where, int code, const char *format,
 
 /*
  * The error in the slot of the calling task (outside a task: of the thread), NULL if it is empty. The
- * slot keeps owning it: it is valid until the next call of this library that fails or closes.
+ * slot keeps owning it: it is valid until the next call of this library that fails, or closes a scope or group.
  */
 OSR_API struct osr_error *osr_error_last(void);
 

@@ -37,7 +37,8 @@ struct osr_routine {
  *     OSR_TASK(fetch_one, struct fetch, f) { return http_get(f->url, &f->page); }
  *
  * The body is that of a function `static int fetch_one(struct fetch *f)`; for no argument write
- * `OSR_TASK(tick, void, unused)` and spawn it with NULL. osr_spawn() checks the argument's type.
+ * `OSR_TASK(tick, void, unused)` and spawn it with NULL. osr_spawn() checks the argument's type, which may not be a
+ * const one.
  */
 #define OSR_TASK(name, type, arg)                                                         \
     static int name##_body_(type *arg);                                                   \

@@ -47,10 +47,11 @@ struct osr_scope {
     int64_t due_;             /* the smallest deadline up to the nearest shield */
     const char *where_;       /* where it was opened */
     struct osr_error *pending_;
-    int refusal_; /* the code of an open that failed */
+    uint64_t cancelled_at_, cut_at_; /* in the count of the run's cancellations; 0: never */
+    int refusal_;                    /* the code of an open that failed */
     unsigned char form_, state_;
-    unsigned char shielded_, cancelled_, caught_, cut_, guarded_;
-    unsigned char spare_;
+    unsigned char shielded_, caught_, guarded_;
+    unsigned char spare_[3];
     struct osr_reason reason_;
     uint64_t reserved_[4];
 };

@@ -51,12 +51,12 @@ OSR_API int osr_listen_here(const struct osr_address *address, int backlog, cons
 
 /*
  * Waits for a connection. A cancellation point; cancelled, the connection stays in the backlog for the next
- * accept. `peer` receives the other side's address and may be NULL. A connection that was gone before it could be
- * accepted is passed over.
+ * accept. `peer` receives the other side's address and may be NULL. Connections that were gone before they could be
+ * accepted are passed over.
  *
  * The descriptor; -ECANCELED; -EBUSY if another task accepts on `listener`; -EBADF; -EMFILE or -ENFILE when
- * there are too many descriptors, and the connection stays in the backlog: wait before the next call; -ENOMEM;
- * -EINVAL; -EPERM.
+ * there are too many descriptors, and the connection stays in the backlog: wait before the next call;
+ * -ECONNABORTED after 64 in a row that were gone; -EINVAL if it does not listen; -ENOMEM; -EPERM.
  */
 #define osr_accept(listener, peer) osr_accept_here((listener), (peer), OSR_HERE)
 OSR_API int osr_accept_here(int listener, struct osr_address *peer, const char *where);
@@ -65,8 +65,8 @@ OSR_API int osr_accept_here(int listener, struct osr_address *peer, const char *
  * Connects to `address`. A cancellation point; cancelled or failed, the descriptor it made is closed, and the
  * peer may have seen a connection that ends at once.
  *
- * The descriptor; -ECANCELED; what socket() or connect() failed with, such as -ECONNREFUSED; -EINVAL; -ENOMEM;
- * -EPERM.
+ * The descriptor; -ECANCELED; what socket() or connect() failed with, such as -ECONNREFUSED (-EAGAIN for a Unix
+ * socket whose backlog is full); -EINVAL; -ENOMEM; -EPERM.
  */
 #define osr_connect(address) osr_connect_here((address), OSR_HERE)
 OSR_API int osr_connect_here(const struct osr_address *address, const char *where);

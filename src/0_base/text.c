@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+static void add(struct text *text, const char *format, va_list list) OSR_PRINTF_(2, 0);
+
 static void add(struct text *text, const char *format, va_list list)
 {
     size_t left = text->length < text->size ? text->size - text->length : 0;

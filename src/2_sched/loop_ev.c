@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <ev.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "0_base/sys.h"
 #include "2_sched/sched.h"
@@ -16,12 +17,23 @@ static void timer_fired(struct ev_loop *ev, ev_timer *timer, int events)
     (void)ev, (void)timer, (void)events;
 }
 
+/* The number that the next descriptor gets. libev does not tell which one it polls with, but makes it first. */
+static int next_number(void)
+{
+    int fd = dup(STDERR_FILENO);
+
+    if (fd >= 0)
+        close(fd);
+    return fd;
+}
+
 static int loop_open(struct sched *sched)
 {
     struct loop *loop = osri_alloc(&sched->memory, sizeof(*loop));
 
     if (!loop)
         return -ENOMEM;
+    sched->loop_fd = next_number();
     loop->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     if (!loop->ev) {
         osri_free(&sched->memory, loop);

@@ -56,32 +56,41 @@ static bool have_room(struct sched *sched, struct simulation *sim)
     return true;
 }
 
-/* Queues the armed watches that are ready, in the order in which they were armed; says how many. */
-static int poll_armed(struct sched *sched, struct simulation *sim, int timeout)
+/* Asks the system about all armed watches: how many are ready, or a code. */
+static int ask(struct sched *sched, struct simulation *sim, int timeout)
 {
     struct osr_list_ *node;
     unsigned i = 0;
-    int ready;
 
-    if (sim->count == 0 || !have_room(sched, sim))
-        return 0;
+    if (!have_room(sched, sim))
+        return -ENOMEM;
     for (node = sim->armed.next; node != &sim->armed; node = node->next) {
         struct watch *watch = container_of(node, struct watch, armed_node);
 
         sim->fds[i++] = (struct pollfd){watch->fd, watch->what == WATCH_READ ? POLLIN : POLLOUT, 0};
     }
-    ready = osri_sys_poll(&sched->door, sim->fds, sim->count, timeout);
-    for (node = sim->armed.next, i = 0; ready > 0 && node != &sim->armed; node = node->next, i++)
-        if (sim->fds[i].revents)
+    return osri_sys_poll(&sched->door, sim->fds, sim->count, timeout);
+}
+
+/* Queues the armed watches that are ready, in the order in which they were armed; says whether there are any. Where the
+ * system cannot tell, all of them are taken to be, and the operations that wait find out for themselves. */
+static bool poll_armed(struct sched *sched, struct simulation *sim, int timeout)
+{
+    int ready = sim->count > 0 ? ask(sched, sim, timeout) : 0;
+    struct osr_list_ *node;
+    unsigned i = 0;
+
+    for (node = sim->armed.next; ready != 0 && node != &sim->armed; node = node->next, i++)
+        if (ready < 0 || sim->fds[i].revents)
             osri_watch_fired(sched, container_of(node, struct watch, armed_node));
-    return ready;
+    return ready != 0;
 }
 
 static void sim_poll(struct sched *sched, int64_t until)
 {
     struct simulation *sim = sched->loop;
 
-    if (poll_armed(sched, sim, 0) > 0 || until <= sim->now)
+    if (poll_armed(sched, sim, 0) || until <= sim->now)
         return;
     if (until != OSR_NEVER)
         sim->now = until;

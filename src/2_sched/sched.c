@@ -7,6 +7,7 @@
 #include "0_base/text.h"
 #include "0_base/sys.h"
 
+_Thread_local struct slot osri_thread_slot __attribute__((tls_model("initial-exec"), visibility("hidden")));
 _Thread_local struct sched *osri_sched __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* ---- Opening and closing ---- */
@@ -34,6 +35,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .door = {options->choose, options->choose_arg},
         .memory = {.from = options->allocator ? *options->allocator : osri_malloc_allocator},
         .driver = options->clock == OSR_CLOCK_SIMULATED ? &osri_driver_sim : &osri_driver_ev,
+        .loop_fd = -1,
         .debug = options->debug,
         .diagnose = options->diagnose ? options->diagnose : diagnose_to_standard_error,
         .diagnose_arg = options->diagnose_arg,
@@ -200,20 +202,19 @@ void osri_pause_slowly(struct sched *sched)
 
 static int refuse(struct sched *sched, struct task *task, const char *where)
 {
-    *task->refusal = 1;
     if (++task->refused % RUNAWAY == 0)
         osri_diagnose(sched, OSR_DIAGNOSIS_RUNAWAY,
                       "osier: task \"%s\" (spawned at %s) goes on calling in a cancelled scope: %u calls refused in a "
                       "row, the last at %s\n",
                       task->name, task->where, task->refused, place_or_unknown(where));
     osri_at_once(sched);
-    return osri_task_failed(task, -ECANCELED, where);
+    return osri_refused(sched, task, where);
 }
 
 int osri_enter_slowly(struct sched *sched, struct task *task, const char *where)
 {
     if (task->hooked)
-        return -EPERM;
+        return osri_task_failed(task, -EPERM, where);
     if (!task->refusal && task->due != OSR_NEVER && osri_now(sched) >= task->due)
         osri_look(sched, 0); /* at one reading of the clock, everybody's completions and deadlines */
     if (task->refusal)
@@ -243,6 +244,8 @@ int osr_yield_here(const char *where)
 }
 
 /* ---- Telling ---- */
+
+static void diagnose(struct sched *sched, enum osr_diagnosis kind, const char *format, va_list list) OSR_PRINTF_(3, 0);
 
 static void diagnose(struct sched *sched, enum osr_diagnosis kind, const char *format, va_list list)
 {

@@ -33,8 +33,11 @@ struct sched {
 
     const struct driver *driver;
     void *loop;             /* the driver's own */
+    int loop_fd;            /* the descriptor that it polls with, which nobody else may touch; -1: none */
     struct osr_list_ fired; /* watches that the last poll found ready */
     unsigned outside;       /* waits that the outside world can end */
+
+    uint64_t cancellations; /* how many there have been, which serves as a time of its own */
 
     bool finished;                      /* the root task has ended */
     bool debug;
@@ -61,6 +64,14 @@ static inline int64_t osri_now(struct sched *sched)
 static inline struct task *osri_current(void)
 {
     return osri_sched ? osri_sched->current : NULL;
+}
+
+/* Notes that a call fails with `code`, in a task or outside, and gives it back. */
+static inline int osri_failed(int code, const char *where)
+{
+    struct task *task = osri_current();
+
+    return osri_slot_note(task ? &task->slot : &osri_thread_slot, code, where);
 }
 
 /* `options` are complete. 0 or a code, and then nothing is left behind. */
@@ -164,7 +175,7 @@ static inline int osri_enter(struct sched *sched, const char *where)
     struct task *task;
 
     if (unlikely(!sched || !(task = sched->current)))
-        return -EPERM;
+        return osri_failed(-EPERM, where);
     if (unlikely(task->refusal || task->due != OSR_NEVER || task->hooked))
         return osri_enter_slowly(sched, task, where);
     task->refused = 0;
@@ -180,6 +191,13 @@ static inline void osri_pause(struct sched *sched)
 }
 
 void osri_pause_slowly(struct sched *sched);
+
+/* Notes that a call of the task was refused or cut, at `where`. Gives -ECANCELED. */
+static inline int osri_refused(struct sched *sched, struct task *task, const char *where)
+{
+    *task->refusal = sched->cancellations;
+    return osri_task_failed(task, -ECANCELED, where);
+}
 
 /* To be said by a call that finished without waiting, so that a task that never waits cannot keep the thread. */
 static inline void osri_at_once(struct sched *sched)

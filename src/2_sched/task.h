@@ -35,9 +35,10 @@ struct task {
     struct task *eager_for; /* who spawned it eagerly, and goes on at its first wait */
 
     /* From the floor above. */
-    unsigned char *refusal;  /* not NULL: cancelled, and calls are refused; is set to 1 for each that is */
+    uint64_t *refusal;       /* not NULL: cancelled, and calls are refused; notes when the last one was */
     int64_t due;             /* the deadline in effect */
     struct osr_scope *scope; /* the innermost that is open */
+    const char *opened;      /* where: its own memory may be gone by the time that this is asked */
 
     unsigned budget;  /* calls that may finish without waiting before others get their turn */
     unsigned refused; /* calls in a row */
@@ -49,14 +50,22 @@ struct task {
     const char *where; /* it was spawned */
 };
 
+/* The slot of a thread, for calls outside tasks. */
+extern _Thread_local struct slot osri_thread_slot __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
 /* Notes that a call of the task fails with `code`, and gives it back. */
+static inline int osri_slot_note(struct slot *slot, int code, const char *where)
+{
+    slot->code = code;
+    slot->fresh = true;
+    slot->riding = false;
+    slot->where = where;
+    return code;
+}
+
 static inline int osri_task_failed(struct task *task, int code, const char *where)
 {
-    task->slot.code = code;
-    task->slot.fresh = true;
-    task->slot.riding = false;
-    task->slot.where = where;
-    return code;
+    return osri_slot_note(&task->slot, code, where);
 }
 
 #endif

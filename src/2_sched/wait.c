@@ -45,7 +45,7 @@ bool osri_cut(struct sched *sched, struct task *task)
     return true;
 }
 
-static int was_cut(struct wait *wait)
+static int was_cut(struct sched *sched, struct wait *wait)
 {
     struct task *task = wait->task;
 
@@ -54,7 +54,7 @@ static int was_cut(struct wait *wait)
         wait->on_cancel(wait);
         task->hooked = false;
     }
-    return osri_task_failed(task, -ECANCELED, wait->where);
+    return osri_refused(sched, task, wait->where);
 }
 
 int osri_wait(struct sched *sched, struct wait *wait)
@@ -68,5 +68,5 @@ int osri_wait(struct sched *sched, struct wait *wait)
         osri_observe(sched, OSR_EVENT_WAIT, task, wait->call, wait->where, 0);
         osri_leave(sched);
     }
-    return unlikely(wait->cut) ? was_cut(wait) : wait->result;
+    return unlikely(wait->cut) ? was_cut(sched, wait) : wait->result;
 }

@@ -255,8 +255,7 @@ void osr_error_release(struct osr_error *error)
 
 /* ---- Slots ---- */
 
-/* The slots of threads, for what happens outside tasks. */
-static _Thread_local struct slot thread_slot;
+/* What a thread's slot holds when the thread ends is released. */
 static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 
@@ -277,8 +276,8 @@ struct slot *osri_slot(void)
     if (task)
         return &task->slot;
     pthread_once(&thread_once, make_thread_key);
-    (void)pthread_setspecific(thread_key, &thread_slot);
-    return &thread_slot;
+    (void)pthread_setspecific(thread_key, &osri_thread_slot);
+    return &osri_thread_slot;
 }
 
 const char *osri_who(void)

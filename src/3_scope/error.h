@@ -93,7 +93,7 @@ struct osr_error *osri_error_new_group(struct sched *sched, const char *where, c
                                        const char *name);
 /* Says it in words; without memory for them, the error stays without. */
 void osri_error_say(struct osr_error *error, const char *format, ...) OSR_PRINTF_(2, 3);
-void osri_error_vsay(struct osr_error *error, const char *format, va_list list);
+void osri_error_vsay(struct osr_error *error, const char *format, va_list list) OSR_PRINTF_(2, 0);
 
 /* ---- Trees ---- */
 
@@ -124,7 +124,7 @@ static inline void osri_slot_clear(struct slot *slot)
         osr_error_release(error);
 }
 /* Fills the slot of the caller with a new error. Gives `code`, which is negative. */
-int osri_fail(const char *where, int code, const char *format, va_list list);
+int osri_fail(const char *where, int code, const char *format, va_list list) OSR_PRINTF_(3, 0);
 /* Takes over the caller's reference. Gives the error's code. */
 int osri_slot_put(struct slot *slot, struct osr_error *error);
 /* Drops an error that no longer counts. */

@@ -241,9 +241,11 @@ int osr_error_split(const struct osr_error *error, osr_error_match *match, void 
     if (rest)
         *rest = NULL;
     if (!error || !match)
-        return -EINVAL;
+        return osri_failed(-EINVAL, NULL);
+    if (error->kind == ERROR_GROUP && split_tree(osri_sched, error, match, arg, matching, rest) < 0)
+        return osri_failed(-ENOMEM, NULL);
     if (error->kind == ERROR_GROUP)
-        return split_tree(osri_sched, error, match, arg, matching, rest);
+        return 0;
     if (match(error, arg)) {
         if (matching)
             *matching = osr_error_retain((struct osr_error *)error);

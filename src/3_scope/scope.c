@@ -33,8 +33,8 @@ static void spread(struct sched *sched, struct osr_scope *top, struct osr_scope 
         if (!hidden) {
             at->by_ = by;
             osri_scope_mirror(at);
-            if (task->scope == at && osri_cut(sched, task))
-                by->cut_ = 1;
+            if (task->scope == at)
+                osri_cut(sched, task);
         }
         at = osri_scope_walk(top, at, hidden);
     }
@@ -77,7 +77,8 @@ int osri_scope_refuse(struct osr_scope *scope, int code)
     scope->owner_ = osri_current();
     scope->state_ = SCOPE_REFUSED;
     scope->refusal_ = code;
-    scope->form_ = scope->cancelled_ = scope->caught_ = scope->guarded_ = 0;
+    scope->form_ = scope->caught_ = scope->guarded_ = 0;
+    scope->cancelled_at_ = 0;
     scope->timer_.at = OSR_NEVER;
     return code;
 }
@@ -90,9 +91,9 @@ int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const 
     int rc = 0;
 
     if (!scope)
-        return -EINVAL;
+        return osri_failed(-EINVAL, where);
     if (!task)
-        return osri_scope_refuse(scope, -EPERM);
+        return osri_failed(osri_scope_refuse(scope, -EPERM), where);
     if (limit == OSR_TIME_INVALID || (form & OSR_SCOPE_FORM_) < OSR_SCOPE_TIMEOUT ||
         (form & OSR_SCOPE_FORM_) > OSR_SCOPE_SHIELD)
         return osri_task_failed(task, osri_scope_refuse(scope, -EINVAL), where);
@@ -122,9 +123,9 @@ int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const 
 void osri_scope_cancel(struct sched *sched, struct osr_scope *scope, int code, const char *who, const char *where,
                        const char *text)
 {
-    if (scope->cancelled_)
+    if (scope->cancelled_at_)
         return;
-    scope->cancelled_ = 1;
+    scope->cancelled_at_ = ++sched->cancellations;
     scope->reason_.code = code;
     scope->reason_.where = place_or_unknown(where);
     scope->reason_.text = text ? text : "";
@@ -150,7 +151,7 @@ int osr_fail_fatal_here(const char *where, int code, const char *format, ...)
     va_list list;
 
     if (!task)
-        return -EPERM;
+        return osri_failed(-EPERM, where);
     if (code >= 0 || code == -ECANCELED)
         code = code >= 0 ? -EINVAL : -EINTR;
     va_start(list, format);
@@ -166,14 +167,14 @@ int osr_fail_fatal_here(const char *where, int code, const char *format, ...)
 }
 
 /* What may be done to a scope by any task of its run. */
-static int may_touch(const struct osr_scope *scope)
+static int may_touch_it(const struct osr_scope *scope)
 {
     struct sched *sched = osri_sched;
 
-    if (!scope)
-        return -EINVAL;
     if (!sched || !sched->current)
         return -EPERM;
+    if (!scope)
+        return -EINVAL;
     if (scope->state_ == SCOPE_CLOSED || scope->state_ == SCOPE_ENDED)
         return -OSR_ECLOSED;
     if (scope->state_ == SCOPE_REFUSED)
@@ -183,9 +184,16 @@ static int may_touch(const struct osr_scope *scope)
     return ((const struct task *)scope->owner_)->sched == sched ? 0 : -EPERM;
 }
 
+static int may_touch(const struct osr_scope *scope, const char *where)
+{
+    int rc = may_touch_it(scope);
+
+    return rc < 0 ? osri_failed(rc, where) : 0;
+}
+
 int osr_scope_cancel_here(struct osr_scope *scope, const char *text, const char *where)
 {
-    int rc = may_touch(scope);
+    int rc = may_touch(scope, where);
 
     if (rc < 0)
         return rc;
@@ -196,19 +204,19 @@ int osr_scope_cancel_here(struct osr_scope *scope, const char *text, const char 
 int osr_scope_set_deadline(struct osr_scope *scope, int64_t at)
 {
     struct sched *sched = osri_sched;
-    int rc = may_touch(scope);
+    int rc = may_touch(scope, NULL);
 
     if (rc < 0)
         return rc;
     if (at == OSR_TIME_INVALID)
-        return -EINVAL;
-    if (scope->cancelled_)
-        return -EALREADY;
+        return osri_failed(-EINVAL, NULL);
+    if (scope->cancelled_at_)
+        return osri_failed(-EALREADY, NULL);
     if (at == OSR_NEVER) {
         osri_timer_clear(&sched->timers, &scope->timer_);
         scope->timer_.at = OSR_NEVER;
     } else if (osri_timer_set(&sched->timers, &scope->timer_, at) < 0) {
-        return -ENOMEM;
+        return osri_failed(-ENOMEM, NULL);
     }
     respread_due(scope);
     return 0;
@@ -216,7 +224,7 @@ int osr_scope_set_deadline(struct osr_scope *scope, int64_t at)
 
 int osr_scope_unshield(struct osr_scope *scope)
 {
-    int rc = may_touch(scope);
+    int rc = may_touch(scope, NULL);
 
     if (rc < 0 || !scope->shielded_)
         return rc;
@@ -229,28 +237,23 @@ int osr_scope_unshield(struct osr_scope *scope)
 
 /* ---- Closing ---- */
 
-static int refuse_close(struct task *task, int code, const char *where)
-{
-    return task ? osri_task_failed(task, code, where) : code;
-}
-
 int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, const char *where)
 {
     struct task *task = osri_current();
 
     if (scope->state_ == SCOPE_REFUSED) {
         scope->state_ = SCOPE_CLOSED;
-        return rc < 0 ? rc : refuse_close(task, scope->refusal_, where);
+        return rc < 0 ? rc : osri_failed(scope->refusal_, where);
     }
     if (scope->state_ != SCOPE_OPEN)
-        return refuse_close(task, -EINVAL, where);
+        return osri_failed(-EINVAL, where);
     if (!task || task != scope->owner_)
-        return refuse_close(task, -EPERM, where);
+        return osri_failed(-EPERM, where);
     if (task->scope != scope)
         osri_die(osri_sched,
                  "osier: task \"%s\" closes the %s opened at %s, at %s, while what it opened inside it at %s is still "
                  "open\n",
-                 task->name, what, scope->where_, place_or_unknown(where), task->scope->where_);
+                 task->name, what, scope->where_, place_or_unknown(where), task->opened);
     return 1;
 }
 
@@ -296,15 +299,17 @@ static int settle(struct osr_scope *scope, struct slot *slot, int rc, const char
     bool riding = rc < 0 && slot->code == rc && slot->riding;
 
     if (rc < 0 && rc != -ECANCELED) {
+        if (slot->code != rc)
+            (void)osri_slot_own(slot, rc, where);
         if (absorbs && riding) {
             scope->caught_ = 1;
             slot->riding = false;
         }
-        if (absorbs && (scope->cut_ || riding) && scope->form_ != OSR_SCOPE_MOVE_ON)
+        if (absorbs && (osri_scope_has_cut(scope) || riding) && scope->form_ != OSR_SCOPE_MOVE_ON)
             blame_limit(scope, slot, rc, where);
         return rc;
     }
-    if (rc != -ECANCELED && !scope->cut_) {
+    if (rc != -ECANCELED && !osri_scope_has_cut(scope)) {
         osri_slot_clear(slot);
         return rc;
     }
@@ -322,7 +327,7 @@ int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where)
     int answer;
 
     if (!scope || (scope->state_ == SCOPE_OPEN && scope->form_ > OSR_SCOPE_SHIELD))
-        return -EINVAL; /* the scope of a group is closed with the group */
+        return osri_failed(-EINVAL, where); /* the scope of a group is closed with the group */
     answer = osri_scope_may_close(scope, rc, "scope", where);
     if (answer <= 0)
         return answer;
@@ -331,6 +336,7 @@ int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where)
         osri_errors_unpromise(sched, GUARD_ERRORS);
     rc = osri_scope_join_pending(sched, scope, &task->slot, rc, where);
     rc = settle(scope, &task->slot, rc, where);
+    osri_scope_pass_cut(sched, scope, rc);
     osri_scope_detach(sched, scope);
     osri_scope_enter(task, scope->parent_);
     return rc;
@@ -393,7 +399,7 @@ void osr_scope_leave_(struct osr_scope *scope)
 
 bool osr_scope_cancelled(const struct osr_scope *scope)
 {
-    return scope && scope->state_ != SCOPE_REFUSED && scope->cancelled_;
+    return scope && scope->cancelled_at_;
 }
 
 bool osr_scope_caught(const struct osr_scope *scope)

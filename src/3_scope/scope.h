@@ -46,7 +46,8 @@ static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner
     scope->form_ = form;
     scope->state_ = SCOPE_OPEN;
     scope->shielded_ = shielded;
-    scope->cancelled_ = scope->caught_ = scope->cut_ = scope->guarded_ = 0;
+    scope->caught_ = scope->guarded_ = 0;
+    scope->cancelled_at_ = scope->cut_at_ = 0;
 }
 
 static inline void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
@@ -63,8 +64,9 @@ static inline void osri_scope_mirror(struct osr_scope *scope)
 
     if (task->scope != scope)
         return;
-    task->refusal = unlikely(scope->by_ != NULL) ? &scope->by_->cut_ : NULL;
+    task->refusal = unlikely(scope->by_ != NULL) ? &scope->cut_at_ : NULL;
     task->due = scope->due_;
+    task->opened = scope->where_;
 }
 
 /* Makes it the innermost of its owner. */
@@ -85,6 +87,30 @@ int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, cons
 static inline bool osri_scope_absorbs(const struct osr_scope *scope)
 {
     return scope->by_ == scope;
+}
+
+/*
+ * A call that is refused or cut notes the time in the scope it was made in. As scopes close, the latest time moves up,
+ * until one takes the cancellation up. So a scope has cut something if a call inside it was refused or cut after the
+ * scope was cancelled, however many others were cancelled besides, and in whichever order.
+ */
+static inline bool osri_scope_has_cut(const struct osr_scope *scope)
+{
+    return scope->cancelled_at_ && scope->cut_at_ >= scope->cancelled_at_;
+}
+
+/* To be said when a scope closes, with the code that its closer gives: to be told of a cancellation that goes on up is
+ * to be cut by those further out. */
+static inline void osri_scope_pass_cut(struct sched *sched, const struct osr_scope *scope, int rc)
+{
+    struct osr_scope *parent = scope->parent_;
+
+    if (likely(!scope->cut_at_ && rc != -ECANCELED) || !parent || scope->shielded_ || osri_scope_absorbs(scope))
+        return;
+    if (rc == -ECANCELED)
+        parent->cut_at_ = sched->cancellations;
+    else if (parent->cut_at_ < scope->cut_at_)
+        parent->cut_at_ = scope->cut_at_;
 }
 
 /* ---- Cancelling ---- */

@@ -24,13 +24,13 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
     int rc;
 
     if (!group)
-        return -EINVAL;
+        return osri_failed(-EINVAL, options ? options->where : NULL);
     if (!options)
         options = &none;
     group->running_ = 0;
     group->name_[0] = '\0';
     if (!task)
-        return osri_scope_refuse(&group->scope, -EPERM);
+        return osri_failed(osri_scope_refuse(&group->scope, -EPERM), options->where);
     rc = check_options(options);
     if (rc == 0)
         rc = osri_errors_promise(sched, GROUP_ERRORS + (guarded ? GUARD_ERRORS : 0));
@@ -64,6 +64,8 @@ int osr_group_guard_(struct osr_group *group, const struct osr_group_options *op
 
 /* ---- Outcomes ---- */
 
+static const char because_it_failed[] = "it failed";
+
 /* The group that holds the errors of `group`, made for the first of them. */
 static struct osr_error *tree_of(struct sched *sched, struct osr_group *group)
 {
@@ -84,7 +86,7 @@ static void count_failure(struct sched *sched, struct osr_group *group, const ch
         return;
     }
     group->errors_++;
-    osri_scope_cancel(sched, &group->scope, error->code, who, error->where, "it failed");
+    osri_scope_cancel(sched, &group->scope, error->code, who, error->where, because_it_failed);
     osri_error_adopt(sched, tree_of(sched, group), error);
 }
 
@@ -225,10 +227,10 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
     struct sched *sched = osri_sched;
     int rc;
 
-    if (unlikely(!sched || !sched->current))
-        return -EPERM;
     if (!options)
         options = &none;
+    if (unlikely(!sched || !sched->current))
+        return osri_failed(-EPERM, options->where);
     if (unlikely(!group || !routine || !routine->run || options->size != sizeof(*options) ||
                  (options->copy && !arg)))
         return osri_task_failed(sched->current, -EINVAL, options->where);
@@ -281,15 +283,19 @@ static void wait_for_children(struct sched *sched, struct osr_group *group, cons
     (void)osri_wait(sched, &wait);
 }
 
-/* How many, and who cancelled the rest: a group with an error is always cancelled. */
+/* How many, and who cancelled the others. */
 static void say_group(struct osr_group *group, struct osr_error *tree)
 {
     const struct osr_reason *reason = &group->scope.reason_;
     const char *by = reason->who[0] ? " by task \"" : "", *end = reason->who[0] ? "\"" : "";
+    const char *errors = group->errors_ == 1 ? "error" : "errors";
 
     tree->cancelled = group->cancelled_;
-    osri_error_say(tree, "%u %s, %u cancelled%s%s%s at %s%s%s", group->errors_, group->errors_ == 1 ? "error" : "errors",
-                   group->cancelled_, by, reason->who, end, reason->where, *reason->text ? ": " : "", reason->text);
+    if (group->cancelled_ || reason->text != because_it_failed)
+        osri_error_say(tree, "%u %s, %u cancelled%s%s%s at %s%s%s", group->errors_, errors, group->cancelled_, by,
+                       reason->who, end, reason->where, *reason->text ? ": " : "", reason->text);
+    else
+        osri_error_say(tree, "%u %s", group->errors_, errors);
 }
 
 /* The errors of the group as one, into the slot. */
@@ -342,6 +348,7 @@ static int close_group(struct osr_group *group, int rc, const char *where)
     rc = conclude(sched, group, rc, where);
     while ((node = group->kept_.next) != &group->kept_)
         osri_record_unkeep(container_of(node, struct record, node));
+    osri_scope_pass_cut(sched, &group->scope, rc);
     osri_scope_detach(sched, &group->scope);
     osri_scope_enter(task, group->scope.parent_);
     return rc;
@@ -352,14 +359,14 @@ int osr_group_close_here(struct osr_group *group, int rc, const char *where)
     int answer;
 
     if (!group)
-        return -EINVAL;
+        return osri_failed(-EINVAL, where);
     answer = osri_scope_may_close(&group->scope, rc, "group", where);
     return answer <= 0 ? answer : close_group(group, rc, where);
 }
 
 int osr_group_cancel_here(struct osr_group *group, const char *text, const char *where)
 {
-    return group ? osr_scope_cancel_here(&group->scope, text, where) : -EINVAL;
+    return osr_scope_cancel_here(group ? &group->scope : NULL, text, where);
 }
 
 size_t osr_group_running(const struct osr_group *group)

@@ -185,7 +185,7 @@ void osri_record_unkeep(struct record *record)
 /* ---- Handles ---- */
 
 /* 0 and the record; -EPERM, -ESTALE. */
-static int look_up(struct osr_task task, struct record **found)
+static int look_up_quietly(struct osr_task task, struct record **found)
 {
     uint32_t index = (uint32_t)task.id_, generation = (uint32_t)(task.id_ >> 32);
     struct record *chunk, *record;
@@ -202,6 +202,13 @@ static int look_up(struct osr_task task, struct record **found)
         return -ESTALE;
     *found = record;
     return record->sched == osri_sched ? 0 : -EPERM;
+}
+
+static int look_up(struct osr_task task, struct record **found, const char *where)
+{
+    int rc = look_up_quietly(task, found);
+
+    return rc < 0 ? osri_failed(rc, where) : 0;
 }
 
 struct osr_task osr_self(void)
@@ -251,7 +258,7 @@ int osr_task_join_here(struct osr_task handle, const char *where)
 
     if (rc < 0)
         return rc;
-    rc = look_up(handle, &record);
+    rc = look_up_quietly(handle, &record);
     if (rc == 0 && record->child && is_ancestor(record->child))
         rc = -EDEADLK;
     if (rc < 0)
@@ -275,7 +282,7 @@ int osr_task_join_here(struct osr_task handle, const char *where)
 int osr_task_cancel_here(struct osr_task handle, const char *text, const char *where)
 {
     struct record *record;
-    int rc = look_up(handle, &record);
+    int rc = look_up(handle, &record, where);
 
     if (rc == 0 && record->child)
         osri_scope_cancel(osri_sched, &record->child->scope, -ECANCELED, osri_who(), where, text);
@@ -285,7 +292,7 @@ int osr_task_cancel_here(struct osr_task handle, const char *text, const char *w
 int osr_task_state(struct osr_task handle)
 {
     struct record *record;
-    int rc = look_up(handle, &record);
+    int rc = look_up(handle, &record, NULL);
 
     if (rc < 0)
         return rc;
@@ -299,14 +306,14 @@ int osr_task_state(struct osr_task handle)
 int osr_task_result(struct osr_task handle, int *result)
 {
     struct record *record;
-    int rc = look_up(handle, &record);
+    int rc = look_up(handle, &record, NULL);
 
     if (rc < 0)
         return rc;
     if (!result)
-        return -EINVAL;
+        return osri_failed(-EINVAL, NULL);
     if (record->child)
-        return -EINPROGRESS;
+        return osri_failed(-EINPROGRESS, NULL);
     *result = record->rc;
     return 0;
 }
@@ -315,14 +322,14 @@ struct osr_error *osr_task_error(struct osr_task handle)
 {
     struct record *record;
 
-    return look_up(handle, &record) == 0 ? record->error : NULL;
+    return look_up_quietly(handle, &record) == 0 ? record->error : NULL;
 }
 
 const char *osr_task_name(struct osr_task handle)
 {
     struct record *record;
 
-    if (look_up(handle, &record) < 0)
+    if (look_up_quietly(handle, &record) < 0)
         return NULL;
     return record->child ? record->child->task.name : record->name;
 }
@@ -330,12 +337,12 @@ const char *osr_task_name(struct osr_task handle)
 int osr_task_where(struct osr_task handle, struct osr_task_wait *wait)
 {
     struct record *record;
-    int rc = look_up(handle, &record);
+    int rc = look_up(handle, &record, NULL);
 
     if (rc < 0)
         return rc;
     if (!wait)
-        return -EINVAL;
+        return osri_failed(-EINVAL, NULL);
     *wait = (struct osr_task_wait){0};
     if (record->child && record->child->task.wait)
         *wait = (struct osr_task_wait){record->child->task.wait->call, record->child->task.wait->where};
@@ -348,8 +355,8 @@ int osr_task_release(struct osr_task *handle)
     int rc;
 
     if (!handle)
-        return -EINVAL;
-    rc = look_up(*handle, &record);
+        return osri_failed(-EINVAL, NULL);
+    rc = look_up(*handle, &record, NULL);
     if (rc < 0)
         return rc;
     osri_record_unkeep(record);

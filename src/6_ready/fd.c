@@ -136,27 +136,29 @@ static void identify(const struct descriptor *descriptor, uint64_t *device, uint
     *inode = status.st_ino;
 }
 
-/* Takes note of an open descriptor. NULL if memory is short. */
-static struct descriptor *note(struct sched *sched, int fd, int flags, const char *where)
+/* Takes note of an open descriptor: 0 or a code. */
+static int note(struct sched *sched, int fd, int flags, const char *where)
 {
     struct descriptors *descriptors = descriptors_of(sched);
     struct descriptor *descriptor;
-    int type;
+    int type, rc = osri_sys_get_option(&sched->door, fd, SOL_SOCKET, SO_TYPE, &type);
 
+    if (rc < 0 && rc != -ENOTSOCK)
+        return rc;
     if (fd >= descriptors->capacity && grow(sched, descriptors, fd) < 0)
-        return NULL;
+        return -ENOMEM;
     descriptor = osri_alloc(&sched->memory, sizeof(*descriptor));
     if (!descriptor)
-        return NULL;
+        return -ENOMEM;
     *descriptor = (struct descriptor){.fd = fd, .users = 1, .where = where};
     descriptor->nonblocking = flags & O_NONBLOCK;
-    descriptor->socket = osri_sys_get_option(&sched->door, fd, SOL_SOCKET, SO_TYPE, &type) == 0;
+    descriptor->socket = rc == 0;
     if (sched->debug)
         identify(descriptor, &descriptor->device, &descriptor->inode);
     direction_init(&descriptor->reading, fd, WATCH_READ);
     direction_init(&descriptor->writing, fd, WATCH_WRITE);
     descriptors->table[fd] = descriptor;
-    return descriptor;
+    return 0;
 }
 
 static void name_raw_close(struct sched *sched, const struct descriptor *descriptor, const char *where)
@@ -179,13 +181,13 @@ static bool was_replaced(struct sched *sched, const struct descriptor *descripto
     return device != descriptor->device || inode != descriptor->inode;
 }
 
-/* 0 and the descriptor, known from now on; -EBADF; -ENOMEM. */
+/* 0 and the descriptor, known from now on; -EBADF; -ENOMEM; what the system gives. */
 static int look_up(struct sched *sched, int fd, const char *where, struct descriptor **found)
 {
     struct descriptor *descriptor;
-    int flags;
+    int rc;
 
-    if (fd < 0)
+    if (fd < 0 || fd == sched->loop_fd)
         return -EBADF;
     descriptor = known(sched, fd);
     if (descriptor && was_replaced(sched, descriptor)) {
@@ -194,13 +196,14 @@ static int look_up(struct sched *sched, int fd, const char *where, struct descri
         descriptor = NULL;
     }
     if (!descriptor) {
-        flags = osri_sys_flags(&sched->door, fd);
-        if (flags < 0)
-            return -EBADF;
-        descriptor = note(sched, fd, flags, where);
+        rc = osri_sys_flags(&sched->door, fd);
+        if (rc >= 0)
+            rc = note(sched, fd, rc, where);
+        if (rc < 0)
+            return rc;
     }
-    *found = descriptor;
-    return descriptor ? 0 : -ENOMEM;
+    *found = known(sched, fd);
+    return 0;
 }
 
 void osri_descriptor_made(struct sched *sched, int fd, const char *where)
@@ -213,9 +216,8 @@ void osri_descriptor_made(struct sched *sched, int fd, const char *where)
     }
     if (!sched->debug)
         return; /* it is noted when it is first used */
-    descriptor = note(sched, fd, O_NONBLOCK, where);
-    if (descriptor)
-        descriptor->ours = true;
+    if (note(sched, fd, O_NONBLOCK, where) == 0)
+        known(sched, fd)->ours = true;
 }
 
 /* ---- Operations ---- */
@@ -332,12 +334,12 @@ int osr_fd_close_here(int fd, const char *where)
     int rc;
 
     if (!sched || !sched->current)
-        return -EPERM;
-    if (fd < 0)
-        return osri_task_failed(sched->current, -EBADF, where);
+        return osri_failed(-EPERM, where);
+    if (fd < 0 || fd == sched->loop_fd)
+        return osri_failed(-EBADF, where);
     descriptor = known(sched, fd);
     if (descriptor)
         forget(sched, descriptor);
     rc = osri_sys_close(&sched->door, fd);
-    return rc < 0 ? osri_task_failed(sched->current, rc, where) : 0;
+    return rc < 0 ? osri_failed(rc, where) : 0;
 }

@@ -8,14 +8,27 @@
 
 #include <osier/socket.h>
 
-int osr_address_ip(struct osr_address *address, const char *host, unsigned port)
+#include "2_sched/sched.h"
+
+static int make_ip4(struct osr_address *address, const char *host, unsigned port)
 {
-    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+
+    if (inet_pton(AF_INET, host, &in.sin_addr) != 1)
+        return -EINVAL;
+    *address = (struct osr_address){.size = sizeof(in)};
+    memcpy(&address->storage, &in, sizeof(in));
+    return 0;
+}
+
+/* Through getaddrinfo(), which alone knows how scopes are written. */
+static int make_ip6(struct osr_address *address, const char *host, unsigned port)
+{
+    const struct addrinfo hints = {
+        .ai_family = AF_INET6, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found;
     char service[16];
 
-    if (!address || !host || port > 65535)
-        return -EINVAL;
     snprintf(service, sizeof(service), "%u", port);
     if (getaddrinfo(host, service, &hints, &found) != 0)
         return -EINVAL;
@@ -25,16 +38,25 @@ int osr_address_ip(struct osr_address *address, const char *host, unsigned port)
     return 0;
 }
 
+int osr_address_ip(struct osr_address *address, const char *host, unsigned port)
+{
+    int rc = -EINVAL;
+
+    if (address && host && port <= 65535)
+        rc = strchr(host, ':') ? make_ip6(address, host, port) : make_ip4(address, host, port);
+    return rc < 0 ? osri_failed(rc, NULL) : 0;
+}
+
 int osr_address_unix(struct osr_address *address, const char *path)
 {
     struct sockaddr_un *un;
     size_t length;
 
     if (!address || !path || !*path)
-        return -EINVAL;
+        return osri_failed(-EINVAL, NULL);
     length = strlen(path);
     if (length >= sizeof(un->sun_path))
-        return -ENAMETOOLONG;
+        return osri_failed(-ENAMETOOLONG, NULL);
     *address = (struct osr_address){0};
     un = (struct sockaddr_un *)&address->storage;
     un->sun_family = AF_UNIX;
@@ -83,10 +105,10 @@ size_t osr_address_format(const struct osr_address *address, char *buffer, size_
 int osr_address_port(const struct osr_address *address)
 {
     if (!address)
-        return -EINVAL;
+        return osri_failed(-EINVAL, NULL);
     if (address->storage.ss_family == AF_INET)
         return ntohs(((const struct sockaddr_in *)&address->storage)->sin_port);
     if (address->storage.ss_family == AF_INET6)
         return ntohs(((const struct sockaddr_in6 *)&address->storage)->sin6_port);
-    return -EINVAL;
+    return osri_failed(-EINVAL, NULL);
 }

@@ -14,13 +14,6 @@ static bool is_address(const struct osr_address *address)
     return address && address->size >= sizeof(sa_family_t) && address->size <= sizeof(address->storage);
 }
 
-static int fail(int rc, const char *where)
-{
-    struct task *task = osri_current();
-
-    return task ? osri_task_failed(task, rc, where) : rc;
-}
-
 /* ---- Listening ---- */
 
 static int bind_and_listen(struct sched *sched, int fd, const struct osr_address *address, int backlog)
@@ -42,16 +35,16 @@ int osr_listen_here(const struct osr_address *address, int backlog, const char *
     int fd, rc;
 
     if (!sched || !sched->current)
-        return -EPERM;
+        return osri_failed(-EPERM, where);
     if (!is_address(address) || backlog < 0)
-        return fail(-EINVAL, where);
+        return osri_failed(-EINVAL, where);
     fd = osri_sys_socket(&sched->door, any(address)->sa_family, SOCK_STREAM);
     if (fd < 0)
-        return fail(fd, where);
+        return osri_failed(fd, where);
     rc = bind_and_listen(sched, fd, address, backlog);
     if (rc < 0) {
         (void)osri_sys_close(&sched->door, fd);
-        return fail(rc, where);
+        return osri_failed(rc, where);
     }
     osri_descriptor_made(sched, fd, where);
     return fd;
@@ -59,16 +52,19 @@ int osr_listen_here(const struct osr_address *address, int backlog, const char *
 
 /* ---- Accepting ---- */
 
+/* So many connections that were gone before they could be accepted are passed over at a time. */
+enum { MOST_ABORTED = 64 };
+
 static ssize_t accept_now(struct sched *sched, struct descriptor *descriptor, void *operation)
 {
     struct osr_address *peer = operation;
-    int fd;
+    int fd, aborted = 0;
 
     do {
         peer->size = sizeof(peer->storage);
         fd = osri_sys_accept(&sched->door, descriptor->fd, (struct sockaddr *)&peer->storage, &peer->size,
                              SOCK_NONBLOCK | SOCK_CLOEXEC);
-    } while (fd == -ECONNABORTED);
+    } while (fd == -ECONNABORTED && ++aborted < MOST_ABORTED);
     return fd;
 }
 
@@ -130,15 +126,15 @@ int osr_connect_here(const struct osr_address *address, const char *where)
     if (rc < 0)
         return rc;
     if (!is_address(address))
-        return fail(-EINVAL, where);
+        return osri_failed(-EINVAL, where);
     fd = osri_sys_socket(&sched->door, any(address)->sa_family, SOCK_STREAM);
     if (fd < 0)
-        return fail(fd, where);
+        return osri_failed(fd, where);
     rc = connect_on(sched, fd, address, where);
     if (rc == 0)
         return fd;
     (void)osr_fd_close_here(fd, where);
-    return fail(rc, where);
+    return osri_failed(rc, where);
 }
 
 int osr_socket_address(int fd, struct osr_address *address)
@@ -146,8 +142,11 @@ int osr_socket_address(int fd, struct osr_address *address)
     static const struct door closed;
     struct sched *sched = osri_sched;
 
-    if (!address)
-        return -EINVAL;
-    address->size = sizeof(address->storage);
-    return osri_sys_name(sched ? &sched->door : &closed, fd, (struct sockaddr *)&address->storage, &address->size);
+    int rc = -EINVAL;
+
+    if (address) {
+        address->size = sizeof(address->storage);
+        rc = osri_sys_name(sched ? &sched->door : &closed, fd, (struct sockaddr *)&address->storage, &address->size);
+    }
+    return rc < 0 ? osri_failed(rc, NULL) : 0;
 }

@@ -10,12 +10,16 @@ struct transfer {
     size_t size;
 };
 
-/* Whether a descriptor that is no socket, and that others may have made blocking, would not block now. */
-static bool would_not_block(struct sched *sched, const struct descriptor *descriptor, short events)
+/* A descriptor that is no socket may be a blocking one: 0 if it would not block now, -EAGAIN if it would, or a code. */
+static int would_block(struct sched *sched, const struct descriptor *descriptor, short events)
 {
     struct pollfd poll = {descriptor->fd, events, 0};
+    int n;
 
-    return descriptor->nonblocking || osri_sys_poll(&sched->door, &poll, 1, 0) != 0;
+    if (descriptor->nonblocking)
+        return 0;
+    n = osri_sys_poll(&sched->door, &poll, 1, 0);
+    return n > 0 ? 0 : n < 0 ? n : -EAGAIN;
 }
 
 static ssize_t read_now(struct sched *sched, struct descriptor *descriptor, void *operation)
@@ -23,12 +27,13 @@ static ssize_t read_now(struct sched *sched, struct descriptor *descriptor, void
     const struct transfer *transfer = operation;
     ssize_t n;
 
-    if (descriptor->socket)
+    if (descriptor->socket) {
         n = osri_sys_receive(&sched->door, descriptor->fd, transfer->into, transfer->size, MSG_DONTWAIT);
-    else if (would_not_block(sched, descriptor, POLLIN))
-        n = osri_sys_read(&sched->door, descriptor->fd, transfer->into, transfer->size);
-    else
-        return -EAGAIN;
+    } else {
+        n = would_block(sched, descriptor, POLLIN);
+        if (n == 0)
+            n = osri_sys_read(&sched->door, descriptor->fd, transfer->into, transfer->size);
+    }
     descriptor->reading.spent = n > 0 && (size_t)n < transfer->size;
     return n;
 }
@@ -41,12 +46,12 @@ static ssize_t write_now(struct sched *sched, struct descriptor *descriptor, voi
 
     if (descriptor->socket) {
         n = osri_sys_send(&sched->door, descriptor->fd, transfer->from, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } else if (would_not_block(sched, descriptor, POLLOUT)) {
+    } else {
         if (!descriptor->nonblocking && size > PIPE_BUF)
             size = PIPE_BUF; /* so much a pipe takes that says it can be written */
-        n = osri_sys_write(&sched->door, descriptor->fd, transfer->from, size);
-    } else {
-        return -EAGAIN;
+        n = would_block(sched, descriptor, POLLOUT);
+        if (n == 0)
+            n = osri_sys_write(&sched->door, descriptor->fd, transfer->from, size);
     }
     descriptor->writing.spent = n > 0 && (size_t)n < size;
     return n;
@@ -64,7 +69,7 @@ static int transfer_nothing(bool valid, const char *where)
 
     if (rc < 0 || valid)
         return rc;
-    return osri_task_failed(osri_sched->current, -EINVAL, where);
+    return osri_failed(-EINVAL, where);
 }
 
 int osr_read_here(int fd, void *buffer, size_t size, const char *where)

@@ -28,7 +28,7 @@ static void write_deadline(struct sched *sched, struct text *text, const struct 
 {
     int64_t left = scope->timer_.at;
 
-    if (scope->timer_.at == OSR_NEVER || scope->cancelled_)
+    if (scope->timer_.at == OSR_NEVER || scope->cancelled_at_)
         return;
     if (__builtin_sub_overflow(left, osri_now(sched), &left))
         return;
@@ -77,7 +77,7 @@ static void write_scope(struct sched *sched, struct text *text, const struct osr
     else
         osri_text(text, "%s, opened at %s", names[scope->form_], scope->where_);
     write_deadline(sched, text, scope);
-    if (scope->cancelled_)
+    if (scope->cancelled_at_)
         write_reason(text, scope);
     osri_text(text, "\n");
 }

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# What a user gets: installs the library into a directory of its own, builds programs in C and C++ against
+# it, found through pkg-config, runs them, and takes the library away again. BUILD names the build directory.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+export BUILD=${BUILD:-build/gcc}
+consumers=$PWD/tests/consumer
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+bad=0
+
+fail() {
+    echo "FAILED: $*"
+    bad=1
+}
+
+try() { # WHAT COMMAND...
+    local what=$1
+    shift
+    "$@" >"$work/output" 2>&1 && return
+    fail "$what: $*"
+    cat "$work/output"
+    return 1
+}
+
+# The sanitizers' and the user's own flags are for the library; a user of it has others.
+root=$work/root
+in_root=(DESTDIR="$root" PREFIX=/opt/osier LIBDIR=/opt/osier/lib/here INCLUDEDIR=/opt/osier/headers)
+library=$root/opt/osier/lib/here
+
+try 'installing' make install "${in_root[@]}" || exit 1
+for file in "$library"/{libosier.a,libosier.so,libosier.so.0,pkgconfig/osier.pc} "$root"/opt/osier/headers/osier.h; do
+    [[ -e $file ]] || fail "$file was not installed"
+done
+
+# ---- Finding it ----------------------------------------------------------------------------------------
+
+export PKG_CONFIG_PATH=$library/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
+export LD_LIBRARY_PATH=$library
+
+version=$(sed -n 's/^#define OSR_VERSION  *"\(.*\)"/\1/p' include/osier/base.h)
+[[ $(pkg-config --modversion osier) == "$version" ]] || fail "pkg-config gives the version $(pkg-config --modversion osier)"
+grep -q '@' "$library/pkgconfig/osier.pc" && fail "a value is missing in osier.pc"
+read -ra cflags < <(pkg-config --cflags osier)
+read -ra shared < <(pkg-config --libs osier)
+read -ra static < <(pkg-config --libs --static osier)
+
+# ---- Programs ------------------------------------------------------------------------------------------
+
+strict=(-pedantic -Wall -Wextra -Wshadow -Wcast-align -Werror)
+
+c_flags=(-std=c11 "${strict[@]}" "${cflags[@]}")
+cpp_flags=(-std=c++11 "${strict[@]}" "${cflags[@]}")
+
+builds_and_runs() { # COMPILER LINKING NAME COMPILER-ARGUMENT...
+    local what="$3 with $1, $2" program
+    program=$work/$(basename "$1")-$2-$3
+    try "building $what" "$1" -o "$program" "${@:4}" && try "running $what" "$program"
+}
+
+consume() { # C-COMPILER C++-COMPILER
+    local c=("${c_flags[@]}" "$consumers/consumer.c")
+    local cpp=("${cpp_flags[@]}" "$consumers/consumer.cpp")
+
+    builds_and_runs "$1" shared c "${c[@]}" "${shared[@]}"
+    builds_and_runs "$1" static c "${c[@]}" -static "${static[@]}"
+    builds_and_runs "$1" optimized c -O3 "${c[@]}" "${shared[@]}"
+    builds_and_runs "$2" shared cpp "${cpp[@]}" "${shared[@]}"
+    builds_and_runs "$2" static cpp "${cpp[@]}" -static "${static[@]}"
+    every_header_alone "$1" "$2"
+}
+
+# Each header brings what it needs; read before and after the consumer's own, it disturbs nothing.
+every_header_alone() { # C-COMPILER C++-COMPILER
+    local header name
+
+    for header in include/osier.h include/osier/*.h; do
+        name=${header#include/}
+        printf '#include <%s>\n#include <%s>\nint main(void) { return 0; }\n' "$name" "$name" >"$work/alone.c"
+        cp "$work/alone.c" "$work/alone.cpp"
+        try "$name alone, in C" "$1" "${c_flags[@]}" -c -o "$work/alone.o" "$work/alone.c"
+        try "$name alone, in C++" "$2" "${cpp_flags[@]}" -c -o "$work/alone.o" "$work/alone.cpp"
+        try "$name in front, in C" "$1" "${c_flags[@]}" -include "$name" -o "$work/first" "$consumers/consumer.c" \
+            "${shared[@]}"
+    done
+}
+
+command -v pkg-config g++ gcc >/dev/null || { echo 'skipped: needs gcc, g++ and pkg-config'; exit 77; }
+consume gcc g++
+if command -v clang++ >/dev/null; then
+    consume clang clang++
+fi
+
+# ---- What the libraries show ---------------------------------------------------------------------------
+
+others=$(nm -D --defined-only "$library/libosier.so.0" | awk '$2 != "A" && $3 !~ /^osr_/ { print $3 }')
+[[ -z $others ]] || fail "the shared library also exports: ${others//$'\n'/ }"
+declared=$(cat include/osier/*.h | sed -n -E 's/^OSR_API [^(]*(osr_[a-z0-9_]+)\(.*/\1/p' | sort -u)
+exported=$(nm -D --defined-only "$library/libosier.so.0" | awk '$3 ~ /^osr_/ { sub(/@.*/, "", $3); print $3 }' | sort -u)
+missing=$(comm -23 <(echo "$declared") <(echo "$exported"))
+[[ -z $missing ]] || fail "declared, but not in the shared library: ${missing//$'\n'/ }"
+surplus=$(comm -13 <(echo "$declared") <(echo "$exported"))
+[[ -z $surplus ]] || fail "in the shared library, but declared in no header: ${surplus//$'\n'/ }"
+readelf -d "$library/libosier.so.0" | grep -q 'SONAME.*\[libosier.so.0\]' || fail 'the soname is not libosier.so.0'
+readelf -lW "$library/libosier.so.0" | grep -q 'GNU_STACK.*RWE' && fail 'the shared library asks for an executable stack'
+readelf -d "$library/libosier.so.0" | grep -q TEXTREL && fail 'the shared library has text relocations'
+
+# ---- Taking it away ------------------------------------------------------------------------------------
+
+try 'uninstalling' make uninstall "${in_root[@]}"
+left=$(find "$root" ! -type d)
+[[ -z $left ]] || fail "uninstalling left: ${left//$'\n'/ }"
+[[ -e $root/opt/osier/headers/osier ]] && fail "uninstalling left the directory of the headers"
+
+exit "$bad"

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# A file of src/ includes only headers of its own floor and of those below, by their whole name, such as
+# "2_sched/sched.h"; and only the one file that knows libev includes its header.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+shopt -s nullglob
+bad=0 seen=0
+
+complain() {
+    echo "$1"
+    bad=1
+}
+
+check_include() { # FILE FLOOR INCLUDED
+    case $3 in
+    [0-9]*_*/*)
+        ((${3%%_*} > $2)) && complain "$1: floor $2 includes \"$3\" of a higher floor"
+        [[ -e src/$3 ]] || complain "$1: there is no src/$3"
+        ;;
+    ev.h | ev++.h | libev/*)
+        [[ $1 == src/2_sched/loop_ev.c ]] || complain "$1: includes libev's header; only src/2_sched/loop_ev.c may"
+        ;;
+    ../* | ./*)
+        complain "$1: includes \"$3\": name the floor, as in \"2_sched/sched.h\""
+        ;;
+    esac
+}
+
+for file in src/*/*.[chS]; do
+    floor=${file#src/}
+    floor=${floor%%_*}
+    seen=$((seen + 1))
+    while read -r included; do
+        check_include "$file" "$floor" "$included"
+    done < <(sed -n -E 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]*)[>"].*/\1/p' "$file")
+done
+
+# A header without its floor's name would go round the rule: src/ is searched from its top only.
+for file in src/*.[chS]; do
+    complain "$file: stands on no floor"
+done
+
+((seen > 0)) || complain "there is nothing in src/"
+((bad == 0)) && echo "$seen files keep to their floors"
+exit "$bad"

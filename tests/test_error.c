@@ -1,0 +1,1664 @@
+/* Errors: the slot, messages and causes, exception groups, fatal errors, what is kept when memory is short. */
+#include "harness.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
+
+static void assert_slot(int code, const char *message)
+{
+    struct osr_error *error = osr_error_last();
+
+    assert_non_null(error);
+    assert_int_equal(osr_error_code(error), code);
+    assert_string_equal(osr_error_message(error), message);
+}
+
+static void assert_contains(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("no \"%s\" in:\n%s", part, text);
+}
+
+/* The whole text of `error`, to be freed. */
+static char *text_of(const struct osr_error *error)
+{
+    size_t size = osr_error_format(error, NULL, 0) + 1;
+    char *text = malloc(size);
+
+    assert_int_equal(osr_error_format(error, text, size), size - 1);
+    assert_int_equal(strlen(text), size - 1);
+    return text;
+}
+
+static void assert_text_contains(const struct osr_error *error, const char *part)
+{
+    char *text = text_of(error);
+
+    assert_contains(text, part);
+    free(text);
+}
+
+OSR_TASK(sleep_forever, void, unused) { return osr_sleep(OSR_NEVER); }
+
+/* ---- The slot, outside tasks --------------------------------------------------------------------------- */
+
+TEST(failing_fills_the_slot_and_gives_the_code_back)
+{
+    const char *here;
+
+    here = OSR_HERE, assert_int_equal(osr_fail(-EPROTO, "line %d is no header", 7), -EPROTO);
+    assert_slot(-EPROTO, "line 7 is no header");
+    assert_string_equal(osr_error_where(osr_error_last()), here);
+    assert_string_equal(osr_error_task(osr_error_last()), "");
+    assert_null(osr_error_cause(osr_error_last()));
+    assert_false(osr_error_is_group(osr_error_last()));
+    assert_false(osr_error_is_fatal(osr_error_last()));
+    osr_error_clear();
+    assert_null(osr_error_last());
+    osr_error_clear();
+}
+
+TEST(failing_with_no_error_code_is_an_invalid_argument)
+{
+    assert_int_equal(osr_fail(0, "nothing wrong"), -EINVAL);
+    assert_slot(-EINVAL, "nothing wrong");
+    assert_int_equal(osr_fail(EIO, "the sign forgotten"), -EINVAL);
+    assert_slot(-EINVAL, "the sign forgotten");
+    osr_error_clear();
+}
+
+TEST(failing_with_a_cancellation_empties_the_slot)
+{
+    osr_fail(-EIO, "before");
+    assert_int_equal(osr_fail(-ECANCELED, "a message that nobody carries"), -ECANCELED);
+    assert_null(osr_error_last());
+}
+
+TEST(wrapping_adds_a_place_and_a_message_and_keeps_the_cause)
+{
+    const char *failed, *wrapped;
+    struct osr_error *error;
+
+    failed = OSR_HERE, (void)osr_fail(-EIO, "the disk is on fire");
+    wrapped = OSR_HERE, assert_int_equal(osr_wrap(-EIO, "reading %s", "config"), -EIO);
+    error = osr_error_last();
+    assert_slot(-EIO, "reading config");
+    assert_string_equal(osr_error_where(error), wrapped);
+    assert_int_equal(osr_error_code(osr_error_cause(error)), -EIO);
+    assert_string_equal(osr_error_message(osr_error_cause(error)), "the disk is on fire");
+    assert_string_equal(osr_error_where(osr_error_cause(error)), failed);
+    assert_null(osr_error_cause(osr_error_cause(error)));
+    osr_error_clear();
+}
+
+TEST(wrapping_may_change_the_code)
+{
+    osr_fail(-ENOENT, "no such file");
+    assert_int_equal(osr_wrap(-EPROTO, "no configuration"), -EPROTO);
+    assert_slot(-EPROTO, "no configuration");
+    assert_int_equal(osr_error_code(osr_error_cause(osr_error_last())), -ENOENT);
+    osr_error_clear();
+    assert_int_equal(osr_wrap(-EIO, "nothing below"), -EIO);
+    assert_slot(-EIO, "nothing below");
+    assert_null(osr_error_cause(osr_error_last()));
+    osr_error_clear();
+}
+
+TEST(results_and_cancellations_pass_through_a_wrap_untouched)
+{
+    assert_int_equal(osr_wrap(0, "fine"), 0);
+    assert_int_equal(osr_wrap(42, "fine"), 42);
+    assert_int_equal(osr_wrap(-ECANCELED, "cancelled"), -ECANCELED);
+    assert_null(osr_error_last());
+}
+
+TEST(an_error_can_be_taken_and_raised_again)
+{
+    struct osr_error *error;
+
+    osr_fail(-EIO, "mine");
+    error = osr_error_take();
+    assert_null(osr_error_last());
+    assert_null(osr_error_take());
+    osr_fail(-EPROTO, "another");
+    assert_int_equal(osr_raise(error), -EIO);
+    assert_ptr_equal(osr_error_last(), error);
+    assert_slot(-EIO, "mine");
+    assert_int_equal(osr_raise(NULL), -EINVAL);
+    osr_error_clear();
+}
+
+TEST(errors_are_counted_references)
+{
+    struct osr_error *error;
+
+    osr_fail(-EIO, "mine");
+    error = osr_error_retain(osr_error_last());
+    osr_error_clear();
+    assert_string_equal(osr_error_message(error), "mine");
+    assert_ptr_equal(osr_error_retain(error), error);
+    osr_error_release(error);
+    assert_string_equal(osr_error_message(error), "mine");
+    osr_error_release(error);
+    assert_null(osr_error_retain(NULL));
+    osr_error_release(NULL);
+}
+
+TEST(a_cause_lives_as_long_as_its_error)
+{
+    struct osr_error *error;
+
+    osr_fail(-EIO, "first");
+    osr_wrap(-EIO, "second");
+    error = osr_error_take();
+    osr_fail(-EPROTO, "something else");
+    assert_string_equal(osr_error_message(osr_error_cause(error)), "first");
+    osr_error_release(error);
+    osr_error_clear();
+}
+
+TEST(messages_are_taken_as_they_are)
+{
+    const char *odd = "100% sure of %s %n\nand a second line";
+    char *long_text = malloc(100001);
+
+    osr_fail(-EIO, "%s", odd);
+    assert_slot(-EIO, odd);
+    assert_text_contains(osr_error_last(), "100% sure of %s %n");
+    osr_fail(-EIO, "%s", "");
+    assert_non_null(osr_error_message(osr_error_last()));
+    memset(long_text, 'x', 100000);
+    long_text[100000] = '\0';
+    osr_fail(-EIO, "%s", long_text);
+    assert_slot(-EIO, long_text);
+    osr_wrap(-EIO, "again: %s", long_text);
+    assert_int_equal(strlen(osr_error_message(osr_error_last())), 100007);
+    assert_true(osr_error_format(osr_error_last(), NULL, 0) > 200000);
+    osr_error_clear();
+    free(long_text);
+}
+
+TEST(asking_nothing_gives_nothing)
+{
+    struct osr_leaves walk;
+
+    assert_int_equal(osr_error_code(NULL), 0);
+    assert_non_null(osr_error_message(NULL));
+    assert_non_null(osr_error_where(NULL));
+    assert_non_null(osr_error_task(NULL));
+    assert_non_null(osr_error_group(NULL));
+    assert_null(osr_error_cause(NULL));
+    assert_false(osr_error_is_group(NULL));
+    assert_false(osr_error_is_fatal(NULL));
+    assert_int_equal(osr_error_cancelled(NULL), 0);
+    assert_int_equal(osr_error_count(NULL), 0);
+    assert_null(osr_error_find(NULL, EIO));
+    osr_leaves_init(&walk, NULL);
+    assert_null(osr_leaves_next(&walk));
+    assert_int_equal(osr_error_format(NULL, NULL, 0), 0);
+}
+
+TEST(codes_have_texts_and_symbols)
+{
+    assert_string_equal(osr_strcode(-ECONNREFUSED), "ECONNREFUSED");
+    assert_string_equal(osr_strcode(ECONNREFUSED), "ECONNREFUSED");
+    assert_string_equal(osr_strcode(-OSR_EGROUP), "OSR_EGROUP");
+    assert_string_equal(osr_strcode(OSR_ETASKCANCELED), "OSR_ETASKCANCELED");
+    assert_string_equal(osr_strcode(OSR_ESCOPECANCELED), "OSR_ESCOPECANCELED");
+    assert_string_equal(osr_strcode(OSR_ESPURIOUS), "OSR_ESPURIOUS");
+    assert_string_equal(osr_strcode(OSR_ECLOSED), "OSR_ECLOSED");
+    assert_string_equal(osr_strcode(OSR_EDEADLOCK), "OSR_EDEADLOCK");
+    assert_string_equal(osr_strcode(0), "0");
+    assert_string_equal(osr_strcode(999999), "?");
+    assert_string_equal(osr_strcode(INT32_MIN), "?");
+    assert_string_equal(osr_strerror(-ENOENT), strerror(ENOENT));
+    assert_string_equal(osr_strerror(ENOENT), strerror(ENOENT));
+    assert_non_null(osr_strerror(-OSR_EGROUP));
+    assert_non_null(osr_strerror(0));
+    assert_non_null(osr_strerror(999999));
+    assert_non_null(osr_strerror(INT32_MIN));
+    assert_string_equal(osr_version(), OSR_VERSION);
+}
+
+TEST(an_error_without_a_message_has_the_text_of_its_code)
+{
+    assert_int_equal(osr_yield(), -EPERM);
+    if (osr_error_last())
+        assert_int_equal(osr_error_code(osr_error_last()), -EPERM);
+    osr_error_clear();
+}
+
+/* ---- The slot, inside tasks ---------------------------------------------------------------------------- */
+
+/* After a call that gave `gave`, the slot is empty or belongs to that code. */
+static void check_slot(int gave, const char *where)
+{
+    struct osr_error *error = osr_error_last();
+
+    check_that(gave < 0, "the call fails", where);
+    check_that(!error || osr_error_code(error) == gave, "the slot belongs to the code", where);
+    check_that(gave != -ECANCELED || !error, "a cancellation empties the slot", where);
+    osr_fail(-EXDEV, "left over");
+}
+
+#define SLOT(call) check_slot((call), OSR_HERE)
+
+OSR_TASK(fail_in_all_ways, void, unused)
+{
+    const struct osr_task nothing = {0};
+    struct osr_task_wait wait;
+    struct osr_address address;
+    struct osr_error *part;
+    struct osr_group closed;
+    struct osr_scope scope, refused;
+    char byte;
+    int rc;
+
+    osr_group_open(&closed);
+    osr_group_close(&closed, 0);
+    osr_fail(-EXDEV, "left over");
+    SLOT(osr_sleep(OSR_TIME_INVALID));
+    SLOT(osr_sleep_until(OSR_TIME_INVALID));
+    SLOT(osr_task_join(nothing));
+    SLOT(osr_task_join(osr_self()));
+    SLOT(osr_task_cancel(nothing, NULL));
+    SLOT(osr_task_state(nothing));
+    SLOT(osr_task_result(nothing, &rc));
+    SLOT(osr_task_where(nothing, &wait));
+    SLOT(osr_task_release(&(struct osr_task){0}));
+    SLOT(osr_spawn(&closed, sleep_forever, NULL));
+    SLOT(osr_group_close(&closed, 0));
+    SLOT(osr_group_cancel(&closed, NULL));
+    SLOT(osr_group_open(NULL));
+    SLOT(osr_scope_open(NULL));
+    SLOT(osr_scope_close(NULL, 0));
+    SLOT(osr_scope_cancel(&closed.scope, NULL));
+    SLOT(osr_scope_set_deadline(&closed.scope, 5));
+    SLOT(osr_scope_unshield(&closed.scope));
+    SLOT(osr_read(-1, &byte, 1));
+    SLOT(osr_write(-1, &byte, 1));
+    SLOT(osr_write_all(-1, &byte, 1, NULL));
+    SLOT(osr_fd_readable(-1));
+    SLOT(osr_fd_writable(-1));
+    SLOT(osr_fd_close(-1));
+    SLOT(osr_accept(-1, NULL));
+    SLOT(osr_connect(NULL));
+    SLOT(osr_listen(NULL, 0));
+    SLOT(osr_socket_address(-1, &address));
+    SLOT(osr_address_ip(&address, "no address", 1));
+    SLOT(osr_error_split(NULL, osr_error_has_code, &rc, &part, NULL));
+    SLOT(osr_run(sleep_forever, NULL));
+    SLOT(osr_raise(NULL));
+    osr_timeout_open(&refused, OSR_TIME_INVALID);
+    SLOT(osr_scope_close(&refused, 0));
+    osr_scope_open(&scope);
+    osr_scope_cancel(&scope, NULL);
+    osr_fail(-EXDEV, "left over");
+    SLOT(osr_check());
+    SLOT(osr_yield());
+    SLOT(osr_sleep(1));
+    SLOT(osr_read(0, &byte, 1));
+    SLOT(osr_scope_close(&scope, -ECANCELED));
+    osr_error_clear();
+    return 0;
+}
+
+TEST(every_call_that_fails_takes_the_slot)
+{
+    assert_int_equal(run_simulated(fail_in_all_ways, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(close_well, void, unused)
+{
+    struct osr_scope scope, moved_on;
+    struct osr_group group;
+
+    osr_scope_open(&scope);
+    osr_fail(-EIO, "handled");
+    check_int(osr_scope_close(&scope, 0), 0);
+    check(osr_error_last() == NULL);
+    osr_group_open(&group);
+    osr_fail(-EIO, "handled");
+    check_int(osr_group_close(&group, 5), 5);
+    check(osr_error_last() == NULL);
+    osr_move_on_open(&moved_on, osr_ms(1));
+    (void)osr_sleep(OSR_NEVER);
+    osr_fail(-EIO, "handled");
+    check_int(osr_scope_close(&moved_on, -ECANCELED), 0);
+    check(osr_error_last() == NULL);
+    return 0;
+}
+
+TEST(a_closer_that_gives_no_error_empties_the_slot)
+{
+    assert_int_equal(run_simulated(close_well, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(close_with_a_bare_code, void, unused)
+{
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    osr_fail(-EIO, "the disk is on fire");
+    check_int(osr_scope_close(&scope, -EPROTO), -EPROTO);
+    check_int(osr_error_code(osr_error_last()), -EPROTO);
+    check_int(osr_error_code(osr_error_cause(osr_error_last())), -EIO);
+    osr_scope_open(&scope);
+    osr_fail(-EIO, "the disk is on fire");
+    check_int(osr_scope_close(&scope, -EIO), -EIO);
+    check_text(osr_error_message(osr_error_last()), "the disk is on fire");
+    check(osr_error_cause(osr_error_last()) == NULL);
+    return 0;
+}
+
+TEST(a_scope_closed_with_another_code_than_the_slots_makes_that_the_cause)
+{
+    assert_int_equal(run_simulated(close_with_a_bare_code, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(say_where_it_fails, void, unused)
+{
+    osr_fail(-EIO, "in a task");
+    check_text(osr_error_task(osr_error_last()), "say_where_it_fails");
+    check_int(osr_wrap(-EIO, "wrapped"), -EIO);
+    check_text(osr_error_task(osr_error_last()), "say_where_it_fails");
+    return -EIO;
+}
+
+TEST(an_error_names_its_task_and_comes_out_of_the_run)
+{
+    assert_int_equal(run_simulated(say_where_it_fails, NULL), -EIO);
+    assert_checked();
+    assert_slot(-EIO, "wrapped");
+    assert_string_equal(osr_error_message(osr_error_cause(osr_error_last())), "in a task");
+    osr_error_clear();
+}
+
+OSR_TASK(fail_apart, int, code)
+{
+    osr_fail(*code, "of %s", osr_strcode(*code));
+    osr_yield();
+    check_int(osr_error_code(osr_error_last()), *code);
+    return *code;
+}
+
+OSR_TASK(fill_three_slots, void, unused)
+{
+    int codes[] = {-EIO, -EPROTO};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, fail_apart, &codes[0]);
+    osr_spawn(&group, fail_apart, &codes[1]);
+    osr_fail(-ENOSPC, "of the root");
+    osr_yield();
+    check_int(osr_error_code(osr_error_last()), -ENOSPC);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    return 0;
+}
+
+TEST(every_task_has_a_slot_of_its_own)
+{
+    assert_int_equal(run_simulated(fill_three_slots, NULL), 0);
+    assert_checked();
+}
+
+TEST(a_run_that_gives_no_error_empties_the_slot)
+{
+    osr_fail(-EIO, "from before the run");
+    assert_int_equal(run_simulated(close_well, NULL), 0);
+    assert_null(osr_error_last());
+}
+
+/* ---- Leaves -------------------------------------------------------------------------------------------- */
+
+static const char *spawned_at, *failed_at;
+
+OSR_TASK(return_a_bare_code, void, unused) { return -EPROTO; }
+
+OSR_TASK(return_another_code, void, unused)
+{
+    failed_at = OSR_HERE, osr_fail(-EIO, "the disk is on fire");
+    return -EPROTO;
+}
+
+OSR_TASK(return_an_old_error, void, unused)
+{
+    osr_fail(-EIO, "handled");
+    return 0;
+}
+
+OSR_TASK(return_a_failed_calls_code, void, unused)
+{
+    int rc;
+
+    failed_at = OSR_HERE, rc = osr_sleep(OSR_TIME_INVALID);
+    return rc;
+}
+
+struct spawned {
+    const struct osr_routine *routine;
+    struct osr_error *error;
+};
+
+OSR_TASK(spawn_and_take_error, struct spawned, s)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group, .unwrap = true);
+    spawned_at = OSR_HERE;
+    osr_spawn_with(&group, s->routine, NULL,
+                   &(const struct osr_spawn_options){.size = sizeof(struct osr_spawn_options), .where = spawned_at});
+    rc = osr_group_close(&group, 0);
+    s->error = osr_error_take();
+    return rc;
+}
+
+static struct osr_error *error_of(const struct osr_routine *routine, int code)
+{
+    struct spawned spawned = {routine, NULL};
+
+    assert_int_equal(run_simulated(spawn_and_take_error, &spawned), code);
+    osr_error_clear();
+    return spawned.error;
+}
+
+TEST(a_bare_code_becomes_a_leaf_with_the_place_of_the_spawn)
+{
+    struct osr_error *error = error_of(&return_a_bare_code.routine_, -EPROTO);
+
+    assert_int_equal(osr_error_code(error), -EPROTO);
+    assert_string_equal(osr_error_message(error), osr_strerror(EPROTO));
+    assert_string_equal(osr_error_where(error), spawned_at);
+    assert_string_equal(osr_error_task(error), "return_a_bare_code");
+    assert_null(osr_error_cause(error));
+    osr_error_release(error);
+}
+
+TEST(a_code_that_differs_from_the_slots_becomes_a_leaf_with_that_as_its_cause)
+{
+    struct osr_error *error = error_of(&return_another_code.routine_, -EPROTO);
+
+    assert_int_equal(osr_error_code(error), -EPROTO);
+    assert_string_equal(osr_error_where(error), spawned_at);
+    assert_string_equal(osr_error_task(error), "return_another_code");
+    assert_int_equal(osr_error_code(osr_error_cause(error)), -EIO);
+    assert_string_equal(osr_error_message(osr_error_cause(error)), "the disk is on fire");
+    assert_string_equal(osr_error_where(osr_error_cause(error)), failed_at);
+    osr_error_release(error);
+}
+
+TEST(an_error_that_was_handled_is_no_error_of_the_task)
+{
+    assert_null(error_of(&return_an_old_error.routine_, 0));
+}
+
+TEST(a_failed_call_is_a_leaf_with_the_place_of_the_call)
+{
+    struct osr_error *error = error_of(&return_a_failed_calls_code.routine_, -EINVAL);
+
+    assert_int_equal(osr_error_code(error), -EINVAL);
+    assert_string_equal(osr_error_where(error), failed_at);
+    assert_string_equal(osr_error_task(error), "return_a_failed_calls_code");
+    osr_error_release(error);
+}
+
+OSR_TASK(close_group_with_bare_codes, void, unused)
+{
+    struct osr_group group;
+    const struct osr_error *leaf;
+
+    osr_group_open(&group);
+    check_int(osr_group_close(&group, -EPROTO), -OSR_EGROUP);
+    leaf = osr_error_find(osr_error_last(), EPROTO);
+    check_text(osr_error_task(leaf), "close_group_with_bare_codes");
+    check(strstr(osr_error_where(leaf), "test_error.c:") != NULL);
+    check(osr_error_cause(leaf) == NULL);
+    osr_group_open(&group);
+    osr_fail(-EIO, "the disk is on fire");
+    check_int(osr_group_close(&group, -EPROTO), -OSR_EGROUP);
+    leaf = osr_error_find(osr_error_last(), EPROTO);
+    check_int(osr_error_code(osr_error_cause(leaf)), -EIO);
+    check(osr_error_find(osr_error_last(), EIO) == NULL);
+    return 0;
+}
+
+TEST(a_bodys_bare_code_is_a_leaf_of_the_owners)
+{
+    assert_int_equal(run_simulated(close_group_with_bare_codes, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Exception groups ---------------------------------------------------------------------------------- */
+
+struct failing {
+    int64_t clean_up; /* how long after being cancelled */
+    int code;
+    const char *message;
+};
+
+OSR_TASK(fail_after_clean_up, struct failing, f)
+{
+    struct osr_scope shield;
+
+    (void)osr_sleep(OSR_NEVER);
+    osr_shield_open(&shield, osr_s(60));
+    (void)osr_sleep(f->clean_up);
+    (void)osr_scope_close(&shield, 0);
+    return osr_fail(f->code, "%s", f->message);
+}
+
+OSR_TASK(fail_first, void, unused)
+{
+    osr_sleep(osr_ms(1));
+    return osr_fail(-EIO, "first");
+}
+
+OSR_TASK(own_the_inner_group, void, unused)
+{
+    struct failing second = {osr_ms(2), -EPROTO, "second"}, third = {osr_ms(4), -EIO, "third"};
+    struct osr_group inner;
+
+    osr_group_open(&inner, .name = "inner");
+    osr_spawn(&inner, fail_after_clean_up, &second, .name = "b");
+    osr_spawn(&inner, fail_after_clean_up, &third, .name = "c");
+    return osr_group_close(&inner, 0);
+}
+
+/* outer { EIO first, inner { EPROTO second, EIO third }, ENOSPC fourth }, and one was cancelled */
+OSR_TASK(grow_a_tree, struct osr_error *, tree)
+{
+    struct failing fourth = {osr_ms(10), -ENOSPC, "fourth"};
+    struct osr_group outer;
+
+    osr_group_open(&outer, .name = "outer");
+    osr_spawn(&outer, fail_first, NULL, .name = "a");
+    osr_spawn(&outer, own_the_inner_group, NULL, .name = "i");
+    osr_spawn(&outer, sleep_forever, NULL);
+    check_int(osr_group_close(&outer, fail_after_clean_up.routine_.run(&fourth)), -OSR_EGROUP);
+    *tree = osr_error_take();
+    check(osr_error_last() == NULL);
+    return 0;
+}
+
+static struct osr_error *tree(void)
+{
+    struct osr_error *error = NULL;
+
+    assert_int_equal(run_simulated(grow_a_tree, &error, .name = "root", .allocator = &counting_allocator), 0);
+    assert_checked();
+    return error;
+}
+
+static void tell_leaves(const struct osr_error *error)
+{
+    struct osr_leaves walk;
+    const struct osr_error *leaf;
+
+    osr_leaves_init(&walk, error);
+    while ((leaf = osr_leaves_next(&walk)) != NULL)
+        tell("%s %s in %s", osr_strcode(osr_error_code(leaf)), osr_error_message(leaf), osr_error_task(leaf));
+    assert_null(osr_leaves_next(&walk));
+}
+
+TEST(the_leaves_are_walked_in_the_order_in_which_they_happened)
+{
+    struct osr_error *error = tree();
+
+    assert_int_equal(osr_error_code(error), -OSR_EGROUP);
+    assert_true(osr_error_is_group(error));
+    assert_string_equal(osr_error_group(error), "outer");
+    assert_string_equal(osr_error_task(error), "root");
+    assert_contains(osr_error_where(error), "test_error.c:");
+    assert_int_equal(osr_error_cancelled(error), 1);
+    assert_int_equal(osr_error_count(error), 4);
+    tell_leaves(error);
+    assert_story("EIO first in a\nEPROTO second in b\nEIO third in c\nENOSPC fourth in root\n");
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+TEST(a_leaf_is_its_own_only_leaf)
+{
+    osr_fail(-EIO, "alone");
+    assert_int_equal(osr_error_count(osr_error_last()), 1);
+    assert_ptr_equal(osr_error_find(osr_error_last(), EIO), osr_error_last());
+    tell_leaves(osr_error_last());
+    assert_story("EIO alone in \n");
+    osr_error_clear();
+}
+
+TEST(finding_gives_the_first_leaf_with_a_code)
+{
+    struct osr_error *error = tree();
+
+    assert_string_equal(osr_error_message(osr_error_find(error, -EIO)), "first");
+    assert_string_equal(osr_error_message(osr_error_find(error, EIO)), "first");
+    assert_string_equal(osr_error_message(osr_error_find(error, ENOSPC)), "fourth");
+    assert_null(osr_error_find(error, EPIPE));
+    assert_null(osr_error_find(error, OSR_EGROUP));
+    assert_null(osr_error_find(error, ECANCELED));
+    osr_error_release(error);
+}
+
+TEST(splitting_divides_the_leaves_and_keeps_the_shape)
+{
+    struct osr_error *error = tree(), *matching, *rest;
+    int wanted = EIO;
+
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &wanted, &matching, &rest), 0);
+    tell_leaves(matching);
+    assert_story("EIO first in a\nEIO third in c\n");
+    tell_leaves(rest);
+    assert_story("EPROTO second in b\nENOSPC fourth in root\n");
+    assert_true(osr_error_is_group(matching));
+    assert_true(osr_error_is_group(rest));
+    assert_string_equal(osr_error_group(matching), "outer");
+    assert_string_equal(osr_error_group(rest), "outer");
+    assert_string_equal(osr_error_where(matching), osr_error_where(error));
+    assert_string_equal(osr_error_task(rest), "root");
+    assert_ptr_equal(osr_error_find(matching, EIO), osr_error_find(error, EIO));
+    assert_ptr_equal(osr_error_find(rest, EPROTO), osr_error_find(error, EPROTO));
+    assert_text_contains(matching, "inner");
+    assert_text_contains(rest, "inner");
+    tell_leaves(error);
+    assert_story("EIO first in a\nEPROTO second in b\nEIO third in c\nENOSPC fourth in root\n");
+    osr_error_release(error);
+    tell_leaves(rest);
+    assert_story("EPROTO second in b\nENOSPC fourth in root\n");
+    osr_error_release(matching);
+    osr_error_release(rest);
+    assert_int_equal(counting.live, 0);
+}
+
+TEST(a_split_drops_groups_that_became_empty)
+{
+    struct osr_error *error = tree(), *matching, *rest;
+    int wanted = -ENOSPC;
+    char *text;
+
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &wanted, &matching, &rest), 0);
+    assert_int_equal(osr_error_count(matching), 1);
+    assert_int_equal(osr_error_count(rest), 3);
+    text = text_of(matching);
+    assert_null(strstr(text, "inner"));
+    free(text);
+    osr_error_release(matching);
+    osr_error_release(rest);
+    wanted = EPIPE;
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &wanted, &matching, &rest), 0);
+    assert_null(matching);
+    assert_int_equal(osr_error_count(rest), 4);
+    osr_error_release(rest);
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+static bool is_any(const struct osr_error *leaf, void *arg)
+{
+    ++*(int *)arg;
+    return !osr_error_is_group(leaf);
+}
+
+TEST(a_match_is_asked_about_every_leaf_once)
+{
+    struct osr_error *error = tree(), *matching, *rest;
+    int asked = 0;
+
+    assert_int_equal(osr_error_split(error, is_any, &asked, &matching, &rest), 0);
+    assert_int_equal(asked, 4);
+    assert_int_equal(osr_error_count(matching), 4);
+    assert_null(rest);
+    osr_error_release(matching);
+    osr_error_release(error);
+}
+
+TEST(a_split_gives_only_the_parts_that_are_wanted)
+{
+    struct osr_error *error = tree(), *part;
+    int wanted = EIO;
+
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &wanted, &part, NULL), 0);
+    assert_int_equal(osr_error_count(part), 2);
+    osr_error_release(part);
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &wanted, NULL, &part), 0);
+    assert_int_equal(osr_error_count(part), 2);
+    osr_error_release(part);
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &wanted, NULL, NULL), 0);
+    part = osr_error_subgroup(error, osr_error_has_code, &wanted);
+    tell_leaves(part);
+    assert_story("EIO first in a\nEIO third in c\n");
+    osr_error_release(part);
+    wanted = EPIPE;
+    assert_null(osr_error_subgroup(error, osr_error_has_code, &wanted));
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+TEST(a_leaf_can_be_split)
+{
+    struct osr_error *matching, *rest;
+    int wanted = EIO;
+
+    osr_fail(-EIO, "alone");
+    assert_int_equal(osr_error_split(osr_error_last(), osr_error_has_code, &wanted, &matching, &rest), 0);
+    assert_ptr_equal(matching, osr_error_last());
+    assert_null(rest);
+    osr_error_release(matching);
+    wanted = EPROTO;
+    assert_int_equal(osr_error_split(osr_error_last(), osr_error_has_code, &wanted, &matching, &rest), 0);
+    assert_ptr_equal(rest, osr_error_last());
+    assert_null(matching);
+    osr_error_release(rest);
+    osr_error_clear();
+}
+
+TEST(a_split_without_what_it_needs_is_refused)
+{
+    struct osr_error *error = tree(), *part = error;
+    int wanted = EIO;
+
+    assert_int_equal(osr_error_split(NULL, osr_error_has_code, &wanted, &part, NULL), -EINVAL);
+    assert_int_equal(osr_error_split(error, NULL, &wanted, NULL, NULL), -EINVAL);
+    assert_null(osr_error_subgroup(NULL, osr_error_has_code, &wanted));
+    osr_error_release(error);
+    osr_error_clear();
+}
+
+/* Splits with no more memory to be had, until that fails: what was held in store is used up first. */
+OSR_TASK(split_until_memory_is_short, struct osr_error *, error)
+{
+    static struct osr_error *parts[2000];
+    int wanted = EIO, made = 0, rc = 0;
+
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    while (rc == 0 && made < 2000) {
+        rc = osr_error_split(*error, osr_error_has_code, &wanted, &parts[made], &parts[made + 1]);
+        if (rc == 0)
+            made += 2;
+    }
+    check_int(rc, -ENOMEM);
+    check(parts[made] == NULL && parts[made + 1] == NULL);
+    counting.fail_at = 0;
+    while (made > 0)
+        osr_error_release(parts[--made]);
+    check_int(osr_error_split(*error, osr_error_has_code, &wanted, &parts[0], &parts[1]), 0);
+    check_int(osr_error_count(parts[0]), 2);
+    check_int(osr_error_count(parts[1]), 2);
+    osr_error_release(parts[0]);
+    osr_error_release(parts[1]);
+    return 0;
+}
+
+TEST(a_split_without_memory_gives_no_half)
+{
+    struct osr_error *error = tree();
+
+    assert_int_equal(run_simulated(split_until_memory_is_short, &error, .allocator = &counting_allocator), 0);
+    assert_checked();
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+TEST(a_group_can_be_derived_from_another)
+{
+    struct osr_error *error = tree(), *others[2], *derived;
+
+    osr_fail(-EPIPE, "one");
+    others[0] = osr_error_take();
+    osr_fail(-EDOM, "two");
+    others[1] = osr_error_take();
+    derived = osr_error_derive(error, others, 2);
+    osr_error_release(others[0]);
+    osr_error_release(others[1]);
+    assert_true(osr_error_is_group(derived));
+    assert_int_equal(osr_error_code(derived), -OSR_EGROUP);
+    assert_string_equal(osr_error_group(derived), "outer");
+    assert_string_equal(osr_error_where(derived), osr_error_where(error));
+    assert_string_equal(osr_error_message(derived), osr_error_message(error));
+    assert_string_equal(osr_error_task(derived), "root");
+    tell_leaves(derived);
+    assert_story("EPIPE one in \nEDOM two in \n");
+    assert_int_equal(osr_error_count(error), 4);
+    osr_error_release(derived);
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+TEST(only_groups_can_be_derived_from_and_only_with_errors)
+{
+    struct osr_error *error = tree(), *nothing[] = {NULL}, *leaf;
+
+    osr_fail(-EIO, "a leaf");
+    leaf = osr_error_take();
+    assert_null(osr_error_derive(leaf, &leaf, 1));
+    assert_null(osr_error_derive(NULL, &leaf, 1));
+    assert_null(osr_error_derive(error, &leaf, 0));
+    assert_null(osr_error_derive(error, nothing, 1));
+    assert_null(osr_error_derive(error, NULL, 1));
+    osr_error_release(leaf);
+    osr_error_release(error);
+    osr_error_clear();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(raise_it, struct osr_error *, error) { return osr_raise(osr_error_retain(*error)); }
+
+OSR_TASK(raise_a_tree, struct osr_error *, error)
+{
+    struct osr_group group;
+
+    osr_group_open(&group, .name = "above");
+    osr_spawn(&group, raise_it, error);
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_tree_that_was_taken_can_be_raised_elsewhere)
+{
+    struct osr_error *error = tree();
+
+    assert_int_equal(run_simulated(raise_a_tree, &error), -OSR_EGROUP);
+    osr_error_release(error);
+    assert_string_equal(osr_error_group(osr_error_last()), "above");
+    assert_int_equal(osr_error_count(osr_error_last()), 4);
+    osr_error_clear();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(raise_one_error_twice, struct osr_error *, unused)
+{
+    struct osr_group group;
+    struct osr_error *error;
+
+    osr_group_open(&group);
+    osr_fail(-EIO, "only once");
+    error = osr_error_take();
+    osr_spawn(&group, raise_it, &error);
+    osr_spawn(&group, raise_it, &error);
+    check_int(osr_group_close(&group, osr_raise(osr_error_retain(error))), -OSR_EGROUP);
+    check_int(osr_error_count(osr_error_last()), 1);
+    osr_error_release(error);
+    return 0;
+}
+
+TEST(an_error_raised_several_times_in_a_group_is_counted_once)
+{
+    assert_int_equal(run_simulated(raise_one_error_twice, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Depth --------------------------------------------------------------------------------------------- */
+
+/* Trees and chains that are deep are read, printed and freed on a task's small stack. */
+OSR_TASK(handle_a_long_chain, void, unused)
+{
+    const struct osr_error *cause;
+    char *text;
+    int i, depth = 0;
+    size_t size;
+
+    osr_fail(-EIO, "the first of all");
+    for (i = 0; i < 3000; i++)
+        osr_wrap(-EIO, "attempt %d", i);
+    for (cause = osr_error_last(); cause; cause = osr_error_cause(cause))
+        depth++;
+    check_int(depth, 3001);
+    check_int(osr_error_count(osr_error_last()), 1);
+    size = osr_error_format(osr_error_last(), NULL, 0) + 1;
+    text = malloc(size);
+    osr_error_format(osr_error_last(), text, size);
+    check(strstr(text, "the first of all") != NULL);
+    free(text);
+    osr_error_clear();
+    return 0;
+}
+
+TEST(a_long_chain_of_causes_fits_a_small_stack)
+{
+    assert_int_equal(run_simulated(handle_a_long_chain, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(handle_a_deep_tree, struct osr_error *, seed)
+{
+    struct osr_error *error = osr_error_retain(*seed), *deeper, *matching, *rest;
+    int i, wanted = EIO;
+
+    for (i = 0; i < 2000; i++) {
+        deeper = osr_error_derive(*seed, &error, 1);
+        osr_error_release(error);
+        error = deeper;
+    }
+    check_int(osr_error_count(error), 4);
+    check_text(osr_error_message(osr_error_find(error, ENOSPC)), "fourth");
+    check_int(osr_error_split(error, osr_error_has_code, &wanted, &matching, &rest), 0);
+    check_int(osr_error_count(matching), 2);
+    check_int(osr_error_count(rest), 2);
+    check(osr_error_format(error, NULL, 0) > 2000);
+    osr_error_release(matching);
+    osr_error_release(rest);
+    osr_error_release(error);
+    return 0;
+}
+
+TEST(a_deep_tree_fits_a_small_stack)
+{
+    struct osr_error *error = tree();
+
+    assert_int_equal(run_simulated(handle_a_deep_tree, &error, .allocator = &counting_allocator), 0);
+    assert_checked();
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+/* ---- Timeouts beside errors ---------------------------------------------------------------------------- */
+
+OSR_TASK(fail_when_cut, void, unused)
+{
+    struct osr_scope limit;
+    const struct osr_error *error, *cause;
+
+    osr_timeout_open(&limit, osr_ms(1));
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    osr_fail(-EPROTO, "the peer is gone");
+    osr_wrap(-EIO, "saving the rest");
+    check_int(osr_scope_close(&limit, -EIO), -EIO);
+    error = osr_error_last();
+    check_text(osr_error_message(error), "saving the rest");
+    cause = osr_error_cause(error);
+    check_text(osr_error_message(cause), "the peer is gone");
+    cause = osr_error_cause(cause);
+    check_int(osr_error_code(cause), -ETIMEDOUT);
+    check(osr_error_cause(cause) == NULL);
+    check(osr_error_find(error, ETIMEDOUT) == NULL);
+    return 0;
+}
+
+TEST(a_timeout_that_a_real_error_beats_stands_at_the_end_of_its_causes)
+{
+    assert_int_equal(run_simulated(fail_when_cut, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Cancellations that nobody ordered ----------------------------------------------------------------- */
+
+OSR_TASK(pretend_to_be_cancelled, void, unused) { return -ECANCELED; }
+
+OSR_TASK(cancel_an_inner_scope_only, void, unused)
+{
+    struct osr_scope inner;
+    int rc;
+
+    osr_scope_open(&inner);
+    osr_scope_cancel(&inner, NULL);
+    rc = osr_check();
+    (void)osr_scope_close(&inner, rc);
+    return rc;
+}
+
+OSR_TASK(pass_a_made_up_cancellation_on, void, unused)
+{
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    return osr_scope_close(&scope, -ECANCELED);
+}
+
+TEST(a_cancellation_that_nobody_ordered_is_an_error)
+{
+    const struct osr_routine *routines[] = {&pretend_to_be_cancelled.routine_, &cancel_an_inner_scope_only.routine_,
+                                            &pass_a_made_up_cancellation_on.routine_};
+    struct osr_error *error;
+    size_t i;
+
+    for (i = 0; i < sizeof(routines) / sizeof(routines[0]); i++) {
+        error = error_of(routines[i], -OSR_ESPURIOUS);
+        assert_int_equal(osr_error_code(error), -OSR_ESPURIOUS);
+        assert_string_equal(osr_error_task(error), routines[i]->name);
+        osr_error_release(error);
+    }
+}
+
+TEST(a_root_that_was_not_cancelled_and_says_so_has_failed)
+{
+    assert_int_equal(run_simulated(pretend_to_be_cancelled, NULL), -OSR_ESPURIOUS);
+    assert_int_equal(osr_error_code(osr_error_last()), -OSR_ESPURIOUS);
+    osr_error_clear();
+}
+
+OSR_TASK(close_with_a_made_up_cancellation, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, sleep_forever, NULL);
+    check_int(osr_group_close(&group, -ECANCELED), -OSR_EGROUP);
+    check_int(osr_error_count(osr_error_last()), 1);
+    check(osr_error_find(osr_error_last(), OSR_ESPURIOUS) != NULL);
+    check_int(osr_error_cancelled(osr_error_last()), 1);
+    return 0;
+}
+
+TEST(a_body_that_was_not_cancelled_and_says_so_has_failed)
+{
+    assert_int_equal(run_simulated(close_with_a_made_up_cancellation, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(return_a_genuine_cancellation, void, unused)
+{
+    struct osr_scope shield;
+    int rc = osr_sleep(OSR_NEVER);
+
+    osr_shield_open(&shield, OSR_NEVER);
+    osr_sleep(osr_ms(1));
+    osr_scope_close(&shield, 0);
+    return rc;
+}
+
+OSR_TASK(cancel_genuinely, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, return_a_genuine_cancellation, NULL);
+    osr_yield();
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    return 0;
+}
+
+TEST(a_cancellation_from_a_scope_around_the_task_is_no_error)
+{
+    assert_int_equal(run_simulated(cancel_genuinely, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Fatal errors -------------------------------------------------------------------------------------- */
+
+OSR_TASK(interrupt, void, unused)
+{
+    osr_sleep(osr_ms(1));
+    return osr_fail_fatal(-EINTR, "interrupted by %s", "the user");
+}
+
+OSR_TASK(swallow_a_fatal_error, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, interrupt, NULL);
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    check_int(osr_group_close(&group, -ECANCELED), -OSR_EGROUP);
+    check(osr_error_is_fatal(osr_error_find(osr_error_last(), EINTR)));
+    check_int(osr_check(), -ECANCELED);
+    osr_error_clear();
+    return 0;
+}
+
+TEST(a_fatal_error_comes_out_of_the_run_even_if_nobody_passed_it_on)
+{
+    assert_int_equal(run_simulated(swallow_a_fatal_error, NULL), -EINTR);
+    assert_checked();
+    assert_slot(-EINTR, "interrupted by the user");
+    assert_true(osr_error_is_fatal(osr_error_last()));
+    osr_error_clear();
+}
+
+OSR_TASK(raise_fatal_and_return_0, void, unused)
+{
+    (void)osr_fail_fatal(-EINTR, "told only the root");
+    check_int(osr_check(), -ECANCELED);
+    return 0;
+}
+
+TEST(a_fatal_error_need_not_be_returned)
+{
+    assert_int_equal(run_simulated(raise_fatal_and_return_0, NULL), -EINTR);
+    assert_checked();
+    assert_slot(-EINTR, "told only the root");
+    osr_error_clear();
+}
+
+OSR_TASK(clean_up_behind_a_shield, int64_t, grace)
+{
+    struct osr_scope shield;
+    int rc, cleaned;
+
+    rc = osr_sleep(OSR_NEVER);
+    osr_shield_open(&shield, *grace);
+    cleaned = osr_sleep(osr_ms(50));
+    tell("clean-up %s at %lld", cleaned < 0 ? "cut" : "done", (long long)(osr_now() / osr_ms(1)));
+    (void)osr_scope_close(&shield, cleaned);
+    return rc;
+}
+
+OSR_TASK(interrupt_a_clean_up, int64_t, grace)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, clean_up_behind_a_shield, grace);
+    osr_spawn(&group, interrupt, NULL);
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_fatal_error_respects_shields_and_their_grace)
+{
+    int64_t enough = osr_ms(100), little = osr_ms(10);
+
+    assert_int_equal(run_simulated(interrupt_a_clean_up, &enough), -EINTR);
+    assert_story("clean-up done at 51\n");
+    assert_int_equal(run_simulated(interrupt_a_clean_up, &little), -EINTR);
+    assert_story("clean-up cut at 11\n");
+    osr_error_clear();
+}
+
+OSR_TASK(fail_beside_a_fatal_error, void, unused)
+{
+    struct failing late = {osr_ms(5), -EIO, "in the clean-up"};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, fail_after_clean_up, &late);
+    osr_spawn(&group, interrupt, NULL);
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_fatal_error_keeps_its_siblings_beside_it)
+{
+    assert_int_equal(run_simulated(fail_beside_a_fatal_error, NULL), -EINTR);
+    tell_leaves(osr_error_last());
+    assert_story("EINTR interrupted by the user in interrupt\nEIO in the clean-up in fail_after_clean_up\n");
+    assert_true(osr_error_is_fatal(osr_error_find(osr_error_last(), EINTR)));
+    osr_error_clear();
+}
+
+OSR_TASK(fail_fatally_later, void, unused)
+{
+    (void)osr_sleep(OSR_NEVER);
+    return osr_fail_fatal(-EDOM, "second");
+}
+
+OSR_TASK(fail_fatally_twice, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, fail_fatally_later, NULL);
+    osr_spawn(&group, interrupt, NULL);
+    return osr_group_close(&group, 0);
+}
+
+TEST(the_first_fatal_error_is_the_one_that_counts)
+{
+    assert_int_equal(run_simulated(fail_fatally_twice, NULL), -EINTR);
+    osr_error_clear();
+}
+
+OSR_TASK(fail_fatally_with, int, code) { return osr_fail_fatal(*code, "with %d", *code); }
+
+TEST(a_fatal_error_always_has_an_error_code)
+{
+    int canceled = -ECANCELED, zero = 0, positive = 5, own = -EDOM;
+
+    assert_int_equal(run_simulated(fail_fatally_with, &canceled), -EINTR);
+    assert_int_equal(run_simulated(fail_fatally_with, &zero), -EINVAL);
+    assert_int_equal(run_simulated(fail_fatally_with, &positive), -EINVAL);
+    assert_int_equal(run_simulated(fail_fatally_with, &own), -EDOM);
+    assert_int_equal(osr_fail_fatal(-EINTR, "outside"), -EPERM);
+    osr_error_clear();
+}
+
+OSR_TASK(interrupt_far_below, int, depth)
+{
+    struct osr_group group;
+
+    if (*depth == 0)
+        return osr_fail_fatal(-EINTR, "from far below");
+    osr_group_open(&group);
+    osr_spawn(&group, sleep_forever, NULL);
+    osr_spawn_copy(&group, interrupt_far_below, &(int){*depth - 1});
+    (void)osr_group_close(&group, 0);
+    return 0;
+}
+
+OSR_TASK(run_two_branches, int, depth)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, sleep_forever, NULL);
+    osr_spawn(&group, interrupt_far_below, depth);
+    return osr_group_close(&group, osr_sleep(OSR_NEVER));
+}
+
+TEST(a_fatal_error_cancels_everything_whoever_swallows_it_on_the_way)
+{
+    int depth = 20;
+
+    assert_int_equal(run_simulated(run_two_branches, &depth), -EINTR);
+    assert_slot(-EINTR, "from far below");
+    osr_error_clear();
+}
+
+/* ---- No memory ----------------------------------------------------------------------------------------- */
+
+static const char *places[4];
+
+OSR_TASK(fail_without_memory, int, number)
+{
+    static const int codes[] = {-EIO, -EPROTO, -ENOSPC};
+    int rc;
+
+    osr_sleep(osr_ms(1));
+    places[*number] = OSR_HERE, rc = osr_fail(codes[*number], "number %d, with a message %s", *number, "of some length");
+    return rc;
+}
+
+static void run_out_of_memory(void)
+{
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+}
+
+OSR_TASK(run_short_of_memory, void, unused)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    int numbers[] = {0, 1, 2};
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group, .name = "poor");
+    for (i = 0; i < 3; i++)
+        osr_spawn(&group, fail_without_memory, &numbers[i], .name = names[i]);
+    run_out_of_memory();
+    return osr_group_close(&group, 0);
+}
+
+static void assert_leaf(const struct osr_error *error, int code, const char *task, const char *where)
+{
+    const struct osr_error *leaf = osr_error_find(error, code);
+
+    assert_non_null(leaf);
+    assert_string_equal(osr_error_task(leaf), task);
+    assert_string_equal(osr_error_where(leaf), where);
+    assert_non_null(osr_error_message(leaf));
+}
+
+TEST(errors_keep_code_place_and_task_when_there_is_no_memory)
+{
+    struct osr_error *error;
+
+    assert_int_equal(run_simulated(run_short_of_memory, NULL, .allocator = &counting_allocator), -OSR_EGROUP);
+    error = osr_error_last();
+    assert_true(osr_error_is_group(error));
+    assert_int_equal(osr_error_count(error), 3);
+    assert_leaf(error, -EIO, "a", places[0]);
+    assert_leaf(error, -EPROTO, "b", places[1]);
+    assert_leaf(error, -ENOSPC, "c", places[2]);
+    assert_text_contains(error, "ENOSPC");
+    counting.fail_at = 0;
+    osr_error_clear();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(own_a_poor_group, int, number)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group, .name = "inner");
+    osr_spawn(&group, fail_without_memory, number, .name = "deep");
+    rc = osr_group_close(&group, 0);
+    return rc;
+}
+
+OSR_TASK(nest_poor_groups, void, unused)
+{
+    int numbers[] = {0, 1};
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group, .name = "outer");
+    osr_spawn(&group, own_a_poor_group, &numbers[0]);
+    osr_spawn(&group, fail_without_memory, &numbers[1], .name = "near");
+    osr_yield();
+    run_out_of_memory();
+    places[2] = OSR_HERE, rc = osr_group_close(&group, osr_fail(-ENOSPC, "the body %s", "too"));
+    return rc;
+}
+
+TEST(a_tree_keeps_all_its_leaves_when_there_is_no_memory)
+{
+    struct osr_error *error;
+
+    assert_int_equal(run_simulated(nest_poor_groups, NULL, .name = "root", .allocator = &counting_allocator),
+                     -OSR_EGROUP);
+    error = osr_error_last();
+    assert_int_equal(osr_error_count(error), 3);
+    assert_leaf(error, -ENOSPC, "root", places[2]);
+    assert_leaf(error, -EIO, "deep", places[0]);
+    assert_leaf(error, -EPROTO, "near", places[1]);
+    counting.fail_at = 0;
+    osr_error_clear();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(return_bare_without_memory, void, unused)
+{
+    osr_yield();
+    return -EPROTO;
+}
+
+OSR_TASK(wrap_without_memory, void, unused)
+{
+    int rc;
+
+    osr_yield();
+    rc = osr_fail(-EIO, "below");
+    places[0] = OSR_HERE, rc = osr_wrap(rc, "above");
+    return rc;
+}
+
+OSR_TASK(fail_in_other_ways_without_memory, struct osr_error *, kept)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    places[1] = OSR_HERE, osr_spawn(&group, return_bare_without_memory, NULL, .name = "bare");
+    osr_spawn(&group, wrap_without_memory, NULL, .name = "wrapping");
+    osr_spawn(&group, interrupt, NULL, .name = "fatal");
+    run_out_of_memory();
+    rc = osr_group_close(&group, 0);
+    *kept = osr_error_retain(osr_error_last());
+    return rc;
+}
+
+TEST(bare_codes_wraps_and_fatal_errors_need_no_memory)
+{
+    struct osr_error *kept = NULL;
+
+    assert_int_equal(run_simulated(fail_in_other_ways_without_memory, &kept, .allocator = &counting_allocator),
+                     -EINTR);
+    assert_int_equal(osr_error_count(kept), 3);
+    assert_leaf(kept, -EPROTO, "bare", places[1]);
+    assert_leaf(kept, -EIO, "wrapping", places[0]);
+    assert_true(osr_error_is_fatal(osr_error_find(kept, EINTR)));
+    assert_string_equal(osr_error_task(osr_error_find(kept, EINTR)), "fatal");
+    counting.fail_at = 0;
+    osr_error_release(kept);
+    osr_error_clear();
+    assert_int_equal(counting.live, 0);
+}
+
+/* ---- After the run ------------------------------------------------------------------------------------- */
+
+static void *release_elsewhere(void *error)
+{
+    char text[200];
+
+    osr_error_format(error, text, sizeof(text));
+    osr_error_release(error);
+    return NULL;
+}
+
+TEST(errors_outlive_the_run_and_may_be_handed_to_another_thread)
+{
+    struct osr_error *error = tree();
+    pthread_t thread;
+
+    assert_true(counting.live > 0);
+    assert_text_contains(error, "fourth");
+    assert_int_equal(pthread_create(&thread, NULL, release_elsewhere, error), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(counting.live, 0);
+}
+
+TEST(errors_left_in_the_slot_are_replaced_by_the_next_run)
+{
+    struct osr_error *error;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(run_simulated(swallow_a_fatal_error, NULL, .allocator = &counting_allocator), -EINTR);
+        error = osr_error_last();
+        assert_int_equal(osr_error_code(error), -EINTR);
+    }
+    osr_error_clear();
+    assert_int_equal(counting.live, 0);
+}
+
+/* ---- Printing ------------------------------------------------------------------------------------------ */
+
+TEST(the_text_of_a_tree_says_all_that_is_known)
+{
+    struct osr_error *error = tree();
+    char *text = text_of(error);
+
+    assert_contains(text, "outer");
+    assert_contains(text, "inner");
+    assert_contains(text, "EIO");
+    assert_contains(text, "EPROTO");
+    assert_contains(text, "ENOSPC");
+    assert_contains(text, "first");
+    assert_contains(text, "second");
+    assert_contains(text, "third");
+    assert_contains(text, "fourth");
+    assert_contains(text, "root");
+    assert_contains(text, osr_error_where(error));
+    assert_contains(text, osr_error_where(osr_error_find(error, ENOSPC)));
+    free(text);
+    osr_error_release(error);
+}
+
+OSR_TASK(shut_down, struct osr_group, group) { return osr_group_cancel(group, "shutting down for the night"); }
+
+OSR_TASK(fail_after_shut_down, void, unused)
+{
+    struct failing late = {osr_ms(1), -EIO, "too late"};
+    struct osr_group group;
+
+    osr_group_open(&group, .name = "servers");
+    osr_spawn(&group, fail_after_clean_up, &late);
+    osr_spawn(&group, shut_down, &group, .name = "the_boss");
+    return osr_group_close(&group, 0);
+}
+
+TEST(the_text_of_a_group_says_who_cancelled_it_and_why)
+{
+    assert_int_equal(run_simulated(fail_after_shut_down, NULL), -OSR_EGROUP);
+    assert_text_contains(osr_error_last(), "servers");
+    assert_text_contains(osr_error_last(), "too late");
+    assert_text_contains(osr_error_last(), "the_boss");
+    assert_text_contains(osr_error_last(), "shutting down for the night");
+    osr_error_clear();
+}
+
+static const char *golden[4];
+
+OSR_TASK(fail_for_a_reason, void, unused)
+{
+    int rc;
+
+    golden[0] = OSR_HERE, (void)osr_fail(-ENOENT, "no such file");
+    golden[1] = OSR_HERE, rc = osr_wrap(-EPROTO, "no configuration");
+    return rc;
+}
+
+OSR_TASK(grow_a_golden_tree, void, unused)
+{
+    struct osr_group group;
+
+    golden[2] = OSR_HERE, osr_group_open(&group, .name = "outer");
+    osr_spawn(&group, sleep_forever, NULL);
+    osr_spawn(&group, fail_for_a_reason, NULL, .name = "reader");
+    (void)osr_sleep(OSR_NEVER);
+    golden[3] = OSR_HERE, (void)osr_fail(-EIO, "and the body too");
+    return osr_group_close(&group, -EIO);
+}
+
+TEST(the_whole_text_of_a_tree)
+{
+    char expected[1024], *text;
+
+    assert_int_equal(run_simulated(grow_a_golden_tree, NULL, .name = "root"), -OSR_EGROUP);
+    text = text_of(osr_error_last());
+    snprintf(expected, sizeof(expected),
+             "OSR_EGROUP: 2 errors, 1 cancelled by task \"reader\" at %s: it failed  [group \"outer\" of task \"root\", %s]\n"
+             "+- EPROTO: no configuration  [task \"reader\", %s]\n"
+             "|     because of ENOENT: no such file  [task \"reader\", %s]\n"
+             "+- EIO: and the body too  [task \"root\", %s]\n",
+             golden[1], golden[2], golden[1], golden[0], golden[3]);
+    assert_string_equal(text, expected);
+    free(text);
+    osr_error_clear();
+}
+
+TEST(the_text_of_an_error_holds_its_causes)
+{
+    osr_fail(-ENOENT, "no such file");
+    osr_wrap(-EPROTO, "no configuration");
+    assert_text_contains(osr_error_last(), "EPROTO");
+    assert_text_contains(osr_error_last(), "no configuration");
+    assert_text_contains(osr_error_last(), "ENOENT");
+    assert_text_contains(osr_error_last(), "no such file");
+    osr_error_clear();
+}
+
+TEST(printing_writes_the_text)
+{
+    struct osr_error *error = tree();
+    char *text = text_of(error), *printed = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&printed, &size);
+
+    assert_int_equal(osr_error_print(error, stream), 0);
+    fclose(stream);
+    assert_string_equal(printed, text);
+    free(printed);
+    free(text);
+    osr_error_release(error);
+}
+
+TEST(printing_nothing_writes_nothing)
+{
+    char *printed = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&printed, &size);
+
+    assert_int_equal(osr_error_print(NULL, stream), 0);
+    fclose(stream);
+    assert_int_equal(size, 0);
+    free(printed);
+}
+
+TEST(printing_to_a_stream_that_fails_says_so)
+{
+    FILE *full = fopen("/dev/full", "w");
+
+    assert_non_null(full);
+    setvbuf(full, NULL, _IONBF, 0);
+    osr_fail(-EIO, "a text");
+    assert_int_equal(osr_error_print(osr_error_last(), full), -EIO);
+    fclose(full);
+    osr_error_clear();
+}
+
+TEST(a_text_is_cut_at_the_size_of_its_buffer)
+{
+    struct osr_error *error = tree();
+    char *text = text_of(error), cut[12] = "###########";
+
+    assert_int_equal(osr_error_format(error, cut, 10), strlen(text));
+    assert_int_equal(strlen(cut), 9);
+    assert_memory_equal(cut, text, 9);
+    assert_int_equal(cut[10], '#');
+    assert_int_equal(osr_error_format(error, cut, 1), strlen(text));
+    assert_string_equal(cut, "");
+    free(text);
+    osr_error_release(error);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        story_test(failing_fills_the_slot_and_gives_the_code_back),
+        story_test(failing_with_no_error_code_is_an_invalid_argument),
+        story_test(failing_with_a_cancellation_empties_the_slot),
+        story_test(wrapping_adds_a_place_and_a_message_and_keeps_the_cause),
+        story_test(wrapping_may_change_the_code),
+        story_test(results_and_cancellations_pass_through_a_wrap_untouched),
+        story_test(an_error_can_be_taken_and_raised_again),
+        story_test(errors_are_counted_references),
+        story_test(a_cause_lives_as_long_as_its_error),
+        story_test(messages_are_taken_as_they_are),
+        story_test(asking_nothing_gives_nothing),
+        story_test(codes_have_texts_and_symbols),
+        story_test(an_error_without_a_message_has_the_text_of_its_code),
+        story_test(every_call_that_fails_takes_the_slot),
+        story_test(a_closer_that_gives_no_error_empties_the_slot),
+        story_test(a_scope_closed_with_another_code_than_the_slots_makes_that_the_cause),
+        story_test(an_error_names_its_task_and_comes_out_of_the_run),
+        story_test(every_task_has_a_slot_of_its_own),
+        story_test(a_run_that_gives_no_error_empties_the_slot),
+        story_test(a_bare_code_becomes_a_leaf_with_the_place_of_the_spawn),
+        story_test(a_code_that_differs_from_the_slots_becomes_a_leaf_with_that_as_its_cause),
+        story_test(an_error_that_was_handled_is_no_error_of_the_task),
+        story_test(a_failed_call_is_a_leaf_with_the_place_of_the_call),
+        story_test(a_bodys_bare_code_is_a_leaf_of_the_owners),
+        story_test(the_leaves_are_walked_in_the_order_in_which_they_happened),
+        story_test(a_leaf_is_its_own_only_leaf),
+        story_test(finding_gives_the_first_leaf_with_a_code),
+        story_test(splitting_divides_the_leaves_and_keeps_the_shape),
+        story_test(a_split_drops_groups_that_became_empty),
+        story_test(a_match_is_asked_about_every_leaf_once),
+        story_test(a_split_gives_only_the_parts_that_are_wanted),
+        story_test(a_leaf_can_be_split),
+        story_test(a_split_without_what_it_needs_is_refused),
+        story_test(a_split_without_memory_gives_no_half),
+        story_test(a_group_can_be_derived_from_another),
+        story_test(only_groups_can_be_derived_from_and_only_with_errors),
+        story_test(a_tree_that_was_taken_can_be_raised_elsewhere),
+        story_test(an_error_raised_several_times_in_a_group_is_counted_once),
+        story_test(a_long_chain_of_causes_fits_a_small_stack),
+        story_test(a_deep_tree_fits_a_small_stack),
+        story_test(a_timeout_that_a_real_error_beats_stands_at_the_end_of_its_causes),
+        story_test(a_cancellation_that_nobody_ordered_is_an_error),
+        story_test(a_root_that_was_not_cancelled_and_says_so_has_failed),
+        story_test(a_body_that_was_not_cancelled_and_says_so_has_failed),
+        story_test(a_cancellation_from_a_scope_around_the_task_is_no_error),
+        story_test(a_fatal_error_comes_out_of_the_run_even_if_nobody_passed_it_on),
+        story_test(a_fatal_error_need_not_be_returned),
+        story_test(a_fatal_error_respects_shields_and_their_grace),
+        story_test(a_fatal_error_keeps_its_siblings_beside_it),
+        story_test(the_first_fatal_error_is_the_one_that_counts),
+        story_test(a_fatal_error_always_has_an_error_code),
+        story_test(a_fatal_error_cancels_everything_whoever_swallows_it_on_the_way),
+        story_test(errors_keep_code_place_and_task_when_there_is_no_memory),
+        story_test(a_tree_keeps_all_its_leaves_when_there_is_no_memory),
+        story_test(bare_codes_wraps_and_fatal_errors_need_no_memory),
+        story_test(errors_outlive_the_run_and_may_be_handed_to_another_thread),
+        story_test(errors_left_in_the_slot_are_replaced_by_the_next_run),
+        story_test(the_text_of_a_tree_says_all_that_is_known),
+        story_test(the_text_of_a_group_says_who_cancelled_it_and_why),
+        story_test(the_whole_text_of_a_tree),
+        story_test(the_text_of_an_error_holds_its_causes),
+        story_test(printing_writes_the_text),
+        story_test(printing_nothing_writes_nothing),
+        story_test(printing_to_a_stream_that_fails_says_so),
+        story_test(a_text_is_cut_at_the_size_of_its_buffer),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}

@@ -1,0 +1,1455 @@
+/* Descriptors and sockets: real ones, under the real clock. No test leaves a descriptor behind. */
+#include "harness.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
+
+#define run_real(...) osr_run(__VA_ARGS__, .debug = true)
+
+static int descriptors_before;
+
+static int begin_fd_test(void **state)
+{
+    descriptors_before = open_descriptors();
+    alarm(60);
+    return begin_test(state);
+}
+
+static int end_fd_test(void **state)
+{
+    int after = open_descriptors();
+
+    (void)state;
+    alarm(0);
+    osr_error_clear();
+    if (after == descriptors_before)
+        return 0;
+    print_error("%d descriptors before the test, %d after it\n", descriptors_before, after);
+    return -1;
+}
+
+#define fd_test(function) cmocka_unit_test_setup_teardown(function, begin_fd_test, end_fd_test)
+
+/* Two ends of a connection, both blocking, as another library might have made them. */
+struct ends {
+    int a, b;
+};
+
+static struct ends socket_ends(void)
+{
+    int fds[2] = {-1, -1};
+
+    check_int(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    return (struct ends){fds[0], fds[1]};
+}
+
+static struct ends pipe_ends(void)
+{
+    int fds[2] = {-1, -1};
+
+    check_int(pipe(fds), 0);
+    return (struct ends){fds[0], fds[1]};
+}
+
+static void close_ends(struct ends ends)
+{
+    check_int(osr_fd_close(ends.a), 0);
+    check_int(osr_fd_close(ends.b), 0);
+}
+
+/* A read in a task of its own. */
+struct reading {
+    int fd, gave;
+    char bytes[64];
+};
+
+OSR_TASK(read_some, struct reading, r)
+{
+    r->gave = osr_read(r->fd, r->bytes, sizeof(r->bytes));
+    return r->gave == -ECANCELED ? -ECANCELED : 0;
+}
+
+struct waiting {
+    int fd, gave;
+};
+
+OSR_TASK(wait_readable, struct waiting, w)
+{
+    w->gave = osr_fd_readable(w->fd);
+    return w->gave == -ECANCELED ? -ECANCELED : 0;
+}
+
+OSR_TASK(wait_writable, struct waiting, w)
+{
+    w->gave = osr_fd_writable(w->fd);
+    return w->gave == -ECANCELED ? -ECANCELED : 0;
+}
+
+/* Writes until nothing more fits; gives how many bytes that took. */
+static size_t fill(int fd)
+{
+    static const char zeros[4096];
+    size_t filled = 0;
+    ssize_t n;
+    int flags = fcntl(fd, F_GETFL);
+
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    while ((n = write(fd, zeros, sizeof(zeros))) > 0 || (n = write(fd, zeros, 1)) > 0)
+        filled += (size_t)n;
+    fcntl(fd, F_SETFL, flags);
+    return filled;
+}
+
+/* ---- Waiting for a descriptor -------------------------------------------------------------------------- */
+
+OSR_TASK(wait_for_both_directions, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct waiting waiting = {ends.a, -1};
+    struct osr_group group;
+
+    check_int(osr_fd_writable(ends.a), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, wait_readable, &waiting);
+    osr_yield();
+    check_int(waiting.gave, -1);
+    check_int(write(ends.b, "x", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(waiting.gave, 0);
+    check_int(osr_fd_readable(ends.a), 0);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(a_descriptor_becomes_readable_and_is_writable)
+{
+    assert_int_equal(run_real(wait_for_both_directions, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(hang_up_on_a_reader, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct waiting waiting = {ends.a, -1};
+    struct osr_group group;
+    char byte;
+
+    osr_group_open(&group);
+    osr_spawn(&group, wait_readable, &waiting);
+    osr_yield();
+    check_int(osr_fd_close(ends.b), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(waiting.gave, 0);
+    check_int(osr_read(ends.a, &byte, 1), 0);
+    check_int(osr_read(ends.a, &byte, 1), 0);
+    check_int(osr_fd_close(ends.a), 0);
+    return 0;
+}
+
+TEST(a_peer_that_hangs_up_makes_a_descriptor_readable_and_reads_as_the_end)
+{
+    assert_int_equal(run_real(hang_up_on_a_reader, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(wait_until_room, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct waiting waiting = {ends.a, -1};
+    struct osr_group group;
+    size_t filled = fill(ends.a);
+    char *sink = malloc(filled);
+
+    osr_group_open(&group);
+    osr_spawn(&group, wait_writable, &waiting);
+    osr_sleep(osr_ms(2));
+    check_int(waiting.gave, -1);
+    while (filled > 0) {
+        int n = osr_read(ends.b, sink, filled);
+
+        check(n > 0);
+        if (n <= 0)
+            break;
+        filled -= (size_t)n;
+    }
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(waiting.gave, 0);
+    close_ends(ends);
+    free(sink);
+    return 0;
+}
+
+TEST(a_full_descriptor_becomes_writable_when_the_peer_reads)
+{
+    assert_int_equal(run_real(wait_until_room, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(wait_twice, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct reading first = {.fd = ends.a, .gave = -1}, second = first;
+    struct waiting third = {ends.a, -1}, writer = {ends.a, -1};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, read_some, &first);
+    osr_spawn(&group, read_some, &second);
+    osr_spawn(&group, wait_readable, &third);
+    osr_spawn(&group, wait_writable, &writer);
+    osr_sleep(osr_ms(1));
+    check_int(second.gave, -EBUSY);
+    check_int(third.gave, -EBUSY);
+    check_int(writer.gave, 0);
+    check_int(first.gave, -1);
+    check_int(osr_write(ends.b, "hello", 5), 5);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(first.gave, 5);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(a_second_reader_is_refused_and_the_first_undisturbed)
+{
+    assert_int_equal(run_real(wait_twice, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(take_over_from_a_reader, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct osr_scope limit;
+    char byte = 0;
+
+    osr_move_on_open(&limit, osr_ms(1));
+    check_int(osr_read(ends.a, &byte, 1), -ECANCELED);
+    check_int(osr_scope_close(&limit, -ECANCELED), 0);
+    check_int(osr_write(ends.b, "x", 1), 1);
+    check_int(osr_read(ends.a, &byte, 1), 1);
+    check_int(byte, 'x');
+    close_ends(ends);
+    return 0;
+}
+
+TEST(a_read_that_was_cut_has_read_nothing_and_frees_the_descriptor)
+{
+    assert_int_equal(run_real(take_over_from_a_reader, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(use_bad_descriptors, int, fd)
+{
+    size_t written = 99;
+    char byte = 0;
+
+    check_int(osr_fd_readable(*fd), -EBADF);
+    check_int(osr_fd_writable(*fd), -EBADF);
+    check_int(osr_read(*fd, &byte, 1), -EBADF);
+    check_int(osr_write(*fd, &byte, 1), -EBADF);
+    check_int(osr_write_all(*fd, &byte, 1, &written), -EBADF);
+    check_int(written, 0);
+    check_int(osr_accept(*fd, NULL), -EBADF);
+    check_int(osr_fd_close(*fd), -EBADF);
+    check_int(osr_check(), 0);
+    return 0;
+}
+
+TEST(bad_descriptors_give_a_code)
+{
+    int fds[] = {-1, INT_MIN, 1023, 1 << 20, 1 << 30, INT_MAX};
+    size_t i;
+
+    for (i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        assert_int_equal(run_real(use_bad_descriptors, &fds[i]), 0);
+    assert_checked();
+}
+
+OSR_TASK(use_a_closed_descriptor, void, unused)
+{
+    struct ends ends = socket_ends();
+    int fd = ends.a;
+    char byte;
+
+    check_int(osr_write(ends.a, "x", 1), 1);
+    check_int(osr_fd_readable(ends.b), 0);
+    close_ends(ends);
+    use_bad_descriptors.routine_.run(&fd);
+    ends = socket_ends();
+    check_int(ends.a, fd);
+    close(ends.a);
+    use_bad_descriptors.routine_.run(&fd);
+    check_int(osr_read(ends.b, &byte, 1), 0);
+    check_int(osr_fd_close(ends.b), 0);
+    return 0;
+}
+
+TEST(a_closed_descriptor_gives_a_code)
+{
+    assert_int_equal(run_real(use_a_closed_descriptor, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(wait_for_the_runs_own_descriptors, int, highest_before)
+{
+    struct osr_scope limit;
+    int fd;
+
+    for (fd = *highest_before + 1; fd < *highest_before + 10; fd++) {
+        if (fcntl(fd, F_GETFD) < 0)
+            continue;
+        osr_move_on_open(&limit, osr_ms(1));
+        (void)osr_scope_close(&limit, osr_fd_readable(fd));
+    }
+    return osr_sleep(osr_ms(1));
+}
+
+static void run_waiting_for_own_descriptors(void)
+{
+    int highest = dup(0);
+
+    close(highest--);
+    _exit(osr_run(wait_for_the_runs_own_descriptors, &highest) == 0 ? 0 : 1);
+}
+
+/* A number that was closed before the run may be one of the run's own: a bad descriptor like others. */
+TEST(waiting_for_a_descriptor_of_the_runs_own_does_not_abort)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        run_waiting_for_own_descriptors();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+OSR_TASK(close_under_waiters, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct waiting reader = {ends.a, -1}, writer = {ends.a, -1};
+    struct osr_group group;
+
+    fill(ends.a);
+    osr_group_open(&group);
+    osr_spawn(&group, wait_readable, &reader);
+    osr_spawn(&group, wait_writable, &writer);
+    osr_yield();
+    check_int(osr_fd_close(ends.a), 0);
+    check_int(reader.gave, -1);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(reader.gave, -EBADF);
+    check_int(writer.gave, -EBADF);
+    check_int(osr_fd_close(ends.a), -EBADF);
+    check_int(osr_fd_close(ends.b), 0);
+    return 0;
+}
+
+TEST(closing_a_descriptor_wakes_those_who_wait_for_it)
+{
+    assert_int_equal(run_real(close_under_waiters, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(reuse_a_number, void, unused)
+{
+    struct ends old = socket_ends(), fresh = socket_ends();
+    struct reading reader = {.fd = old.a, .gave = -1};
+    struct osr_scope limit;
+    struct osr_group group;
+    int other = dup(old.a);
+    char byte = 0;
+
+    osr_group_open(&group);
+    osr_spawn(&group, read_some, &reader);
+    osr_sleep(osr_ms(1));
+    /* Close the number under its waiter, and give it to another file at once; the old file lives on. */
+    check_int(osr_fd_close(old.a), 0);
+    check_int(dup2(fresh.a, old.a), old.a);
+    check_int(write(old.b, "for the old one", 15), 15);
+    osr_move_on_open(&limit, osr_ms(10));
+    check_int(osr_read(old.a, &byte, 1), -ECANCELED);
+    check_int(osr_scope_close(&limit, -ECANCELED), 0);
+    check_int(reader.gave, -EBADF);
+    check_int(write(fresh.b, "n", 1), 1);
+    check_int(osr_read(old.a, &byte, 1), 1);
+    check_int(byte, 'n');
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_fd_close(old.a), 0);
+    check_int(osr_fd_close(other), 0);
+    check_int(osr_fd_close(old.b), 0);
+    close_ends(fresh);
+    return 0;
+}
+
+TEST(a_number_used_again_gets_no_events_of_the_old_descriptor)
+{
+    assert_int_equal(run_real(reuse_a_number, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(reuse_a_number_with_an_event_due, void, unused)
+{
+    struct ends old = socket_ends(), fresh;
+    struct reading reader = {.fd = old.a, .gave = -1};
+    struct osr_scope limit;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, read_some, &reader);
+    osr_sleep(osr_ms(1));
+    check_int(write(old.b, "x", 1), 1);
+    check_int(osr_fd_close(old.a), 0);
+    fresh = socket_ends();
+    check_int(fresh.a, old.a);
+    osr_move_on_open(&limit, osr_ms(5));
+    check_int(osr_fd_readable(fresh.a), -ECANCELED);
+    check_int(osr_scope_close(&limit, -ECANCELED), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(reader.gave, -EBADF);
+    close_ends(fresh);
+    check_int(osr_fd_close(old.b), 0);
+    return 0;
+}
+
+TEST(an_event_that_was_due_for_a_closed_descriptor_reaches_nobody)
+{
+    assert_int_equal(run_real(reuse_a_number_with_an_event_due, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(close_and_reopen_many_times, void, unused)
+{
+    struct osr_group group;
+    int i;
+
+    for (i = 0; i < 200; i++) {
+        struct ends ends = i % 2 ? pipe_ends() : socket_ends();
+        struct reading reader = {.fd = ends.a, .gave = -1};
+
+        osr_group_open(&group);
+        osr_spawn(&group, read_some, &reader);
+        osr_yield();
+        if (i % 3 == 0) {
+            check_int(osr_fd_close(ends.a), 0);
+            check_int(osr_group_close(&group, 0), 0);
+            check_int(reader.gave, -EBADF);
+        } else {
+            check_int(osr_write(ends.b, "abc", 3), 3);
+            check_int(osr_group_close(&group, 0), 0);
+            check_int(reader.gave, 3);
+            check_int(osr_fd_close(ends.a), 0);
+        }
+        check_int(osr_fd_close(ends.b), 0);
+    }
+    return 0;
+}
+
+TEST(numbers_can_be_used_again_and_again)
+{
+    assert_int_equal(run_real(close_and_reopen_many_times, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(close_one_of_two_numbers, void, unused)
+{
+    struct ends ends = socket_ends();
+    int twin = dup(ends.a);
+    struct reading kept = {.fd = ends.a, .gave = -1}, closed = {.fd = twin, .gave = -1};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, read_some, &kept);
+    osr_spawn(&group, read_some, &closed);
+    osr_sleep(osr_ms(1));
+    check_int(osr_fd_close(twin), 0);
+    osr_sleep(osr_ms(1));
+    check_int(closed.gave, -EBADF);
+    check_int(kept.gave, -1);
+    check_int(osr_write(ends.b, "xy", 2), 2);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(kept.gave, 2);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(closing_one_number_of_a_file_leaves_the_other_alone)
+{
+    assert_int_equal(run_real(close_one_of_two_numbers, NULL), 0);
+    assert_checked();
+}
+
+static void note_diagnosis(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)text;
+    if (kind == OSR_DIAGNOSIS_DESCRIPTOR)
+        ++*(int *)arg;
+}
+
+OSR_TASK(close_behind_the_librarys_back, void, unused)
+{
+    struct ends ends = socket_ends(), next;
+    struct reading reader = {.fd = ends.a, .gave = -1};
+    struct osr_scope limit;
+    struct osr_group group;
+
+    osr_move_on_open(&limit, osr_ms(20));
+    osr_group_open(&group);
+    osr_spawn(&group, read_some, &reader);
+    osr_sleep(osr_ms(1));
+    close(ends.a);
+    (void)osr_scope_close(&limit, osr_group_close(&group, 0));
+    check(reader.gave == -ECANCELED || reader.gave == -EBADF);
+    next = socket_ends();
+    check_int(osr_write(next.a, "x", 1), 1);
+    check_int(osr_write(next.b, "x", 1), 1);
+    check_int(osr_fd_readable(next.a), 0);
+    close_ends(next);
+    check_int(osr_fd_close(ends.b), 0);
+    return 0;
+}
+
+TEST(a_bare_close_of_a_registered_descriptor_is_named_in_a_debug_run)
+{
+    int named = 0;
+
+    assert_int_equal(run_real(close_behind_the_librarys_back, NULL, .diagnose = note_diagnosis, .diagnose_arg = &named), 0);
+    assert_checked();
+    assert_true(named > 0);
+}
+
+/* ---- Reading and writing ------------------------------------------------------------------------------- */
+
+OSR_TASK(read_and_write, void, unused)
+{
+    struct ends ends = socket_ends();
+    char bytes[8] = "";
+
+    check_int(osr_write(ends.a, "hello", 5), 5);
+    check_int(osr_read(ends.b, bytes, 2), 2);
+    check_int(osr_read(ends.b, bytes + 2, sizeof(bytes) - 2), 3);
+    check_text(bytes, "hello");
+    check_int(osr_read(ends.b, bytes, 0), 0);
+    check_int(osr_write(ends.a, bytes, 0), 0);
+    check_int(osr_write_all(ends.a, bytes, 0, NULL), 0);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(bytes_go_through)
+{
+    assert_int_equal(run_real(read_and_write, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(write_to_a_closed_peer, void, unused)
+{
+    struct ends ends = socket_ends();
+    size_t written = 99;
+    int i;
+
+    check_int(osr_fd_close(ends.b), 0);
+    for (i = 0; i < 3; i++)
+        check_int(osr_write(ends.a, "x", 1), -EPIPE);
+    check_int(osr_write_all(ends.a, "x", 1, &written), -EPIPE);
+    check_int(written, 0);
+    check_int(osr_fd_close(ends.a), 0);
+    return 0;
+}
+
+TEST(writing_to_a_peer_that_is_gone_gives_a_code_and_no_signal)
+{
+    signal(SIGPIPE, SIG_DFL);
+    assert_int_equal(run_real(write_to_a_closed_peer, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(write_to_a_closed_pipe, void, unused)
+{
+    struct ends ends = pipe_ends();
+
+    check_int(osr_fd_close(ends.a), 0);
+    check_int(osr_write(ends.b, "x", 1), -EPIPE);
+    check_int(osr_fd_close(ends.b), 0);
+    return 0;
+}
+
+TEST(writing_to_a_pipe_without_a_reader_gives_a_code_where_the_signal_is_ignored)
+{
+    signal(SIGPIPE, SIG_IGN);
+    assert_int_equal(run_real(write_to_a_closed_pipe, NULL), 0);
+    signal(SIGPIPE, SIG_DFL);
+    assert_checked();
+}
+
+enum { much = 4 << 20 };
+
+static char pattern(size_t i) { return (char)(i * 31 + (i >> 12)); }
+
+/* Reads `count` bytes of the pattern, or up to the end; gives how many there were, and checks them. */
+static size_t read_pattern(int fd, size_t count)
+{
+    static char bytes[65536];
+    size_t at = 0, wrong = 0;
+    int n, i;
+
+    while (at < count) {
+        n = osr_read(fd, bytes, count - at < sizeof(bytes) ? count - at : sizeof(bytes));
+        if (n <= 0)
+            break;
+        for (i = 0; i < n; i++)
+            wrong += bytes[i] != pattern(at + (size_t)i);
+        at += (size_t)n;
+    }
+    check_int(wrong, 0);
+    return at;
+}
+
+static char *new_pattern(void)
+{
+    char *bytes = malloc(much);
+    size_t i;
+
+    for (i = 0; i < much; i++)
+        bytes[i] = pattern(i);
+    return bytes;
+}
+
+OSR_TASK(cut_a_large_write, void, unused)
+{
+    struct ends ends = socket_ends();
+    char *bytes = new_pattern();
+    struct osr_scope limit;
+    size_t written = 0;
+
+    osr_timeout_open(&limit, osr_ms(10));
+    check_int(osr_write_all(ends.a, bytes, much, &written), -ECANCELED);
+    check_int(osr_scope_close(&limit, -ECANCELED), -ETIMEDOUT);
+    check(written > 0 && written < much);
+    check_int(osr_fd_close(ends.a), 0);
+    check_int(read_pattern(ends.b, much), written);
+    check_int(osr_fd_close(ends.b), 0);
+    free(bytes);
+    return 0;
+}
+
+TEST(a_write_that_was_cut_says_how_far_it_came)
+{
+    assert_int_equal(run_real(cut_a_large_write, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(read_the_pattern, int, fd)
+{
+    check_int(read_pattern(*fd, much), much);
+    return 0;
+}
+
+OSR_TASK(tick, int, ticks)
+{
+    int rc;
+
+    while ((rc = osr_sleep(osr_us(100))) == 0)
+        ++*ticks;
+    return rc;
+}
+
+static int write_all_beside_a_ticker(struct ends ends)
+{
+    struct osr_group group, tickers;
+    char *bytes = new_pattern();
+    size_t written = 0;
+    int ticks = 0, flags_a = fcntl(ends.a, F_GETFL), flags_b = fcntl(ends.b, F_GETFL);
+
+    osr_group_open(&tickers);
+    osr_spawn(&tickers, tick, &ticks);
+    osr_group_open(&group);
+    osr_spawn(&group, read_the_pattern, &ends.a);
+    check_int(osr_write_all(ends.b, bytes, much, &written), 0);
+    check_int(written, much);
+    check_int(osr_group_close(&group, 0), 0);
+    osr_group_cancel(&tickers, NULL);
+    check_int(osr_group_close(&tickers, 0), 0);
+    check_int(fcntl(ends.a, F_GETFL), flags_a);
+    check_int(fcntl(ends.b, F_GETFL), flags_b);
+    close_ends(ends);
+    free(bytes);
+    return 0;
+}
+
+OSR_TASK(write_all_to_a_socket, void, unused) { return write_all_beside_a_ticker(socket_ends()); }
+OSR_TASK(write_all_to_a_pipe, void, unused) { return write_all_beside_a_ticker(pipe_ends()); }
+
+TEST(large_writes_go_through_blocking_sockets_and_pipes_without_blocking)
+{
+    assert_int_equal(run_real(write_all_to_a_socket, NULL), 0);
+    assert_int_equal(run_real(write_all_to_a_pipe, NULL), 0);
+    assert_checked();
+}
+
+static int wait_on_blocking_descriptors(struct ends ends)
+{
+    struct reading reader = {.fd = ends.a, .gave = -1};
+    struct osr_scope limit;
+    struct osr_group group;
+    int flags_a = fcntl(ends.a, F_GETFL), flags_b = fcntl(ends.b, F_GETFL), ticks = 0;
+
+    check(!(flags_a & O_NONBLOCK) && !(flags_b & O_NONBLOCK));
+    osr_group_open(&group);
+    osr_spawn(&group, tick, &ticks);
+    osr_spawn(&group, read_some, &reader);
+    check_int(osr_sleep(osr_ms(3)), 0);
+    check_int(reader.gave, -1);
+    check(ticks > 0);
+    check_int(osr_write(ends.b, "x", 1), 1);
+    check_int(osr_sleep(osr_ms(3)), 0);
+    check_int(reader.gave, 1);
+    fill(ends.b);
+    ticks = 0;
+    osr_move_on_open(&limit, osr_ms(5));
+    check_int(osr_write(ends.b, "x", 1), -ECANCELED);
+    check_int(osr_scope_close(&limit, -ECANCELED), 0);
+    check(ticks > 0);
+    check_int(fcntl(ends.a, F_GETFL), flags_a);
+    check_int(fcntl(ends.b, F_GETFL), flags_b);
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, -ECANCELED), 0);
+    close_ends(ends);
+    return 0;
+}
+
+OSR_TASK(wait_on_blocking_socket, void, unused) { return wait_on_blocking_descriptors(socket_ends()); }
+OSR_TASK(wait_on_blocking_pipe, void, unused) { return wait_on_blocking_descriptors(pipe_ends()); }
+
+TEST(blocking_descriptors_block_nobody_and_keep_their_flags)
+{
+    assert_int_equal(run_real(wait_on_blocking_socket, NULL), 0);
+    assert_int_equal(run_real(wait_on_blocking_pipe, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(call_in_a_cancelled_scope, void, unused)
+{
+    struct ends ends = socket_ends(), listening;
+    struct osr_address address;
+    struct osr_scope scope;
+    size_t written = 99;
+    char byte = 0;
+    int before;
+
+    osr_address_ip(&address, "127.0.0.1", 0);
+    listening.a = osr_listen(&address, 0);
+    check_int(osr_socket_address(listening.a, &address), 0);
+    listening.b = osr_connect(&address);
+    check_int(write(ends.b, "x", 1), 1);
+    before = open_descriptors();
+
+    osr_scope_open(&scope);
+    osr_scope_cancel(&scope, "before any call");
+    check_int(osr_fd_readable(ends.a), -ECANCELED);
+    check_int(osr_fd_writable(ends.a), -ECANCELED);
+    check_int(osr_read(ends.a, &byte, 1), -ECANCELED);
+    check_int(osr_write(ends.a, "y", 1), -ECANCELED);
+    check_int(osr_write_all(ends.a, "y", 1, &written), -ECANCELED);
+    check_int(written, 0);
+    check_int(osr_accept(listening.a, NULL), -ECANCELED);
+    check_int(osr_connect(&address), -ECANCELED);
+    check_int(osr_scope_close(&scope, -ECANCELED), -OSR_ESCOPECANCELED);
+
+    check_int(open_descriptors(), before);
+    check_int(byte, 0);
+    check_int(osr_read(ends.a, &byte, 1), 1);
+    check_int(recv(ends.b, &byte, 1, MSG_DONTWAIT), -1);
+    before = osr_accept(listening.a, NULL);
+    check(before >= 0);
+    check_int(osr_fd_close(before), 0);
+    close_ends(listening);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(in_a_cancelled_scope_nothing_is_read_written_accepted_or_connected)
+{
+    assert_int_equal(run_real(call_in_a_cancelled_scope, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(cancel_a_reader_that_has_data, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct reading reader = {.fd = ends.a, .gave = -1};
+    struct osr_group group;
+    char byte = 0;
+
+    osr_group_open(&group);
+    osr_spawn(&group, read_some, &reader);
+    osr_sleep(osr_ms(1));
+    check_int(write(ends.b, "x", 1), 1);
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    if (reader.gave == -ECANCELED)
+        check_int(osr_read(ends.a, &byte, 1), 1);
+    else
+        check_int(reader.gave, 1);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(a_cancellation_that_races_with_data_loses_no_byte)
+{
+    assert_int_equal(run_real(cancel_a_reader_that_has_data, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(play_ping_pong_alone, bool, stop)
+{
+    struct ends ends = socket_ends();
+    char byte = 'x';
+    long i;
+
+    for (i = 0; i < 100000 && !*stop; i++)
+        if (osr_write(ends.a, &byte, 1) != 1 || osr_read(ends.b, &byte, 1) != 1)
+            break;
+    check(*stop);
+    close_ends(ends);
+    return 0;
+}
+
+OSR_TASK(stop_it, bool, stop)
+{
+    *stop = true;
+    return 0;
+}
+
+OSR_TASK(play_beside_another, void, unused)
+{
+    struct osr_group group;
+    bool stop = false;
+
+    osr_group_open(&group);
+    osr_spawn(&group, play_ping_pong_alone, &stop);
+    osr_spawn(&group, stop_it, &stop);
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_task_whose_reads_and_writes_never_wait_lets_others_run)
+{
+    assert_int_equal(run_real(play_beside_another, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Sockets ------------------------------------------------------------------------------------------- */
+
+static int listen_on_loopback(struct osr_address *address, int backlog)
+{
+    int listener;
+
+    check_int(osr_address_ip(address, "127.0.0.1", 0), 0);
+    listener = osr_listen(address, backlog);
+    check(listener >= 0);
+    check_int(osr_socket_address(listener, address), 0);
+    check(osr_address_port(address) > 0);
+    return listener;
+}
+
+static void check_own_flags(int fd)
+{
+    check(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    check(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+}
+
+OSR_TASK(connect_by_tcp, void, unused)
+{
+    struct osr_address address, peer, own;
+    char text[64], expected[64], bytes[8] = "";
+    int listener = listen_on_loopback(&address, 0), client = osr_connect(&address), served;
+
+    check(client >= 0);
+    served = osr_accept(listener, &peer);
+    check(served >= 0);
+    check_own_flags(listener);
+    check_own_flags(client);
+    check_own_flags(served);
+    check_int(osr_socket_address(client, &own), 0);
+    osr_address_format(&own, expected, sizeof(expected));
+    osr_address_format(&peer, text, sizeof(text));
+    check_text(text, expected);
+    check_int(osr_write_all(client, "question", 8, NULL), 0);
+    check_int(osr_read(served, bytes, 8), 8);
+    check_int(memcmp(bytes, "question", 8), 0);
+    check_int(osr_fd_close(served), 0);
+    check_int(osr_read(client, bytes, 8), 0);
+    check_int(osr_fd_close(client), 0);
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+TEST(a_tcp_connection_is_made_accepted_and_used)
+{
+    assert_int_equal(run_real(connect_by_tcp, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(connect_by_unix, char, path)
+{
+    struct osr_address address, own;
+    char text[160], expected[160];
+    int listener, client, served;
+
+    check_int(osr_address_unix(&address, path), 0);
+    listener = osr_listen(&address, 5);
+    check(listener >= 0);
+    check_int(osr_listen(&address, 5), -EADDRINUSE);
+    check_int(osr_socket_address(listener, &own), 0);
+    osr_address_format(&own, text, sizeof(text));
+    snprintf(expected, sizeof(expected), "unix:%s", path);
+    check_text(text, expected);
+    client = osr_connect(&address);
+    served = osr_accept(listener, NULL);
+    check(client >= 0 && served >= 0);
+    check_own_flags(client);
+    check_int(osr_write(served, "x", 1), 1);
+    check_int(osr_read(client, text, sizeof(text)), 1);
+    close_ends((struct ends){client, served});
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+TEST(a_unix_connection_is_made_accepted_and_used)
+{
+    char directory[] = "/tmp/osier-test-XXXXXX", path[64], abstract[64];
+
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/socket", directory);
+    snprintf(abstract, sizeof(abstract), "@%s", directory);
+    assert_int_equal(run_real(connect_by_unix, path), 0);
+    assert_int_equal(run_real(connect_by_unix, abstract), 0);
+    assert_checked();
+    unlink(path);
+    rmdir(directory);
+}
+
+OSR_TASK(connect_by_ipv6, void, unused)
+{
+    struct osr_address address;
+    char text[64];
+    int listener, client, served;
+
+    check_int(osr_address_ip(&address, "::1", 0), 0);
+    listener = osr_listen(&address, 0);
+    if (listener < 0)
+        return 0;
+    osr_socket_address(listener, &address);
+    client = osr_connect(&address);
+    served = osr_accept(listener, &address);
+    check(client >= 0 && served >= 0);
+    osr_address_format(&address, text, sizeof(text));
+    check(strncmp(text, "[::1]:", 6) == 0);
+    close_ends((struct ends){client, served});
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+TEST(an_ipv6_connection_is_made_where_there_is_ipv6)
+{
+    assert_int_equal(run_real(connect_by_ipv6, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(connect_in_vain, void, unused)
+{
+    struct osr_address address;
+    struct osr_scope scope;
+    struct sockaddr_in bound;
+    socklen_t size = sizeof(bound);
+    int before = open_descriptors(), fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    /* A port that is bound and not listened on. */
+    memset(&bound, 0, sizeof(bound));
+    bound.sin_family = AF_INET;
+    bound.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    check_int(bind(fd, (struct sockaddr *)&bound, size), 0);
+    check_int(getsockname(fd, (struct sockaddr *)&bound, &size), 0);
+    osr_address_ip(&address, "127.0.0.1", ntohs(bound.sin_port));
+    check_int(osr_connect(&address), -ECONNREFUSED);
+    osr_timeout_open(&scope, 0);
+    check_int(osr_connect(&address), -ECANCELED);
+    check_int(osr_scope_close(&scope, -ECANCELED), -ETIMEDOUT);
+    check_int(osr_fd_close(fd), 0);
+    osr_address_unix(&address, "/tmp/there-is-no-such-directory/socket");
+    check_int(osr_connect(&address), -ENOENT);
+    check_int(open_descriptors(), before);
+    return 0;
+}
+
+TEST(a_connect_that_fails_closes_what_it_made)
+{
+    assert_int_equal(run_real(connect_in_vain, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(cut_a_connect, void, unused)
+{
+    struct osr_address address;
+    struct osr_scope limit;
+    int listener = listen_on_loopback(&address, 1), fillers[16], before, i, rc;
+
+    /* Fill the backlog, so that the next connection hangs. */
+    for (i = 0; i < 16; i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)!connect(fillers[i], (struct sockaddr *)&address.storage, address.size);
+    }
+    before = open_descriptors();
+    osr_timeout_open(&limit, osr_ms(20));
+    rc = osr_connect(&address);
+    check_int(rc, -ECANCELED);
+    check_int(osr_scope_close(&limit, rc), -ETIMEDOUT);
+    check_int(open_descriptors(), before);
+    for (i = 0; i < 16; i++)
+        close(fillers[i]);
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+TEST(a_connect_that_is_cut_closes_what_it_made)
+{
+    assert_int_equal(run_real(cut_a_connect, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(connect_to_a_full_unix_socket, char, path)
+{
+    struct osr_address address;
+    struct osr_scope limit;
+    int listener, fillers[16], made = 0, before, rc;
+
+    osr_address_unix(&address, path);
+    listener = osr_listen(&address, 1);
+    for (; made < 16; made++) {
+        fillers[made] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        if (connect(fillers[made], (struct sockaddr *)&address.storage, address.size) != 0) {
+            close(fillers[made]);
+            break;
+        }
+    }
+    check(made > 0 && made < 16);
+    before = open_descriptors();
+    osr_move_on_open(&limit, osr_ms(20));
+    rc = osr_connect(&address);
+    check(rc == -ECANCELED || rc == -EAGAIN);
+    (void)osr_scope_close(&limit, rc);
+    check_int(open_descriptors(), before);
+    while (made > 0)
+        close(fillers[--made]);
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+TEST(a_connect_to_a_unix_socket_with_a_full_backlog_leaves_nothing_behind)
+{
+    char directory[] = "/tmp/osier-test-XXXXXX", path[64];
+
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/socket", directory);
+    assert_int_equal(run_real(connect_to_a_full_unix_socket, path), 0);
+    assert_checked();
+    unlink(path);
+    rmdir(directory);
+}
+
+struct connecting {
+    const struct osr_address *address;
+    int gave;
+};
+
+OSR_TASK(connect_to, struct connecting, c)
+{
+    c->gave = osr_connect(c->address);
+    return c->gave == -ECANCELED ? -ECANCELED : 0;
+}
+
+OSR_TASK(race_connects_against_cancels, void, unused)
+{
+    struct osr_address address;
+    struct osr_group group;
+    int listener = listen_on_loopback(&address, 0), before = open_descriptors(), i, served;
+
+    for (i = 0; i < 50; i++) {
+        struct connecting connecting = {&address, -1};
+
+        osr_group_open(&group);
+        osr_spawn(&group, connect_to, &connecting, .eager = i % 2 == 0);
+        if (i % 3 == 0)
+            osr_yield();
+        osr_group_cancel(&group, "at once");
+        check_int(osr_group_close(&group, 0), 0);
+        check(connecting.gave >= 0 || connecting.gave == -ECANCELED);
+        if (connecting.gave >= 0)
+            check_int(osr_fd_close(connecting.gave), 0);
+        check_int(open_descriptors(), before);
+    }
+    while ((served = accept(listener, NULL, NULL)) >= 0)
+        close(served);
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+TEST(a_connect_that_races_with_a_cancellation_loses_no_descriptor)
+{
+    assert_int_equal(run_real(race_connects_against_cancels, NULL), 0);
+    assert_checked();
+}
+
+struct accepting {
+    int listener, gave;
+};
+
+OSR_TASK(accept_one, struct accepting, a)
+{
+    a->gave = osr_accept(a->listener, NULL);
+    return a->gave == -ECANCELED ? -ECANCELED : 0;
+}
+
+OSR_TASK(cancel_an_accept_with_a_connection_waiting, void, unused)
+{
+    struct osr_address address;
+    struct osr_group group;
+    struct accepting accepting = {listen_on_loopback(&address, 0), -1};
+    int client = socket(AF_INET, SOCK_STREAM, 0), served;
+
+    osr_group_open(&group);
+    osr_spawn(&group, accept_one, &accepting);
+    osr_sleep(osr_ms(1));
+    check_int(connect(client, (struct sockaddr *)&address.storage, address.size), 0);
+    osr_group_cancel(&group, "in the same instant");
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(accepting.gave, -ECANCELED);
+    served = osr_accept(accepting.listener, NULL);
+    check(served >= 0);
+    close_ends((struct ends){client, served});
+    check_int(osr_fd_close(accepting.listener), 0);
+    return 0;
+}
+
+TEST(an_accept_that_was_cancelled_leaves_the_connection_to_the_next)
+{
+    assert_int_equal(run_real(cancel_an_accept_with_a_connection_waiting, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(accept_twice_and_close, void, unused)
+{
+    struct osr_address address;
+    struct osr_group group;
+    struct accepting first = {listen_on_loopback(&address, 0), -1}, second = first;
+
+    osr_group_open(&group);
+    osr_spawn(&group, accept_one, &first);
+    osr_spawn(&group, accept_one, &second);
+    osr_yield();
+    check_int(second.gave, -EBUSY);
+    check_int(osr_fd_close(first.listener), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(first.gave, -EBADF);
+    return 0;
+}
+
+TEST(a_second_accept_is_refused_and_a_close_ends_the_first)
+{
+    assert_int_equal(run_real(accept_twice_and_close, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(accept_without_descriptors, void, unused)
+{
+    struct osr_address address;
+    struct rlimit limit, tight;
+    int listener = listen_on_loopback(&address, 0), client = osr_connect(&address), served, lowest;
+
+    lowest = dup(listener);
+    close(lowest);
+    check_int(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    tight = limit;
+    tight.rlim_cur = (rlim_t)lowest;
+    check_int(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    served = osr_accept(listener, NULL);
+    check_int(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    check_int(served, -EMFILE);
+    served = osr_accept(listener, NULL);
+    check(served >= 0);
+    close_ends((struct ends){client, served});
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+TEST(without_a_free_descriptor_the_connection_stays_in_the_backlog)
+{
+    assert_int_equal(run_real(accept_without_descriptors, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(misuse_sockets, void, unused)
+{
+    struct osr_address address, other;
+    struct ends ends = pipe_ends();
+    struct osr_scope limit;
+    int listener = listen_on_loopback(&address, 0);
+
+    check_int(osr_listen(&address, 0), -EADDRINUSE);
+    osr_move_on_open(&limit, osr_ms(1));
+    check(osr_accept(ends.a, NULL) < 0);
+    (void)osr_scope_close(&limit, 0);
+    check_int(osr_socket_address(ends.a, &other), -ENOTSOCK);
+    check_int(osr_socket_address(-1, &other), -EBADF);
+    memset(&other, 0, sizeof(other));
+    check(osr_listen(&other, 0) < 0);
+    check(osr_connect(&other) < 0);
+    close_ends(ends);
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+TEST(sockets_that_cannot_be_made_give_a_code)
+{
+    assert_int_equal(run_real(misuse_sockets, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Many connections ---------------------------------------------------------------------------------- */
+
+OSR_TASK(echo, int, fd)
+{
+    char bytes[64];
+    int n, rc = 0;
+
+    while ((n = osr_read(*fd, bytes, sizeof(bytes))) > 0 && rc == 0)
+        rc = osr_write_all(*fd, bytes, (size_t)n, NULL);
+    osr_fd_close(*fd);
+    return n < 0 ? n : rc;
+}
+
+struct server {
+    struct osr_address address;
+    int listener, connections, echoed;
+};
+
+OSR_TASK(serve, struct server, server)
+{
+    struct osr_group group;
+    int i, fd, rc = 0;
+
+    osr_group_open(&group, .name = "connections");
+    for (i = 0; i < server->connections && rc == 0; i++) {
+        rc = fd = osr_accept(server->listener, NULL);
+        if (fd >= 0)
+            rc = osr_spawn_copy(&group, echo, &fd);
+    }
+    return osr_group_close(&group, rc);
+}
+
+OSR_TASK(be_a_client, struct server, server)
+{
+    char sent[32], received[32] = "";
+    int fd = osr_connect(&server->address), rc, n, at = 0;
+
+    if (fd < 0)
+        return fd;
+    snprintf(sent, sizeof(sent), "client %010d", fd);
+    rc = osr_write_all(fd, sent, 17, NULL);
+    while (rc == 0 && at < 17) {
+        n = osr_read(fd, received + at, (size_t)(17 - at));
+        if (n <= 0)
+            break;
+        at += n;
+    }
+    server->echoed += strcmp(sent, received) == 0;
+    osr_fd_close(fd);
+    return rc;
+}
+
+OSR_TASK(serve_many, struct server, server)
+{
+    struct osr_group group;
+    int i, rc;
+
+    server->listener = listen_on_loopback(&server->address, 0);
+    osr_group_open(&group);
+    rc = osr_spawn(&group, serve, server);
+    for (i = 0; i < server->connections && rc == 0; i++)
+        rc = osr_spawn(&group, be_a_client, server);
+    check_int(osr_group_close(&group, rc), 0);
+    check_int(osr_fd_close(server->listener), 0);
+    return 0;
+}
+
+TEST(hundreds_of_connections_are_echoed)
+{
+    struct server server = {.connections = (int)sized(500, 100)};
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max < 4096 ? limit.rlim_max : 4096;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    assert_int_equal(run_real(serve_many, &server), 0);
+    assert_checked();
+    assert_int_equal(server.echoed, server.connections);
+}
+
+/* ---- Addresses ----------------------------------------------------------------------------------------- */
+
+static void assert_ip(const char *host, unsigned port, const char *expected)
+{
+    struct osr_address address;
+    char text[80];
+
+    assert_int_equal(osr_address_ip(&address, host, port), 0);
+    assert_int_equal(osr_address_format(&address, text, sizeof(text)), strlen(expected));
+    assert_string_equal(text, expected);
+    assert_int_equal(osr_address_port(&address), port);
+}
+
+TEST(ip_addresses_are_made_from_numbers_and_put_in_words)
+{
+    assert_ip("127.0.0.1", 80, "127.0.0.1:80");
+    assert_ip("0.0.0.0", 0, "0.0.0.0:0");
+    assert_ip("255.255.255.255", 65535, "255.255.255.255:65535");
+    assert_ip("::1", 80, "[::1]:80");
+    assert_ip("::", 1, "[::]:1");
+    assert_ip("2001:db8:0:0:0:0:0:1", 443, "[2001:db8::1]:443");
+}
+
+TEST(an_ipv6_address_may_have_a_scope)
+{
+    struct osr_address address;
+
+    assert_int_equal(osr_address_ip(&address, "fe80::1%lo", 80), 0);
+    assert_int_not_equal(((struct sockaddr_in6 *)&address.storage)->sin6_scope_id, 0);
+}
+
+TEST(what_is_no_ip_address_is_refused)
+{
+    const char *hosts[] = {"", "localhost", "127.0.0.1.2", "256.1.1.1", "127.0.0.1:80", "[::1]", "::g",
+                           " 127.0.0.1", "127.0.0.1 ", ":", "fe80::1%", "fe80::1%no-such-interface"};
+    struct osr_address address;
+    char *long_host = malloc(1 << 20);
+    size_t i;
+
+    for (i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
+        if (osr_address_ip(&address, hosts[i], 80) != -EINVAL)
+            fail_msg("\"%s\" was taken", hosts[i]);
+    assert_int_equal(osr_address_ip(&address, "127.0.0.1", 65536), -EINVAL);
+    assert_int_equal(osr_address_ip(&address, "127.0.0.1", UINT_MAX), -EINVAL);
+    memset(long_host, '1', (1 << 20) - 1);
+    long_host[(1 << 20) - 1] = '\0';
+    assert_int_equal(osr_address_ip(&address, long_host, 80), -EINVAL);
+    free(long_host);
+}
+
+static void assert_unix(const char *path, const char *expected)
+{
+    struct osr_address address;
+    char text[160];
+
+    assert_int_equal(osr_address_unix(&address, path), 0);
+    assert_int_equal(osr_address_format(&address, text, sizeof(text)), strlen(expected));
+    assert_string_equal(text, expected);
+    assert_int_equal(osr_address_port(&address), -EINVAL);
+}
+
+TEST(unix_addresses_are_made_from_paths_and_put_in_words)
+{
+    const size_t longest = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+    char path[200], expected[210];
+
+    assert_unix("/run/x", "unix:/run/x");
+    assert_unix("@name", "unix:@name");
+    memset(path, 'p', sizeof(path));
+    path[longest] = '\0';
+    snprintf(expected, sizeof(expected), "unix:%s", path);
+    assert_unix(path, expected);
+}
+
+TEST(what_is_no_unix_path_is_refused)
+{
+    struct osr_address address;
+    char path[200];
+
+    assert_int_equal(osr_address_unix(&address, ""), -EINVAL);
+    memset(path, 'p', sizeof(path));
+    path[109] = '\0';
+    assert_int_equal(osr_address_unix(&address, path), -ENAMETOOLONG);
+    path[0] = '@';
+    assert_int_equal(osr_address_unix(&address, path), -ENAMETOOLONG);
+}
+
+TEST(an_addresss_words_are_cut_at_the_size_of_the_buffer)
+{
+    struct osr_address address, unknown;
+    char text[16] = "################";
+
+    osr_address_ip(&address, "127.0.0.1", 80);
+    assert_int_equal(osr_address_format(&address, text, 5), 12);
+    assert_string_equal(text, "127.");
+    assert_int_equal(text[5], '#');
+    assert_int_equal(osr_address_format(&address, NULL, 0), 12);
+    memset(&unknown, 0, sizeof(unknown));
+    (void)osr_address_format(&unknown, text, sizeof(text));
+    assert_int_equal(osr_address_port(&unknown), -EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        fd_test(a_descriptor_becomes_readable_and_is_writable),
+        fd_test(a_peer_that_hangs_up_makes_a_descriptor_readable_and_reads_as_the_end),
+        fd_test(a_full_descriptor_becomes_writable_when_the_peer_reads),
+        fd_test(a_second_reader_is_refused_and_the_first_undisturbed),
+        fd_test(a_read_that_was_cut_has_read_nothing_and_frees_the_descriptor),
+        fd_test(bad_descriptors_give_a_code),
+        fd_test(a_closed_descriptor_gives_a_code),
+        fd_test(waiting_for_a_descriptor_of_the_runs_own_does_not_abort),
+        fd_test(closing_a_descriptor_wakes_those_who_wait_for_it),
+        fd_test(a_number_used_again_gets_no_events_of_the_old_descriptor),
+        fd_test(an_event_that_was_due_for_a_closed_descriptor_reaches_nobody),
+        fd_test(numbers_can_be_used_again_and_again),
+        fd_test(closing_one_number_of_a_file_leaves_the_other_alone),
+        fd_test(a_bare_close_of_a_registered_descriptor_is_named_in_a_debug_run),
+        fd_test(bytes_go_through),
+        fd_test(writing_to_a_peer_that_is_gone_gives_a_code_and_no_signal),
+        fd_test(writing_to_a_pipe_without_a_reader_gives_a_code_where_the_signal_is_ignored),
+        fd_test(a_write_that_was_cut_says_how_far_it_came),
+        fd_test(large_writes_go_through_blocking_sockets_and_pipes_without_blocking),
+        fd_test(blocking_descriptors_block_nobody_and_keep_their_flags),
+        fd_test(in_a_cancelled_scope_nothing_is_read_written_accepted_or_connected),
+        fd_test(a_cancellation_that_races_with_data_loses_no_byte),
+        fd_test(a_task_whose_reads_and_writes_never_wait_lets_others_run),
+        fd_test(a_tcp_connection_is_made_accepted_and_used),
+        fd_test(a_unix_connection_is_made_accepted_and_used),
+        fd_test(an_ipv6_connection_is_made_where_there_is_ipv6),
+        fd_test(a_connect_that_fails_closes_what_it_made),
+        fd_test(a_connect_that_is_cut_closes_what_it_made),
+        fd_test(a_connect_to_a_unix_socket_with_a_full_backlog_leaves_nothing_behind),
+        fd_test(a_connect_that_races_with_a_cancellation_loses_no_descriptor),
+        fd_test(an_accept_that_was_cancelled_leaves_the_connection_to_the_next),
+        fd_test(a_second_accept_is_refused_and_a_close_ends_the_first),
+        fd_test(without_a_free_descriptor_the_connection_stays_in_the_backlog),
+        fd_test(sockets_that_cannot_be_made_give_a_code),
+        fd_test(hundreds_of_connections_are_echoed),
+        fd_test(ip_addresses_are_made_from_numbers_and_put_in_words),
+        fd_test(an_ipv6_address_may_have_a_scope),
+        fd_test(what_is_no_ip_address_is_refused),
+        fd_test(unix_addresses_are_made_from_paths_and_put_in_words),
+        fd_test(what_is_no_unix_path_is_refused),
+        fd_test(an_addresss_words_are_cut_at_the_size_of_the_buffer),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}

@@ -1,0 +1,1146 @@
+/* Misuse: what stops the program and what it says, what gives a code; deadlocks, overflows; guards. */
+#include "harness.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
+
+OSR_TASK(end_at_once, void, unused) { return 0; }
+OSR_TASK(sleep_forever, void, unused) { return osr_sleep(OSR_NEVER); }
+
+/* ---- Programs that are stopped ------------------------------------------------------------------------- */
+
+/* Two places, noted by the child process that dies in between: shared memory, so that the parent knows them. */
+static struct {
+    char opened[64], closed[64];
+} *noted;
+
+static const char *last_part(const char *where)
+{
+    const char *slash = strrchr(where, '/');
+
+    return slash ? slash + 1 : where;
+}
+
+/* To be written on the line of the call whose place it notes. */
+#define NOTE(which) snprintf(noted->which, sizeof(noted->which), "%s", last_part(OSR_HERE))
+
+static void assert_stops_naming_both_places(void (*program)(void))
+{
+    noted = mmap(NULL, sizeof(*noted), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(noted != MAP_FAILED);
+    assert_dies(program, SIGABRT, "");
+    assert_string_not_equal(noted->opened, "");
+    assert_string_not_equal(noted->closed, "");
+    assert_dies(program, SIGABRT, noted->opened);
+    assert_dies(program, SIGABRT, noted->closed);
+    munmap(noted, sizeof(*noted));
+}
+
+OSR_TASK(close_outer_scope_first, void, unused)
+{
+    struct osr_scope outer, inner;
+
+    osr_scope_open(&outer);
+    NOTE(opened), osr_scope_open(&inner);
+    NOTE(closed), osr_scope_close(&outer, 0);
+    return 0;
+}
+
+static void run_close_outer_scope_first(void) { osr_run(close_outer_scope_first, NULL); }
+
+TEST(closing_a_scope_around_an_open_one_stops_the_program)
+{
+    assert_stops_naming_both_places(run_close_outer_scope_first);
+}
+
+OSR_TASK(close_scope_around_group, void, unused)
+{
+    struct osr_scope outer;
+    struct osr_group group;
+
+    osr_scope_open(&outer);
+    NOTE(opened), osr_group_open(&group);
+    NOTE(closed), osr_scope_close(&outer, 0);
+    return 0;
+}
+
+static void run_close_scope_around_group(void) { run_simulated(close_scope_around_group, NULL); }
+
+TEST(closing_a_scope_around_an_open_group_stops_the_program)
+{
+    assert_stops_naming_both_places(run_close_scope_around_group);
+}
+
+OSR_TASK(close_group_around_scope, void, unused)
+{
+    struct osr_scope inner;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, end_at_once, NULL);
+    NOTE(opened), osr_scope_open(&inner);
+    NOTE(closed), osr_group_close(&group, 0);
+    return 0;
+}
+
+static void run_close_group_around_scope(void) { run_simulated(close_group_around_scope, NULL); }
+
+TEST(closing_a_group_around_an_open_scope_stops_the_program)
+{
+    assert_stops_naming_both_places(run_close_group_around_scope);
+}
+
+OSR_TASK(close_outer_group_first, void, unused)
+{
+    struct osr_group outer, inner;
+
+    osr_group_open(&outer);
+    NOTE(opened), osr_group_open(&inner);
+    osr_spawn(&inner, sleep_forever, NULL);
+    NOTE(closed), osr_group_close(&outer, 0);
+    return 0;
+}
+
+static void run_close_outer_group_first(void) { osr_run(close_outer_group_first, NULL); }
+
+TEST(closing_a_group_around_an_open_group_stops_the_program)
+{
+    assert_stops_naming_both_places(run_close_outer_group_first);
+}
+
+OSR_TASK(return_with_an_open_scope, void, unused)
+{
+    struct osr_scope scope;
+
+    NOTE(opened), osr_scope_open(&scope);
+    return 0;
+}
+
+OSR_TASK(return_with_an_open_group, void, unused)
+{
+    struct osr_group group;
+
+    NOTE(opened), osr_group_open(&group);
+    osr_spawn(&group, sleep_forever, NULL);
+    return 0;
+}
+
+OSR_TASK(spawn_one_that_forgets_its_scope, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    NOTE(closed), osr_spawn(&group, return_with_an_open_scope, NULL);
+    return osr_group_close(&group, 0);
+}
+
+OSR_TASK(spawn_one_that_forgets_its_group, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    NOTE(closed), osr_spawn(&group, return_with_an_open_group, NULL);
+    return osr_group_close(&group, 0);
+}
+
+static void run_one_that_forgets_its_scope(void) { osr_run(spawn_one_that_forgets_its_scope, NULL); }
+static void run_one_that_forgets_its_group(void) { osr_run(spawn_one_that_forgets_its_group, NULL); }
+
+TEST(a_task_that_returns_with_an_open_scope_stops_the_program)
+{
+    assert_stops_naming_both_places(run_one_that_forgets_its_scope);
+}
+
+TEST(a_task_that_returns_with_an_open_group_stops_the_program)
+{
+    assert_stops_naming_both_places(run_one_that_forgets_its_group);
+}
+
+static void run_a_root_that_forgets_its_scope(void)
+{
+    NOTE(closed), osr_run(return_with_an_open_scope, NULL);
+}
+
+TEST(a_root_that_returns_with_an_open_scope_stops_the_program)
+{
+    assert_stops_naming_both_places(run_a_root_that_forgets_its_scope);
+}
+
+static void write_diagnosis(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    dprintf(STDERR_FILENO, "%s %d: %s", (const char *)arg, (int)kind, text);
+}
+
+static void run_with_a_diagnostic_hook(void)
+{
+    NOTE(closed), osr_run(return_with_an_open_scope, NULL, .diagnose = write_diagnosis, .diagnose_arg = (char *)"diagnosis");
+}
+
+TEST(the_diagnostic_hook_hears_of_misuse_before_the_program_stops)
+{
+    char text[32];
+
+    noted = mmap(NULL, sizeof(*noted), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    snprintf(text, sizeof(text), "diagnosis %d: ", OSR_DIAGNOSIS_MISUSE);
+    assert_dies(run_with_a_diagnostic_hook, SIGABRT, text);
+    munmap(noted, sizeof(*noted));
+}
+
+/* ---- Deadlocks ----------------------------------------------------------------------------------------- */
+
+struct pair {
+    struct osr_task a, b;
+};
+
+OSR_TASK(join_a, struct pair, pair) { return osr_task_join(pair->a); }
+OSR_TASK(join_b, struct pair, pair) { return osr_task_join(pair->b); }
+
+OSR_TASK(wait_for_each_other, void, unused)
+{
+    struct osr_group group;
+    struct pair pair;
+
+    osr_group_open(&group, .name = "the couple");
+    osr_spawn(&group, join_b, &pair, .name = "anna", .handle = &pair.a);
+    osr_spawn(&group, join_a, &pair, .name = "boris", .handle = &pair.b);
+    return osr_group_close(&group, 0);
+}
+
+static void assert_last_contains(const char *part)
+{
+    const char *message = osr_error_message(osr_error_last());
+
+    if (!strstr(message, part))
+        fail_msg("no \"%s\" in:\n%s", part, message);
+}
+
+TEST(tasks_that_wait_for_each_other_end_the_run_with_the_tree)
+{
+    assert_int_equal(run_simulated(wait_for_each_other, NULL), -OSR_EDEADLOCK);
+    assert_int_equal(osr_error_code(osr_error_last()), -OSR_EDEADLOCK);
+    assert_last_contains("anna");
+    assert_last_contains("boris");
+    assert_last_contains("the couple");
+    assert_last_contains("osr_task_join");
+    assert_last_contains("osr_group_close");
+    assert_last_contains("test_misuse.c:");
+    osr_error_clear();
+}
+
+TEST(a_deadlock_is_seen_under_the_real_clock_too)
+{
+    assert_int_equal(osr_run(wait_for_each_other, NULL), -OSR_EDEADLOCK);
+    assert_last_contains("anna");
+    osr_error_clear();
+}
+
+TEST(a_lone_sleep_without_end_is_a_deadlock)
+{
+    assert_int_equal(run_simulated(sleep_forever, NULL, .name = "dornröschen"), -OSR_EDEADLOCK);
+    assert_last_contains("dornröschen");
+    assert_last_contains("osr_sleep");
+    osr_error_clear();
+}
+
+OSR_TASK(swallow_the_deadlock, void, unused)
+{
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    check_int(osr_sleep(osr_ms(1)), -ECANCELED);
+    return 0;
+}
+
+TEST(a_deadlock_comes_out_of_the_run_even_if_the_root_ignores_it)
+{
+    assert_int_equal(run_simulated(swallow_the_deadlock, NULL), -OSR_EDEADLOCK);
+    assert_checked();
+    osr_error_clear();
+}
+
+OSR_TASK(clean_up_after_deadlock, void, unused)
+{
+    struct osr_scope shield;
+    int rc = osr_sleep(OSR_NEVER);
+
+    osr_shield_open(&shield, osr_s(1));
+    check_int(osr_sleep(osr_ms(3)), 0);
+    check_int(osr_scope_close(&shield, 0), 0);
+    tell("cleaned up");
+    return rc;
+}
+
+TEST(clean_up_runs_after_a_deadlock)
+{
+    assert_int_equal(run_simulated(clean_up_after_deadlock, NULL), -OSR_EDEADLOCK);
+    assert_checked();
+    assert_story("cleaned up\n");
+    osr_error_clear();
+}
+
+OSR_TASK(sleep_long, void, unused) { return osr_sleep(osr_s(3600)); }
+
+OSR_TASK(join_one_that_sleeps, void, unused)
+{
+    struct osr_group group;
+    struct osr_task handle;
+    int rc;
+
+    osr_group_open(&group);
+    osr_spawn(&group, sleep_long, NULL, .handle = &handle);
+    rc = osr_task_join(handle);
+    return osr_group_close(&group, rc);
+}
+
+TEST(while_a_deadline_is_ahead_nothing_is_a_deadlock)
+{
+    assert_int_equal(run_simulated(join_one_that_sleeps, NULL), 0);
+}
+
+OSR_TASK(wait_under_a_deadline, void, unused)
+{
+    struct osr_scope limit;
+
+    osr_move_on_open(&limit, osr_s(3600));
+    return osr_scope_close(&limit, osr_sleep(OSR_NEVER));
+}
+
+TEST(a_scopes_deadline_is_one_that_is_ahead)
+{
+    assert_int_equal(run_simulated(wait_under_a_deadline, NULL), 0);
+}
+
+OSR_TASK(sleep_forever_behind_a_shield, void, unused)
+{
+    struct osr_scope shield;
+    int rc;
+
+    osr_shield_open_unlimited(&shield);
+    NOTE(opened), rc = osr_sleep(OSR_NEVER);
+    return osr_scope_close(&shield, rc);
+}
+
+static void run_shielded_deadlock(void)
+{
+    run_simulated(sleep_forever_behind_a_shield, NULL, .name = "the unreachable");
+}
+
+TEST(what_cannot_move_even_when_cancelled_stops_the_program_with_the_tree)
+{
+    noted = mmap(NULL, sizeof(*noted), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_dies(run_shielded_deadlock, SIGABRT, "the unreachable");
+    assert_dies(run_shielded_deadlock, SIGABRT, "osr_sleep");
+    assert_dies(run_shielded_deadlock, SIGABRT, noted->opened);
+    munmap(noted, sizeof(*noted));
+}
+
+/* ---- Stack overflow ------------------------------------------------------------------------------------ */
+
+static int __attribute__((noinline)) recurse(volatile int depth)
+{
+    volatile char frame[512];
+
+    frame[0] = (char)depth;
+    frame[511] = frame[0];
+    return depth > 100000000 ? frame[511] : recurse(depth + 1) + frame[511];
+}
+
+OSR_TASK(overflow, void, unused) { return recurse(0); }
+
+OSR_TASK(spawn_the_overflow, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, overflow, NULL, .name = "the bottomless");
+    return osr_group_close(&group, 0);
+}
+
+/* The test runner has a handler of its own, which a program has not. */
+static void run_overflow(void)
+{
+    signal(SIGSEGV, SIG_DFL);
+    osr_run(spawn_the_overflow, NULL);
+}
+
+static void run_large_overflow(void)
+{
+    signal(SIGSEGV, SIG_DFL);
+    osr_run(spawn_the_overflow, NULL, .stack_size = 262144);
+}
+
+static void run_unnamed_overflow(void)
+{
+    signal(SIGSEGV, SIG_DFL);
+    osr_run(spawn_the_overflow, NULL, .no_overflow_handler = true);
+}
+
+TEST(a_stack_overflow_names_the_task_and_the_size)
+{
+    assert_dies(run_overflow, SIGSEGV, "the bottomless");
+    assert_dies(run_overflow, SIGSEGV, "65536");
+    assert_dies(run_large_overflow, SIGSEGV, "262144");
+}
+
+TEST(a_stack_overflow_is_fatal_without_the_handler_too)
+{
+    assert_dies(run_unnamed_overflow, SIGSEGV, "");
+}
+
+static void write_own_words(int number)
+{
+    static const char words[] = "the program's own handler\n";
+
+    if (write(STDERR_FILENO, words, sizeof(words) - 1) > 0)
+        signal(number, SIG_DFL);
+}
+
+OSR_TASK(follow_a_wild_pointer, void, unused)
+{
+    const char *volatile nowhere = NULL;
+
+    return *nowhere;
+}
+
+static void run_wild_pointer(void)
+{
+    signal(SIGSEGV, write_own_words);
+    osr_run(follow_a_wild_pointer, NULL);
+}
+
+TEST(other_faults_go_to_the_handler_that_was_there_before)
+{
+    assert_dies(run_wild_pointer, SIGSEGV, "the program's own handler");
+}
+
+OSR_TASK(do_nothing, void, unused) { return 0; }
+
+TEST(a_run_puts_the_previous_handler_back)
+{
+    struct sigaction before, after;
+
+    sigaction(SIGSEGV, NULL, &before);
+    assert_int_equal(osr_run(do_nothing, NULL), 0);
+    sigaction(SIGSEGV, NULL, &after);
+    assert_ptr_equal(before.sa_handler, after.sa_handler);
+}
+
+/* ---- Codes, not crashes -------------------------------------------------------------------------------- */
+
+OSR_TASK(run_inside_a_run, void, unused)
+{
+    check_int(osr_run(do_nothing, NULL), -EBUSY);
+    check_int(run_simulated(do_nothing, NULL), -EBUSY);
+    check_int(osr_check(), 0);
+    return 7;
+}
+
+TEST(a_run_inside_a_run_is_refused)
+{
+    assert_int_equal(osr_run(run_inside_a_run, NULL), 7);
+    assert_checked();
+}
+
+/* Every public call, outside a task: refused, and nothing done. */
+static void check_refused_outside_tasks(void)
+{
+    const struct osr_task nothing = {0};
+    struct osr_task handle = {0};
+    struct osr_task_wait wait;
+    struct osr_address address;
+    struct osr_group group;
+    struct osr_scope scope;
+    char byte = 0;
+    int rc, pipes[2];
+
+    check_int(pipe(pipes), 0);
+    check_int(osr_address_ip(&address, "127.0.0.1", 0), 0);
+
+    check_int(osr_yield(), -EPERM);
+    check_int(osr_check(), -EPERM);
+    check_int(osr_sleep(0), -EPERM);
+    check_int(osr_sleep_until(0), -EPERM);
+    check_int(osr_task_join(nothing), -EPERM);
+    check_int(osr_task_cancel(nothing, NULL), -EPERM);
+    check_int(osr_task_state(nothing), -EPERM);
+    check_int(osr_task_result(nothing, &rc), -EPERM);
+    check_int(osr_task_where(nothing, &wait), -EPERM);
+    check_int(osr_task_release(&handle), -EPERM);
+    check(osr_task_name(nothing) == NULL);
+    check(osr_task_error(nothing) == NULL);
+    handle = osr_self();
+    check(memcmp(&handle, &nothing, sizeof(handle)) == 0);
+
+    check_int(osr_scope_open(&scope), -EPERM);
+    check_int(osr_scope_cancel(&scope, NULL), -EPERM);
+    check_int(osr_scope_set_deadline(&scope, 5), -EPERM);
+    check_int(osr_scope_unshield(&scope), -EPERM);
+    check_int(osr_scope_close(&scope, 0), -EPERM);
+    check_int(osr_timeout_open(&scope, 5), -EPERM);
+    check_int(osr_move_on_open(&scope, 5), -EPERM);
+    check_int(osr_shield_open(&scope, 5), -EPERM);
+    check(!osr_scope_cancelled(&scope));
+    check(!osr_scope_caught(&scope));
+    check(osr_scope_reason(&scope) == NULL);
+    check(osr_deadline() == OSR_NEVER);
+    check(!osr_cancelled());
+
+    check_int(osr_group_open(&group), -EPERM);
+    check_int(osr_spawn(&group, do_nothing, NULL), -EPERM);
+    check_int(osr_spawn_copy(&group, do_nothing, &byte), -EPERM);
+    check_int(osr_group_cancel(&group, NULL), -EPERM);
+    check_int(osr_group_running(&group), 0);
+    check_int(osr_group_close(&group, 0), -EPERM);
+
+    check_int(osr_fd_readable(pipes[1]), -EPERM);
+    check_int(osr_fd_writable(pipes[1]), -EPERM);
+    check_int(osr_read(pipes[0], &byte, 1), -EPERM);
+    check_int(osr_write(pipes[1], &byte, 1), -EPERM);
+    check_int(osr_write_all(pipes[1], &byte, 1, NULL), -EPERM);
+    check_int(osr_fd_close(pipes[1]), -EPERM);
+    check_int(osr_listen(&address, 0), -EPERM);
+    check_int(osr_accept(pipes[0], NULL), -EPERM);
+    check_int(osr_connect(&address), -EPERM);
+
+    check_int(osr_fail_fatal(-EINTR, "outside"), -EPERM);
+    check_int(osr_tree_print(stdout), -EPERM);
+    check_int(osr_tree_format(NULL, 0), 0);
+    check_int(osr_leaks_report(), -EPERM);
+
+    check_int(write(pipes[1], "x", 1), 1);
+    check_int(read(pipes[0], &byte, 1), 1);
+    check_int(byte, 'x');
+    close(pipes[0]);
+    close(pipes[1]);
+    osr_error_clear();
+}
+
+TEST(calls_outside_a_task_are_refused)
+{
+    int before = open_descriptors();
+
+    check_refused_outside_tasks();
+    assert_checked();
+    assert_int_equal(open_descriptors(), before);
+}
+
+static void *call_from_a_thread(void *unused)
+{
+    check_refused_outside_tasks();
+    return unused;
+}
+
+struct exposed {
+    struct osr_scope *scope;
+    struct osr_group *group;
+    struct osr_task task;
+};
+
+static void *meddle_from_a_thread(void *arg)
+{
+    struct exposed *exposed = arg;
+
+    check_int(osr_scope_cancel(exposed->scope, "from a thread"), -EPERM);
+    check_int(osr_scope_set_deadline(exposed->scope, 0), -EPERM);
+    check_int(osr_scope_unshield(exposed->scope), -EPERM);
+    check_int(osr_scope_close(exposed->scope, 0), -EPERM);
+    check_int(osr_group_cancel(exposed->group, "from a thread"), -EPERM);
+    check_int(osr_spawn(exposed->group, do_nothing, NULL), -EPERM);
+    check_int(osr_group_close(exposed->group, 0), -EPERM);
+    check_int(osr_task_cancel(exposed->task, "from a thread"), -EPERM);
+    osr_error_clear();
+    return NULL;
+}
+
+OSR_TASK(let_threads_call, void, unused)
+{
+    struct osr_group group;
+    struct osr_scope scope;
+    struct exposed exposed = {&scope, &group, osr_self()};
+    pthread_t thread;
+
+    osr_group_open(&group);
+    osr_scope_open(&scope);
+    check_int(pthread_create(&thread, NULL, call_from_a_thread, NULL), 0);
+    pthread_join(thread, NULL);
+    check_int(pthread_create(&thread, NULL, meddle_from_a_thread, &exposed), 0);
+    pthread_join(thread, NULL);
+    check_int(osr_check(), 0);
+    check_int(osr_scope_close(&scope, 0), 0);
+    return osr_group_close(&group, 0);
+}
+
+TEST(calls_from_a_thread_beside_the_run_are_refused)
+{
+    assert_int_equal(osr_run(let_threads_call, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(fork_inside, void, unused)
+{
+    struct osr_scope scope;
+    struct osr_group group;
+    int status = -1;
+    pid_t pid;
+
+    osr_group_open(&group);
+    osr_scope_open(&scope);
+    pid = fork();
+    if (pid == 0) {
+        bool refused = osr_check() == -EPERM && osr_yield() == -EPERM && osr_sleep(1) == -EPERM &&
+                       osr_spawn(&group, do_nothing, NULL) == -EPERM && osr_group_close(&group, 0) == -EPERM &&
+                       osr_scope_cancel(&scope, NULL) == -EPERM && osr_scope_close(&scope, 0) == -EPERM &&
+                       osr_task_join(osr_self()) == -EPERM && !osr_cancelled();
+
+        _exit(!refused ? 1 : osr_run(end_at_once, NULL) != 0 ? 2 : 0);
+    }
+    check(pid > 0);
+    check_int(waitpid(pid, &status, 0), pid);
+    check_int(status, 0);
+    check_int(osr_sleep(osr_us(1)), 0);
+    check_int(osr_scope_close(&scope, 0), 0);
+    return osr_group_close(&group, 0);
+}
+
+TEST(in_a_forked_child_every_call_is_refused_until_a_run_of_its_own)
+{
+    assert_int_equal(osr_run(fork_inside, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(call_with_null, void, unused)
+{
+    const struct osr_task nothing = {0};
+    struct osr_task here = osr_self();
+    struct osr_address address;
+    struct osr_group group, other;
+    struct osr_scope scope;
+    size_t written = 99;
+    char byte;
+    int pipes[2];
+
+    check_int(pipe(pipes), 0);
+    osr_group_open(&group);
+
+    check_int(osr_scope_open(NULL), -EINVAL);
+    check_int(osr_timeout_open(NULL, 5), -EINVAL);
+    check_int(osr_move_on_open(NULL, 5), -EINVAL);
+    check_int(osr_shield_open(NULL, 5), -EINVAL);
+    check_int(osr_scope_close(NULL, 0), -EINVAL);
+    check_int(osr_scope_cancel(NULL, NULL), -EINVAL);
+    check_int(osr_scope_set_deadline(NULL, 5), -EINVAL);
+    check_int(osr_scope_unshield(NULL), -EINVAL);
+    check(!osr_scope_cancelled(NULL));
+    check(!osr_scope_caught(NULL));
+    check(osr_scope_reason(NULL) == NULL);
+    check(osr_scope_deadline(NULL) == OSR_NEVER);
+
+    check_int(osr_group_open(NULL), -EINVAL);
+    check_int(osr_group_open_with(&other, NULL), 0);
+    check_int(osr_spawn_with(&other, &do_nothing.routine_, NULL, NULL), 0);
+    check_int(osr_group_close(&other, 0), 0);
+    check_int(osr_group_close(NULL, 0), -EINVAL);
+    check_int(osr_group_cancel(NULL, NULL), -EINVAL);
+    check_int(osr_group_running(NULL), 0);
+    check_int(osr_spawn(NULL, do_nothing, NULL), -EINVAL);
+    check_int(osr_spawn_with(&group, NULL, NULL, &(const struct osr_spawn_options){.size = sizeof(struct osr_spawn_options)}),
+              -EINVAL);
+    check_int(osr_spawn_with(&group, &(const struct osr_routine){.name = "hollow"}, NULL,
+                             &(const struct osr_spawn_options){.size = sizeof(struct osr_spawn_options)}),
+              -EINVAL);
+    check_int(osr_spawn(&group, do_nothing, NULL, .copy = 8), -EINVAL);
+    check_int(osr_group_running(&group), 0);
+
+    check_int(osr_task_result(here, NULL), -EINVAL);
+    check_int(osr_task_where(here, NULL), -EINVAL);
+    check_int(osr_task_release(NULL), -EINVAL);
+    check_int(osr_task_cancel(nothing, NULL), -ESTALE);
+
+    check_int(osr_read(pipes[0], NULL, 1), -EINVAL);
+    check_int(osr_write(pipes[1], NULL, 1), -EINVAL);
+    check_int(osr_write_all(pipes[1], NULL, 1, &written), -EINVAL);
+    check_int(written, 0);
+    check_int(osr_read(pipes[0], &byte, (size_t)INT32_MAX + 1), -EINVAL);
+    check_int(osr_write(pipes[1], &byte, (size_t)INT32_MAX + 1), -EINVAL);
+    check_int(osr_address_ip(NULL, "127.0.0.1", 1), -EINVAL);
+    check_int(osr_address_ip(&address, NULL, 1), -EINVAL);
+    check_int(osr_address_unix(NULL, "/run/x"), -EINVAL);
+    check_int(osr_address_unix(&address, NULL), -EINVAL);
+    check_int(osr_address_port(NULL), -EINVAL);
+    (void)osr_address_format(NULL, &byte, 1);
+    check_int(osr_listen(NULL, 0), -EINVAL);
+    check_int(osr_connect(NULL), -EINVAL);
+    check_int(osr_socket_address(pipes[0], NULL), -EINVAL);
+
+    check_int(osr_tree_print(NULL), -EINVAL);
+    check(osr_tree_format(NULL, 0) > 0);
+    check_int(osr_run_with(NULL, NULL, NULL) < 0, true);
+
+    /* Without a place, and without a text, all goes on. */
+    check_int(osr_yield_here(NULL), 0);
+    check_int(osr_sleep_here(1, NULL), 0);
+    check_int(osr_scope_open_here(&scope, OSR_SCOPE_TIMEOUT, OSR_NEVER, NULL), 0);
+    check_int(osr_scope_cancel_here(&scope, NULL, NULL), 0);
+    check(osr_scope_reason(&scope)->text != NULL);
+    check(osr_scope_reason(&scope)->where != NULL);
+    check(osr_tree_format(NULL, 0) > 0);
+    check_int(osr_check_here(NULL), -ECANCELED);
+    check_int(osr_scope_close_here(&scope, 0, NULL), -OSR_ESCOPECANCELED);
+    check_int(osr_fail_here(NULL, -EIO, "%s", "placeless"), -EIO);
+    check(osr_error_where(osr_error_last()) != NULL);
+    check(osr_error_format(osr_error_last(), NULL, 0) > 0);
+    check_int(osr_spawn_with(&group, &(const struct osr_routine){.run = do_nothing.routine_.run}, NULL,
+                             &(const struct osr_spawn_options){.size = sizeof(struct osr_spawn_options)}),
+              0);
+    check(osr_tree_format(NULL, 0) > 0);
+    check_int(osr_group_close_here(&group, 0, NULL), 0);
+    close(pipes[0]);
+    close(pipes[1]);
+    osr_error_clear();
+    return 0;
+}
+
+TEST(nulls_give_a_code_or_do_no_harm)
+{
+    int before = open_descriptors();
+
+    assert_int_equal(run_simulated(call_with_null, NULL), 0);
+    assert_checked();
+    assert_int_equal(osr_run_with(NULL, NULL, &(const struct osr_run_options){.size = sizeof(struct osr_run_options)}),
+                     -EINVAL);
+    assert_int_equal(osr_run_with(&do_nothing.routine_, NULL, NULL), 0);
+    assert_int_equal(open_descriptors(), before);
+}
+
+OSR_TASK(open_with_wrong_sizes, void, unused)
+{
+    struct osr_group group;
+    size_t sizes[] = {0, 1, sizeof(struct osr_group_options) + 1, SIZE_MAX};
+    size_t i;
+
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        check_int(osr_group_open_with(&group, &(const struct osr_group_options){.size = sizes[i]}), -EINVAL);
+        check_int(osr_group_close(&group, 0), -EINVAL);
+    }
+    osr_group_open(&group);
+    for (i = 0; i < 2; i++)
+        check_int(osr_spawn_with(&group, &do_nothing.routine_, NULL, &(const struct osr_spawn_options){.size = sizes[i]}),
+                  -EINVAL);
+    return osr_group_close(&group, 0);
+}
+
+TEST(options_of_an_unknown_size_are_refused)
+{
+    size_t sizes[] = {0, 1, sizeof(struct osr_run_options) + 1, SIZE_MAX};
+    size_t i;
+
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        assert_int_equal(osr_run_with(&do_nothing.routine_, NULL, &(const struct osr_run_options){.size = sizes[i]}),
+                         -EINVAL);
+    assert_int_equal(run_simulated(open_with_wrong_sizes, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(use_a_little_stack, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, do_nothing, NULL);
+    return osr_group_close(&group, 7);
+}
+
+TEST(run_options_that_make_no_sense_are_refused)
+{
+    int rc;
+
+    assert_int_equal(osr_run(do_nothing, NULL, .clock = (enum osr_clock)99), -EINVAL);
+    rc = osr_run(do_nothing, NULL, .stack_size = SIZE_MAX);
+    assert_true(rc == -EINVAL || rc == -ENOMEM);
+    rc = osr_run(do_nothing, NULL, .stack_size = SIZE_MAX / 2);
+    assert_true(rc == -EINVAL || rc == -ENOMEM);
+    rc = osr_run(use_a_little_stack, NULL, .stack_size = 1);
+    assert_true(rc == -EINVAL || rc == 7);
+    assert_int_equal(osr_run(use_a_little_stack, NULL, .stack_size = 100000), 7);
+    assert_int_equal(osr_run(use_a_little_stack, NULL, .stack_size = 1 << 20), 7);
+    osr_error_clear();
+}
+
+OSR_TASK(close_anothers_scope, struct osr_scope, scope)
+{
+    check_int(osr_scope_close(scope, 5), -EPERM);
+    check_int(osr_check(), 0);
+    return 0;
+}
+
+OSR_TASK(let_another_close_the_scope, void, unused)
+{
+    struct osr_scope scope;
+    struct osr_group group;
+
+    osr_timeout_open(&scope, osr_s(1));
+    osr_group_open(&group);
+    osr_spawn(&group, close_anothers_scope, &scope);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_deadline(), osr_s(1));
+    check_int(osr_scope_close(&scope, 6), 6);
+    return 0;
+}
+
+TEST(only_its_owner_closes_a_scope)
+{
+    assert_int_equal(run_simulated(let_another_close_the_scope, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(use_closed_scope, void, unused)
+{
+    struct osr_scope scope, never_opened = {0};
+
+    osr_scope_open(&scope);
+    check_int(osr_scope_close(&scope, 0), 0);
+    check_int(osr_scope_close(&scope, 0), -EINVAL);
+    check_int(osr_scope_cancel(&scope, NULL), -OSR_ECLOSED);
+    check_int(osr_scope_set_deadline(&scope, 5), -OSR_ECLOSED);
+    check_int(osr_scope_unshield(&scope), -OSR_ECLOSED);
+    check_int(osr_scope_close(&never_opened, 0), -EINVAL);
+    check_int(osr_check(), 0);
+    return 0;
+}
+
+TEST(a_closed_scope_does_nothing_more)
+{
+    assert_int_equal(run_simulated(use_closed_scope, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Guards -------------------------------------------------------------------------------------------- */
+
+enum way_out { by_return, by_break, by_goto, by_the_end };
+
+OSR_TASK(sleep_until_cut, char, name)
+{
+    int rc = osr_sleep(OSR_NEVER);
+
+    tell("%s cut", name);
+    return rc;
+}
+
+static char worker_name[] = "worker";
+
+static int leave_a_guarded_group(enum way_out way)
+{
+    int i;
+
+    for (i = 0; i < 1; i++) {
+        OSR_GUARD_GROUP(workers, .name = "workers", .limit = 4);
+
+        check_int(osr_spawn(&workers, sleep_until_cut, worker_name), 0);
+        osr_yield();
+        tell("leaving");
+        if (way == by_return)
+            return 5;
+        if (way == by_break)
+            break;
+        if (way == by_goto)
+            goto out;
+    }
+out:
+    tell("left");
+    return 5;
+}
+
+OSR_TASK(leave_guarded_groups, enum way_out, way)
+{
+    check_int(leave_a_guarded_group(*way), 5);
+    tell("after");
+    check_int(osr_check(), 0);
+    return 3;
+}
+
+TEST(leaving_a_guarded_group_by_any_way_cancels_and_joins)
+{
+    enum way_out ways[] = {by_return, by_break, by_goto, by_the_end};
+    size_t i;
+
+    for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        assert_int_equal(run_simulated(leave_guarded_groups, &ways[i]), 3);
+        assert_checked();
+        assert_story(ways[i] == by_return ? "leaving\nworker cut\nafter\n" : "leaving\nworker cut\nleft\nafter\n");
+    }
+}
+
+OSR_TASK(fail_when_cut, void, unused)
+{
+    (void)osr_sleep(OSR_NEVER);
+    return osr_fail(-EIO, "failed in the clean-up");
+}
+
+static void leave_a_failing_group(void)
+{
+    OSR_GUARD_GROUP(workers, .name = "workers");
+
+    osr_spawn(&workers, fail_when_cut, NULL);
+    osr_yield();
+}
+
+OSR_TASK(leave_error_pending_on_a_scope, void, unused)
+{
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    leave_a_failing_group();
+    check_int(osr_check(), 0);
+    check_int(osr_scope_close(&scope, 0), -OSR_EGROUP);
+    check_text(osr_error_group(osr_error_last()), "workers");
+    check_text(osr_error_message(osr_error_find(osr_error_last(), EIO)), "failed in the clean-up");
+    return 0;
+}
+
+TEST(an_error_that_a_guard_could_not_return_comes_out_of_the_scope_around)
+{
+    assert_int_equal(run_simulated(leave_error_pending_on_a_scope, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(leave_error_pending_on_a_group, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group, .name = "around");
+    leave_a_failing_group();
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    check(osr_error_find(osr_error_last(), EIO) != NULL);
+    check_int(osr_error_count(osr_error_last()), 1);
+    return 0;
+}
+
+TEST(an_error_that_a_guard_could_not_return_comes_out_of_the_group_around)
+{
+    assert_int_equal(run_simulated(leave_error_pending_on_a_group, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(leave_error_pending_on_the_task, void, unused)
+{
+    leave_a_failing_group();
+    return 0;
+}
+
+TEST(an_error_that_a_guard_could_not_return_comes_out_at_the_tasks_end)
+{
+    assert_int_equal(run_simulated(leave_error_pending_on_the_task, NULL), -OSR_EGROUP);
+    assert_string_equal(osr_error_group(osr_error_last()), "workers");
+    osr_error_clear();
+}
+
+OSR_TASK(spawn_one_with_a_pending_error, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, leave_error_pending_on_the_task, NULL);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    check(osr_error_find(osr_error_last(), EIO) != NULL);
+    return 0;
+}
+
+TEST(a_childs_pending_error_fails_the_child)
+{
+    assert_int_equal(run_simulated(spawn_one_with_a_pending_error, NULL), 0);
+    assert_checked();
+}
+
+static void leave_an_expired_timeout(void)
+{
+    OSR_GUARD_TIMEOUT(limit, osr_ms(1));
+
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+}
+
+OSR_TASK(leave_timeout_pending, void, unused)
+{
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    leave_an_expired_timeout();
+    check_int(osr_check(), 0);
+    check_int(osr_scope_close(&scope, 0), -ETIMEDOUT);
+    leave_an_expired_timeout();
+    return 0;
+}
+
+TEST(a_timeout_that_a_guard_could_not_return_comes_out_later)
+{
+    assert_int_equal(run_simulated(leave_timeout_pending, NULL), -ETIMEDOUT);
+    assert_checked();
+    osr_error_clear();
+}
+
+static void leave_an_expired_move_on(void)
+{
+    OSR_GUARD_MOVE_ON(limit, osr_ms(1));
+
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+}
+
+static void leave_a_shield(void)
+{
+    OSR_GUARD_SHIELD(shield, osr_s(1));
+
+    check_int(osr_sleep(osr_ms(1)), 0);
+}
+
+OSR_TASK(leave_harmless_guards, void, unused)
+{
+    struct osr_scope scope;
+
+    leave_an_expired_move_on();
+    check_int(osr_check(), 0);
+    osr_scope_open(&scope);
+    osr_scope_cancel(&scope, NULL);
+    check_int(osr_check(), -ECANCELED);
+    leave_a_shield();
+    check_int(osr_check(), -ECANCELED);
+    check_int(osr_scope_close(&scope, 0), -OSR_ESCOPECANCELED);
+    return 4;
+}
+
+TEST(a_guard_that_has_nothing_to_say_leaves_nothing_pending)
+{
+    assert_int_equal(run_simulated(leave_harmless_guards, NULL), 4);
+    assert_checked();
+}
+
+static int close_guards_explicitly(void)
+{
+    OSR_GUARD_TIMEOUT(limit, osr_ms(1));
+    OSR_GUARD_GROUP(workers);
+    int rc;
+
+    osr_spawn(&workers, sleep_forever, NULL);
+    rc = osr_group_close(&workers, 0);
+    check_int(rc, -ECANCELED);
+    return osr_scope_close(&limit, rc);
+}
+
+OSR_TASK(disarm_guards, void, unused)
+{
+    check_int(close_guards_explicitly(), -ETIMEDOUT);
+    check_int(osr_check(), 0);
+    return 8;
+}
+
+TEST(an_explicit_close_disarms_a_guard)
+{
+    assert_int_equal(run_simulated(disarm_guards, NULL), 8);
+    assert_checked();
+}
+
+OSR_TASK(fail_beside_a_pending_error, void, unused)
+{
+    struct osr_scope scope;
+    char text[4096];
+
+    osr_scope_open(&scope);
+    leave_a_failing_group();
+    check(osr_scope_close(&scope, osr_fail(-EPROTO, "failed by itself")) < 0);
+    osr_error_format(osr_error_last(), text, sizeof(text));
+    check(strstr(text, "failed by itself") != NULL);
+    check(strstr(text, "failed in the clean-up") != NULL);
+    return 0;
+}
+
+TEST(neither_a_pending_error_nor_the_bodys_own_is_dropped)
+{
+    assert_int_equal(run_simulated(fail_beside_a_pending_error, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(leave_two_errors_pending, void, unused)
+{
+    struct osr_scope scope;
+    char text[4096];
+
+    osr_scope_open(&scope);
+    leave_a_failing_group();
+    leave_an_expired_timeout();
+    check(osr_scope_close(&scope, 0) < 0);
+    osr_error_format(osr_error_last(), text, sizeof(text));
+    check(strstr(text, "failed in the clean-up") != NULL);
+    check(strstr(text, "ETIMEDOUT") != NULL);
+    return 0;
+}
+
+TEST(several_pending_errors_all_come_out)
+{
+    assert_int_equal(run_simulated(leave_two_errors_pending, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(leave_guards_outside_a_run, void, unused) { return 0; }
+
+static void guard_outside_a_task(void)
+{
+    OSR_GUARD_TIMEOUT(limit, osr_ms(1));
+    OSR_GUARD_GROUP(workers);
+
+    assert_int_equal(osr_spawn(&workers, leave_guards_outside_a_run, NULL), -EPERM);
+}
+
+TEST(guards_outside_a_task_do_nothing)
+{
+    guard_outside_a_task();
+    osr_error_clear();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        story_test(closing_a_scope_around_an_open_one_stops_the_program),
+        story_test(closing_a_scope_around_an_open_group_stops_the_program),
+        story_test(closing_a_group_around_an_open_scope_stops_the_program),
+        story_test(closing_a_group_around_an_open_group_stops_the_program),
+        story_test(a_task_that_returns_with_an_open_scope_stops_the_program),
+        story_test(a_task_that_returns_with_an_open_group_stops_the_program),
+        story_test(a_root_that_returns_with_an_open_scope_stops_the_program),
+        story_test(the_diagnostic_hook_hears_of_misuse_before_the_program_stops),
+        story_test(tasks_that_wait_for_each_other_end_the_run_with_the_tree),
+        story_test(a_deadlock_is_seen_under_the_real_clock_too),
+        story_test(a_lone_sleep_without_end_is_a_deadlock),
+        story_test(a_deadlock_comes_out_of_the_run_even_if_the_root_ignores_it),
+        story_test(clean_up_runs_after_a_deadlock),
+        story_test(while_a_deadline_is_ahead_nothing_is_a_deadlock),
+        story_test(a_scopes_deadline_is_one_that_is_ahead),
+        story_test(what_cannot_move_even_when_cancelled_stops_the_program_with_the_tree),
+        story_test(a_stack_overflow_names_the_task_and_the_size),
+        story_test(a_stack_overflow_is_fatal_without_the_handler_too),
+        story_test(other_faults_go_to_the_handler_that_was_there_before),
+        story_test(a_run_puts_the_previous_handler_back),
+        story_test(a_run_inside_a_run_is_refused),
+        story_test(calls_outside_a_task_are_refused),
+        story_test(calls_from_a_thread_beside_the_run_are_refused),
+        story_test(in_a_forked_child_every_call_is_refused_until_a_run_of_its_own),
+        story_test(nulls_give_a_code_or_do_no_harm),
+        story_test(options_of_an_unknown_size_are_refused),
+        story_test(run_options_that_make_no_sense_are_refused),
+        story_test(only_its_owner_closes_a_scope),
+        story_test(a_closed_scope_does_nothing_more),
+        story_test(leaving_a_guarded_group_by_any_way_cancels_and_joins),
+        story_test(an_error_that_a_guard_could_not_return_comes_out_of_the_scope_around),
+        story_test(an_error_that_a_guard_could_not_return_comes_out_of_the_group_around),
+        story_test(an_error_that_a_guard_could_not_return_comes_out_at_the_tasks_end),
+        story_test(a_childs_pending_error_fails_the_child),
+        story_test(a_timeout_that_a_guard_could_not_return_comes_out_later),
+        story_test(a_guard_that_has_nothing_to_say_leaves_nothing_pending),
+        story_test(an_explicit_close_disarms_a_guard),
+        story_test(neither_a_pending_error_nor_the_bodys_own_is_dropped),
+        story_test(several_pending_errors_all_come_out),
+        story_test(guards_outside_a_task_do_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
