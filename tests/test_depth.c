@@ -9,38 +9,14 @@
 /* The library's own checks are left out: they walk everything at every step. */
 #define run_big(...) osr_run(__VA_ARGS__, .clock = OSR_CLOCK_SIMULATED)
 
-static double seconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-/* The best of three, so that a moment's noise does not count. */
-static double time_of(void (*run)(long), long size)
-{
-    double best = 1e9, start;
-    int i;
-
-    for (i = 0; i < 3; i++) {
-        start = seconds();
-        run(size);
-        best = seconds() - start < best ? seconds() - start : best;
-    }
-    return best;
-}
-
-/* Four times the size must not take 16 times as long, as it would if the cost were its square. */
+/* What is linear takes some milliseconds here; what is quadratic, with so many, takes many seconds. */
 static void assert_linear(void (*run)(long), long size)
 {
-    double small, big;
+    clock_t before = clock();
 
-    run(size); /* what is done once only, such as mapping stacks, is done here */
-    small = time_of(run, size);
-    big = time_of(run, 4 * size);
-    if (!under_tools() && big > 16 * small)
-        fail_msg("%ld took %.1f ms, %ld took %.1f ms", size, small * 1e3, 4 * size, big * 1e3);
+    run(size);
+    if (!under_tools() && clock() - before > 2 * CLOCKS_PER_SEC)
+        fail_msg("%ld took %ld ms", size, (long)((clock() - before) / (CLOCKS_PER_SEC / 1000)));
 }
 
 struct cancel {
@@ -142,7 +118,7 @@ static void run_outermost(long depth)
 static void test_nested_scopes_cost_no_more_than_their_number(void **state)
 {
     (void)state;
-    assert_linear(run_outermost, sized(25000, 500));
+    assert_linear(run_outermost, sized(200000, 2000));
 }
 
 OSR_TASK(nested_timeouts, long, depth)
@@ -249,7 +225,7 @@ static void test_ten_thousand_nested_groups_all_end_when_cancelled_from_outside(
 static void test_nested_groups_cost_no_more_than_their_number(void **state)
 {
     (void)state;
-    assert_linear(run_nested_groups, sized(2500, 125));
+    assert_linear(run_nested_groups, sized(30000, 500));
 }
 
 /* ---- A deep tree of errors ----------------------------------------------------------------------------- */

@@ -183,9 +183,9 @@ OSR_TASK(use_errors, void, unused)
 
 static int use_guards_inside(void)
 {
+    int code = -EIO, rc;
     OSR_GUARD_TIMEOUT(limit, osr_s(1));
     OSR_GUARD_GROUP(workers, .name = "workers");
-    int code = -EIO, rc;
 
     rc = osr_spawn(&workers, fail_with, &code);
     return rc < 0 ? rc : osr_yield();

@@ -1192,6 +1192,8 @@ OSR_TASK(accept_without_descriptors, void, unused)
 
 TEST(without_a_free_descriptor_the_connection_stays_in_the_backlog)
 {
+    if (under_tools()) /* valgrind keeps descriptors of its own in store, and hands them out */
+        skip();
     assert_int_equal(run_real(accept_without_descriptors, NULL), 0);
     assert_checked();
 }

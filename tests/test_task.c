@@ -275,13 +275,14 @@ OSR_TASK(let_another_runtime_meddle, void, unused)
     struct osr_scope scope;
     struct elsewhere there = {{0}, &scope, &group};
     pthread_t thread;
-    int seven = 7;
+    int seven = 7, rc;
 
     osr_group_open(&group);
     osr_scope_open(&scope);
     osr_spawn(&group, give, &seven, .handle = &there.task);
-    check_int(pthread_create(&thread, NULL, run_elsewhere, &there), 0);
+    rc = pthread_create(&thread, NULL, run_elsewhere, &there);
     pthread_join(thread, NULL);
+    check_int(rc, 0);
     check_int(osr_check(), 0);
     check_int(osr_task_join(there.task), 7);
     osr_scope_close(&scope, 0);

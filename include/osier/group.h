@@ -155,7 +155,8 @@ OSR_API int osr_spawn_with(struct osr_group *group, const struct osr_routine *ro
 /*
  * Declares the group `name` and opens it: OSR_GUARD_GROUP(workers, .limit = 4). Leaving the block without an
  * explicit close cancels the group, waits for its children and closes it; errors stay pending on the scope
- * around, whose own close (or the end of the task) gives them. An explicit osr_group_close() disarms it.
+ * around, whose own close (or the end of the task) gives them. An explicit osr_group_close() disarms it. What the
+ * children use must be declared before the guard: what is declared after it is gone when the guard waits.
  */
 #define OSR_GUARD_GROUP(...) OSR_GUARD_GROUP_(__VA_ARGS__, .size = sizeof(struct osr_group_options))
 #define OSR_GUARD_GROUP_(name, ...)                      \

@@ -75,6 +75,11 @@ int osri_sys_protect(const struct door *door, void *memory, size_t size, int pro
     RETRY(int, mprotect(memory, size, protection));
 }
 
+bool osri_sys_is_guarded(const void *page)
+{
+    return access(page, F_OK) < 0 && errno == EFAULT; /* the system reads a name there, or cannot */
+}
+
 int64_t osri_sys_clock(void)
 {
     struct timespec now;

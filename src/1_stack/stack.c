@@ -72,6 +72,8 @@ static int guard(struct stacks *stacks, char *page)
 
     if (!stacks->by_mprotect) {
         rc = osri_sys_advise(stacks->door, page, stacks->guard, MADV_GUARD_INSTALL);
+        if (rc == 0 && stacks->total == 0 && !osri_sys_is_guarded(page))
+            rc = -EINVAL; /* an emulator took the advice without following it */
         if (rc != -EINVAL)
             return rc;
         stacks->by_mprotect = true;
@@ -103,6 +105,8 @@ struct fiber *osri_stack_make(struct stacks *stacks, int *code)
     fiber->low = base + stacks->guard;
     fiber->high = (char *)fiber;
     fiber->valgrind = osri_valgrind_add(fiber->low, fiber);
+    if (stacks->tools & TOOL_ASAN) /* of what was mapped here before */
+        osri_asan_unpoison(fiber->low, stacks->size - stacks->guard);
     if (stacks->tools & TOOL_TSAN)
         fiber->tsan = osri_tsan_new();
     if (stacks->tools & TOOL_LSAN)

@@ -1,0 +1,138 @@
+/*
+ * Floor 1 alone, as a plain program without cmocka and libev, so that it can be built for another machine and run
+ * there under emulation: contexts keep their registers and stacks, stacks are pooled and guarded.
+ */
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "1_stack/stack.h"
+
+enum { FIBERS = 100, ROUNDS = 1000, SIZE = 1 << 16 };
+
+static struct door no_choice;
+static struct memory memory;
+static struct stacks stacks;
+static struct fiber hub;
+static int failures;
+
+static void expect(int holds, const char *what)
+{
+    if (!holds) {
+        failures++;
+        printf("not so: %s\n", what);
+    }
+}
+
+struct worker {
+    struct fiber fiber; /* first: on top of its stack */
+    double value;
+    uint64_t sum;
+    int number, rounds;
+};
+
+static void back(struct worker *worker)
+{
+    osri_fiber_switch(&worker->fiber, &hub, stacks.tools);
+}
+
+/* Keeps values in many registers, integers and floating-point numbers, over many switches. */
+static void work(void *arg)
+{
+    struct worker *worker = arg;
+    uint64_t a = (uint64_t)worker->number, b = a + 1, c = a + 2, d = a + 3, e = a + 4, f = a + 5;
+    double x = worker->number, y = x * 2, z = x * 3;
+    char aligned[64] __attribute__((aligned(16)));
+
+    osri_fiber_begin(&worker->fiber, stacks.tools);
+    expect((uintptr_t)aligned % 16 == 0, "the stack is aligned");
+    memset(aligned, worker->number, sizeof(aligned));
+    for (worker->rounds = 0; worker->rounds < ROUNDS; worker->rounds++) {
+        back(worker);
+        a += 1, b += a, c += b, d ^= c, e += d, f ^= e;
+        x += 1, y += x, z += y;
+    }
+    expect(aligned[0] == (char)worker->number && aligned[63] == (char)worker->number, "the stack is kept");
+    worker->sum = a + b + c + d + e + f;
+    worker->value = x + y + z;
+    back(worker);
+}
+
+static void expect_as_computed(const struct worker *worker)
+{
+    uint64_t a = (uint64_t)worker->number, b = a + 1, c = a + 2, d = a + 3, e = a + 4, f = a + 5;
+    double x = worker->number, y = x * 2, z = x * 3;
+    int i;
+
+    for (i = 0; i < ROUNDS; i++) {
+        a += 1, b += a, c += b, d ^= c, e += d, f ^= e;
+        x += 1, y += x, z += y;
+    }
+    expect(worker->sum == a + b + c + d + e + f, "integers are kept over switches");
+    expect(worker->value == x + y + z, "floating-point numbers are kept over switches");
+}
+
+static void run_all(void)
+{
+    struct worker *workers[FIBERS];
+    int i, round, code;
+
+    for (i = 0; i < FIBERS; i++) {
+        workers[i] = (struct worker *)(void *)osri_stack_take(&stacks, &code);
+        workers[i]->number = i;
+        osri_fiber_make(&workers[i]->fiber, 0, work, workers[i]);
+    }
+    for (round = 0; round <= ROUNDS; round++)
+        for (i = 0; i < FIBERS; i++)
+            osri_fiber_switch(&hub, &workers[i]->fiber, stacks.tools);
+    for (i = 0; i < FIBERS; i++) {
+        expect(workers[i]->rounds == ROUNDS, "every fiber runs to its end");
+        expect_as_computed(workers[i]);
+        osri_stack_give(&stacks, &workers[i]->fiber);
+    }
+}
+
+static void expect_reuse(void)
+{
+    int code;
+    struct fiber *first = osri_stack_take(&stacks, &code), *again;
+
+    osri_stack_give(&stacks, first);
+    again = osri_stack_take(&stacks, &code);
+    expect(first == again, "the stack given back last is taken first");
+    osri_stack_give(&stacks, again);
+}
+
+static void expect_guard(void)
+{
+    int code, status;
+    struct fiber *fiber = osri_stack_take(&stacks, &code);
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        *(volatile char *)(fiber->low - 1) = 1;
+        _exit(0);
+    }
+    waitpid(pid, &status, 0);
+    expect(!(WIFEXITED(status) && WEXITSTATUS(status) == 0), "below the stack lies a guard");
+    osri_stack_give(&stacks, fiber);
+}
+
+int main(void)
+{
+    memory = (struct memory){.from = osri_malloc_allocator, .door = &no_choice};
+    osri_stacks_open(&stacks, SIZE, sizeof(struct worker), &memory, &no_choice);
+    osri_fiber_adopt(&hub, stacks.tools);
+    run_all();
+    run_all();
+    expect_reuse();
+    expect_guard();
+    osri_stacks_close(&stacks);
+    printf("%s: %d passed, %d failed\n", "cross_context", failures == 0, failures != 0);
+    return failures != 0;
+}
