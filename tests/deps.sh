@@ -62,6 +62,7 @@ need_set() {
         need_command valgrind valgrind
         need_command clang clang
         need_clang_runtime
+        need_command llvm-symbolizer llvm # names in what clang's sanitizers report
         ;;
     clang)
         need_command clang clang

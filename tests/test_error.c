@@ -1261,7 +1261,7 @@ OSR_TASK(fail_without_memory, int, number)
     int rc;
 
     osr_sleep(osr_ms(1));
-    places[*number] = OSR_HERE, rc = osr_fail(codes[*number], "number %d, with a message %s", *number, "of some length");
+    places[*number] = OSR_HERE, rc = osr_fail(codes[*number], "number %d, with a long message", *number);
     return rc;
 }
 
@@ -1515,7 +1515,8 @@ TEST(the_whole_text_of_a_tree)
     assert_int_equal(run_simulated(grow_a_golden_tree, NULL, .name = "root"), -OSR_EGROUP);
     text = text_of(osr_error_last());
     snprintf(expected, sizeof(expected),
-             "OSR_EGROUP: 2 errors, 1 cancelled by task \"reader\" at %s: it failed  [group \"outer\" of task \"root\", %s]\n"
+             "OSR_EGROUP: 2 errors, 1 cancelled by task \"reader\" at %s: it failed  "
+             "[group \"outer\" of task \"root\", %s]\n"
              "+- EPROTO: no configuration  [task \"reader\", %s]\n"
              "|     because of ENOENT: no such file  [task \"reader\", %s]\n"
              "+- EIO: and the body too  [task \"root\", %s]\n",

@@ -521,7 +521,9 @@ TEST(a_bare_close_of_a_registered_descriptor_is_named_in_a_debug_run)
 {
     int named = 0;
 
-    assert_int_equal(run_real(close_behind_the_librarys_back, NULL, .diagnose = note_diagnosis, .diagnose_arg = &named), 0);
+    assert_int_equal(run_real(close_behind_the_librarys_back, NULL, .diagnose = note_diagnosis,
+                              .diagnose_arg = &named),
+                     0);
     assert_checked();
     assert_true(named > 0);
 }

@@ -178,7 +178,9 @@ static void write_diagnosis(void *arg, enum osr_diagnosis kind, const char *text
 
 static void run_with_a_diagnostic_hook(void)
 {
-    NOTE(closed), osr_run(return_with_an_open_scope, NULL, .diagnose = write_diagnosis, .diagnose_arg = (char *)"diagnosis");
+    static char prefix[] = "diagnosis";
+
+    NOTE(closed), osr_run(return_with_an_open_scope, NULL, .diagnose = write_diagnosis, .diagnose_arg = prefix);
 }
 
 TEST(the_diagnostic_hook_hears_of_misuse_before_the_program_stops)
@@ -646,7 +648,8 @@ OSR_TASK(call_with_null, void, unused)
     check_int(osr_group_cancel(NULL, NULL), -EINVAL);
     check_int(osr_group_running(NULL), 0);
     check_int(osr_spawn(NULL, do_nothing, NULL), -EINVAL);
-    check_int(osr_spawn_with(&group, NULL, NULL, &(const struct osr_spawn_options){.size = sizeof(struct osr_spawn_options)}),
+    check_int(osr_spawn_with(&group, NULL, NULL,
+                             &(const struct osr_spawn_options){.size = sizeof(struct osr_spawn_options)}),
               -EINVAL);
     check_int(osr_spawn_with(&group, &(const struct osr_routine){.name = "hollow"}, NULL,
                              &(const struct osr_spawn_options){.size = sizeof(struct osr_spawn_options)}),
@@ -727,7 +730,8 @@ OSR_TASK(open_with_wrong_sizes, void, unused)
     }
     osr_group_open(&group);
     for (i = 0; i < 2; i++)
-        check_int(osr_spawn_with(&group, &do_nothing.routine_, NULL, &(const struct osr_spawn_options){.size = sizes[i]}),
+        check_int(osr_spawn_with(&group, &do_nothing.routine_, NULL,
+                                 &(const struct osr_spawn_options){.size = sizes[i]}),
                   -EINVAL);
     return osr_group_close(&group, 0);
 }

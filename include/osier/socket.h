@@ -71,7 +71,10 @@ OSR_API int osr_accept_here(int listener, struct osr_address *peer, const char *
 #define osr_connect(address) osr_connect_here((address), OSR_HERE)
 OSR_API int osr_connect_here(const struct osr_address *address, const char *where);
 
-/* The address that `fd` is bound to (with the port that the system chose). 0, -EINVAL, what getsockname() gives. */
+/*
+ * The address that `fd` is bound to (with the port that the system chose). 0; -EINVAL; what getsockname() gives. May be
+ * called from anywhere.
+ */
 OSR_API int osr_socket_address(int fd, struct osr_address *address);
 
 #ifdef __cplusplus

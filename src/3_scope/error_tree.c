@@ -314,7 +314,7 @@ static void print_line(struct text *text, const struct osr_error *error, const c
 {
     char further[128];
 
-    snprintf(further, sizeof(further), "%s|    ", margin);
+    snprintf(further, sizeof(further), "%s     ", margin);
     osri_text(text, "%s: ", osr_strcode(error->code));
     osri_text_words(text, osr_error_message(error), further);
     osri_text(text, "  [");

@@ -283,10 +283,18 @@ static void wait_for_children(struct sched *sched, struct osr_group *group, cons
     (void)osri_wait(sched, &wait);
 }
 
+/* Who cancelled first: the group itself, as it does at its first error, or the scope outside that it sees. */
+static const struct osr_reason *first_reason(const struct osr_group *group)
+{
+    const struct osr_scope *own = &group->scope, *outer = own->by_;
+
+    return outer->cancelled_at_ < own->cancelled_at_ ? &outer->reason_ : &own->reason_;
+}
+
 /* How many, and who cancelled the others. */
 static void say_group(struct osr_group *group, struct osr_error *tree)
 {
-    const struct osr_reason *reason = &group->scope.reason_;
+    const struct osr_reason *reason = first_reason(group);
     const char *by = reason->who[0] ? " by task \"" : "", *end = reason->who[0] ? "\"" : "";
     const char *errors = group->errors_ == 1 ? "error" : "errors";
 
