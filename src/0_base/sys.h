@@ -17,8 +17,8 @@ void osri_sys_unmap(void *memory, size_t size);
 int osri_sys_advise(const struct door *door, void *memory, size_t size, int advice);
 int osri_sys_protect(const struct door *door, void *memory, size_t size, int protection);
 
-/* Whether a read of the page faults, found out without faulting. */
-bool osri_sys_is_guarded(const void *page);
+/* Whether touching the page faults, found out without faulting. It may be written to. */
+bool osri_sys_is_guarded(void *page);
 
 int64_t osri_sys_clock(void);
 

@@ -1,0 +1,748 @@
+/*
+ * Runs: their options, the choice door, the trace of events, the tree, leaks, several threads, forked children.
+ */
+#include "harness.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- A program with a bit of everything ---------------------------------------------------------------- */
+
+OSR_TASK(napper, int, ms)
+{
+    return osr_sleep(osr_ms(*ms));
+}
+
+OSR_TASK(loser, void, unused)
+{
+    int rc = osr_sleep(osr_ms(4));
+
+    return rc < 0 ? rc : osr_fail(-EIO, "lost");
+}
+
+OSR_TASK(bit_of_everything, void, unused)
+{
+    static int naps[] = {3, 1, 2, 1000, 1000};
+    struct osr_scope limit;
+    struct osr_group group;
+    int rc = 0, i;
+
+    osr_move_on_open(&limit, osr_ms(50));
+    osr_group_open(&group, .name = "naps");
+    for (i = 0; i < 5 && rc == 0; i++)
+        rc = osr_spawn(&group, napper, &naps[i]);
+    if (rc == 0)
+        rc = osr_spawn(&group, loser, NULL);
+    rc = osr_group_close(&group, rc);
+    tell("group: %d", rc);
+    return osr_scope_close(&limit, rc == -OSR_EGROUP ? 0 : rc);
+}
+
+/* ---- The trace ----------------------------------------------------------------------------------------- */
+
+struct trace {
+    char text[1 << 14];
+    size_t length;
+};
+
+static void note_event(void *arg, const struct osr_event *event)
+{
+    static const char *const kinds[] = {"?", "spawn", "step", "wait", "wake", "cancel", "end"};
+    struct trace *trace = arg;
+
+    trace->length += (size_t)snprintf(trace->text + trace->length, sizeof(trace->text) - trace->length,
+                                      "%lld %s %llu %s %s %d\n", (long long)(event->at / 1000000), kinds[event->kind],
+                                      (unsigned long long)event->task, event->name, event->call ? event->call : "-",
+                                      event->code);
+}
+
+static void the_trace_tells_what_tasks_and_scopes_do(void **state)
+{
+    struct trace trace = {.length = 0};
+
+    (void)state;
+    assert_int_equal(run_simulated(bit_of_everything, NULL, .observe = note_event, .observe_arg = &trace), 0);
+    assert_string_equal(trace.text, "0 spawn 1 bit_of_everything - 0\n"
+                                    "0 step 1 bit_of_everything - 0\n"
+                                    "0 spawn 2 napper - 0\n"
+                                    "0 spawn 3 napper - 0\n"
+                                    "0 spawn 4 napper - 0\n"
+                                    "0 spawn 5 napper - 0\n"
+                                    "0 spawn 6 napper - 0\n"
+                                    "0 spawn 7 loser - 0\n"
+                                    "0 wait 1 bit_of_everything osr_group_close 0\n"
+                                    "0 step 2 napper - 0\n"
+                                    "0 wait 2 napper osr_sleep 0\n"
+                                    "0 step 3 napper - 0\n"
+                                    "0 wait 3 napper osr_sleep 0\n"
+                                    "0 step 4 napper - 0\n"
+                                    "0 wait 4 napper osr_sleep 0\n"
+                                    "0 step 5 napper - 0\n"
+                                    "0 wait 5 napper osr_sleep 0\n"
+                                    "0 step 6 napper - 0\n"
+                                    "0 wait 6 napper osr_sleep 0\n"
+                                    "0 step 7 loser - 0\n"
+                                    "0 wait 7 loser osr_sleep 0\n"
+                                    "1 wake 3 napper osr_sleep 0\n"
+                                    "1 step 3 napper - 0\n"
+                                    "1 end 3 napper - 0\n"
+                                    "2 wake 4 napper osr_sleep 0\n"
+                                    "2 step 4 napper - 0\n"
+                                    "2 end 4 napper - 0\n"
+                                    "3 wake 2 napper osr_sleep 0\n"
+                                    "3 step 2 napper - 0\n"
+                                    "3 end 2 napper - 0\n"
+                                    "4 wake 7 loser osr_sleep 0\n"
+                                    "4 step 7 loser - 0\n"
+                                    "4 end 7 loser - -5\n"
+                                    "4 cancel 1 bit_of_everything - -5\n"
+                                    "4 wake 5 napper osr_sleep -125\n"
+                                    "4 wake 6 napper osr_sleep -125\n"
+                                    "4 step 5 napper - 0\n"
+                                    "4 end 5 napper - -125\n"
+                                    "4 step 6 napper - 0\n"
+                                    "4 end 6 napper - -125\n"
+                                    "4 wake 1 bit_of_everything osr_group_close 0\n"
+                                    "4 step 1 bit_of_everything - 0\n"
+                                    "4 end 1 bit_of_everything - 0\n");
+}
+
+/* ---- The door ------------------------------------------------------------------------------------------ */
+
+struct dice {
+    unsigned seed, asked[4];
+};
+
+/* A pseudo-random answer; never a fault. */
+static unsigned roll(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    struct dice *dice = arg;
+
+    check(n > 1 && what && *what);
+    dice->asked[kind]++;
+    dice->seed = dice->seed * 1103515245 + 12345;
+    return kind == OSR_CHOICE_FAULT ? 0 : (dice->seed >> 16) % n;
+}
+
+static void the_same_choices_give_the_same_trace(void **state)
+{
+    static struct trace first, second, other;
+    struct dice dice = {.seed = 7};
+
+    (void)state;
+    first = second = other = (struct trace){.length = 0};
+    run_simulated(bit_of_everything, NULL, .observe = note_event, .observe_arg = &first, .choose = roll,
+                  .choose_arg = &dice);
+    dice.seed = 7;
+    run_simulated(bit_of_everything, NULL, .observe = note_event, .observe_arg = &second, .choose = roll,
+                  .choose_arg = &dice);
+    dice.seed = 8;
+    run_simulated(bit_of_everything, NULL, .observe = note_event, .observe_arg = &other, .choose = roll,
+                  .choose_arg = &dice);
+    assert_checked();
+    assert_string_equal(first.text, second.text);
+    assert_string_not_equal(first.text, other.text);
+    assert_true(dice.asked[OSR_CHOICE_READY] > 0);
+}
+
+OSR_TASK(name_yourself, const char *, name)
+{
+    int rc = osr_sleep(osr_ms(1));
+
+    tell("%s", *name);
+    return rc;
+}
+
+OSR_TASK(sleep_together, void, unused)
+{
+    static const char *names[] = {"a", "b", "c"};
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < 3; i++)
+        osr_spawn(&group, name_yourself, &names[i]);
+    return osr_group_close(&group, 0);
+}
+
+struct answers {
+    enum osr_choice kind;
+    unsigned answer;
+};
+
+static unsigned answer(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    const struct answers *answers = arg;
+
+    (void)n, (void)what;
+    return kind == answers->kind ? answers->answer : 0;
+}
+
+static void told_with(enum osr_choice kind, unsigned with, const char *story)
+{
+    struct answers answers = {kind, with};
+
+    assert_int_equal(run_simulated(sleep_together, NULL, .choose = answer, .choose_arg = &answers), 0);
+    assert_story(story);
+}
+
+static void the_door_decides_who_runs_next(void **state)
+{
+    (void)state;
+    told_with(OSR_CHOICE_READY, 0, "a\nb\nc\n");
+    told_with(OSR_CHOICE_READY, 1, "c\na\nb\n");
+}
+
+static void the_door_decides_which_of_equal_times_comes_first(void **state)
+{
+    (void)state;
+    told_with(OSR_CHOICE_DEADLINE, 1, "b\nc\na\n");
+    told_with(OSR_CHOICE_DEADLINE, 2, "c\na\nb\n"); /* of the two that are left, 2 is none */
+}
+
+static void an_answer_out_of_range_counts_as_the_first(void **state)
+{
+    (void)state;
+    told_with(OSR_CHOICE_READY, 1000, "a\nb\nc\n");
+    told_with(OSR_CHOICE_DEADLINE, UINT32_MAX, "a\nb\nc\n");
+}
+
+struct ends {
+    int left[2], right[2];
+};
+
+OSR_TASK(read_left, struct ends, ends)
+{
+    char byte;
+    int rc = osr_read(ends->left[0], &byte, 1);
+
+    tell("left: %d", rc);
+    return 0;
+}
+
+OSR_TASK(read_right, struct ends, ends)
+{
+    char byte;
+    int rc = osr_read(ends->right[0], &byte, 1);
+
+    tell("right: %d", rc);
+    return 0;
+}
+
+/* Both become ready before the loop looks. */
+OSR_TASK(read_both, struct ends, ends)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, read_left, ends);
+    osr_spawn(&group, read_right, ends);
+    osr_yield();
+    check_int(osr_write(ends->left[1], "x", 1), 1);
+    check_int(osr_write(ends->right[1], "x", 1), 1);
+    return osr_group_close(&group, 0);
+}
+
+static void read_both_with(unsigned with, enum osr_clock clock, const char *story)
+{
+    struct answers answers = {OSR_CHOICE_EVENT, with};
+    struct ends ends;
+    int i;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends.left), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends.right), 0);
+    assert_int_equal(osr_run(read_both, &ends, .clock = clock, .choose = answer, .choose_arg = &answers), 0);
+    for (i = 0; i < 2; i++)
+        close(ends.left[i]), close(ends.right[i]);
+    assert_checked();
+    if (story)
+        assert_story(story);
+}
+
+static void the_door_decides_which_ready_descriptor_is_told_first(void **state)
+{
+    (void)state;
+    read_both_with(0, OSR_CLOCK_SIMULATED, "left: 1\nright: 1\n");
+    read_both_with(1, OSR_CLOCK_SIMULATED, "right: 1\nleft: 1\n");
+}
+
+static void descriptors_work_with_both_clocks(void **state)
+{
+    (void)state;
+    read_both_with(0, OSR_CLOCK_REAL, NULL);
+}
+
+/* ---- Simulated time ------------------------------------------------------------------------------------ */
+
+OSR_TASK(sleep_a_year, void, unused)
+{
+    check_int(osr_now(), 0);
+    check_int(osr_sleep(osr_s(31536000)), 0);
+    check_int(osr_now(), osr_s(31536000));
+    return 0;
+}
+
+static void simulated_time_begins_at_zero_and_jumps(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(sleep_a_year, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(write_late, struct ends, ends)
+{
+    int rc = osr_sleep(osr_ms(5));
+
+    return rc < 0 ? rc : osr_write(ends->left[1], "x", 1);
+}
+
+OSR_TASK(wait_with_a_timeout, struct ends, ends)
+{
+    struct osr_group group;
+    struct osr_scope limit;
+    char byte;
+
+    osr_timeout_open(&limit, osr_ms(3));
+    check_int(osr_scope_close(&limit, osr_read(ends->left[0], &byte, 1)), -ETIMEDOUT);
+    check_int(osr_now(), osr_ms(3));
+    osr_group_open(&group);
+    osr_spawn(&group, write_late, ends);
+    check_int(osr_read(ends->left[0], &byte, 1), 1);
+    check_int(osr_now(), osr_ms(8));
+    return osr_group_close(&group, 0);
+}
+
+static void simulated_time_stands_still_while_descriptors_are_ready(void **state)
+{
+    struct ends ends;
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends.left), 0);
+    assert_int_equal(run_simulated(wait_with_a_timeout, &ends), 0);
+    close(ends.left[0]), close(ends.left[1]);
+    assert_checked();
+}
+
+/* ---- Stacks and guards --------------------------------------------------------------------------------- */
+
+/* Guards of the old kind, and mappings that run out: an answer for each kind of call. */
+static unsigned run_out_of_mappings(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    unsigned *left = arg;
+
+    (void)n;
+    if (kind != OSR_CHOICE_FAULT)
+        return 0;
+    if (strcmp(what, "madvise") == 0)
+        return 1;
+    if (strcmp(what, "mprotect") != 0)
+        return 0;
+    if (*left > 0)
+        return (*left)--, 0;
+    return 1;
+}
+
+static void where_cheap_guards_are_missing_pages_are_protected(void **state)
+{
+    unsigned left = 100;
+
+    (void)state;
+    assert_int_equal(run_simulated(bit_of_everything, NULL, .choose = run_out_of_mappings, .choose_arg = &left), 0);
+    assert_true(left < 100);
+}
+
+OSR_TASK(spawn_until_it_fails, void, unused)
+{
+    static int nap = 1;
+    struct osr_group group;
+    int rc = 0, i;
+
+    osr_group_open(&group);
+    for (i = 0; i < 10 && rc == 0; i++)
+        rc = osr_spawn(&group, napper, &nap);
+    check_int(rc, -ENOMEM);
+    check_int(i, 5);
+    check(strstr(osr_error_message(osr_error_last()), "vm.max_map_count") != NULL);
+    check(strstr(osr_error_where(osr_error_last()), "test_run.c:") != NULL);
+    return osr_group_close(&group, 0);
+}
+
+static void a_spawn_that_hits_the_limit_on_mappings_names_it(void **state)
+{
+    unsigned left = 5;
+
+    (void)state;
+    assert_int_equal(run_simulated(spawn_until_it_fails, NULL, .choose = run_out_of_mappings, .choose_arg = &left), 0);
+    assert_checked();
+}
+
+OSR_TASK(use_a_large_array, void, unused)
+{
+    volatile char large[200000];
+    size_t i;
+
+    for (i = 0; i < sizeof(large); i += 1000)
+        large[i] = 1;
+    return large[1000];
+}
+
+static void stacks_can_be_made_larger(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(use_a_large_array, NULL, .stack_size = 300000), 1);
+}
+
+/* ---- The tree ------------------------------------------------------------------------------------------ */
+
+static char tree[4096];
+static int line_of_run, line_of_open, line_of_spawn, line_of_sleep;
+
+OSR_TASK(sleeps_for_the_tree, void, unused)
+{
+    struct osr_scope shield;
+    int rc;
+
+    osr_shield_open(&shield, osr_ms(250));
+    line_of_sleep = __LINE__ + 1;
+    rc = osr_sleep(OSR_NEVER);
+    return osr_scope_close(&shield, rc);
+}
+
+OSR_TASK(draw_a_tree, void, unused)
+{
+    struct osr_group group;
+
+    line_of_open = __LINE__ + 1;
+    osr_group_open(&group, .name = "branch\t", .limit = 7);
+    line_of_spawn = __LINE__ + 1;
+    osr_spawn(&group, sleeps_for_the_tree, NULL, .name = "leaf");
+    osr_yield();
+    osr_group_cancel(&group, "autumn");
+    osr_tree_format(tree, sizeof(tree));
+    check_int(osr_tree_format(NULL, 0), strlen(tree));
+    return osr_group_close(&group, 0) == 0 ? 0 : 1;
+}
+
+static void the_tree_shows_tasks_groups_scopes_waits_and_reasons(void **state)
+{
+    char expected[2048];
+
+    (void)state;
+    line_of_run = __LINE__ + 1;
+    run_simulated(draw_a_tree, NULL, .name = "root");
+    assert_checked();
+    snprintf(expected, sizeof(expected),
+             "task \"root\", spawned at %s:%d, runs\n"
+             "  group \"branch\\x09\" of 1 (at most 7), opened at %s:%d, cancelled by task \"root\" at %s:%d: autumn\n"
+             "    task \"leaf\", spawned at %s:%d, waits in osr_sleep at %s:%d\n"
+             "      shield, opened at %s:%d, due in 250.000 ms\n",
+             __FILE__, line_of_run, __FILE__, line_of_open, __FILE__, line_of_spawn + 2, __FILE__, line_of_spawn, __FILE__, line_of_sleep,
+             __FILE__, line_of_sleep - 2);
+    assert_string_equal(tree, expected);
+}
+
+OSR_TASK(print_the_tree, FILE, stream)
+{
+    check_int(osr_tree_print(stream), 0);
+    check_int(osr_tree_print(NULL), -EINVAL);
+    return 0;
+}
+
+static void the_tree_can_be_printed(void **state)
+{
+    char text[256] = "";
+    FILE *stream = fmemopen(text, sizeof(text), "w");
+
+    (void)state;
+    run_simulated(print_the_tree, stream);
+    fclose(stream);
+    assert_checked();
+    assert_int_equal(strncmp(text, "task \"print_the_tree\", spawned at ", 34), 0);
+    assert_string_equal(text + strlen(text) - 7, ", runs\n");
+}
+
+/* ---- Leaks --------------------------------------------------------------------------------------------- */
+
+static char said[2048];
+
+static void hear(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg;
+    check(kind == OSR_DIAGNOSIS_LEAK);
+    strncat(said, text, sizeof(said) - strlen(said) - 1);
+}
+
+OSR_TASK(forget_a_listener, int, fd)
+{
+    struct osr_address address;
+    int held;
+
+    osr_address_ip(&address, "127.0.0.1", 0);
+    *fd = osr_listen(&address, 0);
+    check(*fd >= 0);
+    osr_fail(-EIO, "kept");
+    held = osr_leaks_report();
+    check_int(held, 2);
+    return 0;
+}
+
+static void what_is_left_open_is_named_with_its_place(void **state)
+{
+    int fd;
+
+    (void)state;
+    said[0] = '\0';
+    assert_int_equal(osr_run(forget_a_listener, &fd, .debug = true, .diagnose = hear), 0);
+    close(fd);
+    assert_checked();
+    assert_non_null(strstr(said, "is not closed"));
+    assert_non_null(strstr(said, "test_run.c:"));
+    assert_non_null(strstr(said, "1 errors are held"));
+}
+
+OSR_TASK(close_everything, void, unused)
+{
+    struct osr_address address;
+    int fd;
+
+    osr_address_ip(&address, "127.0.0.1", 0);
+    fd = osr_listen(&address, 0);
+    check_int(osr_fd_close(fd), 0);
+    check_int(osr_leaks_report(), 0);
+    return 0;
+}
+
+static void who_closes_everything_is_told_of_nothing(void **state)
+{
+    (void)state;
+    said[0] = '\0';
+    assert_int_equal(osr_run(close_everything, NULL, .debug = true, .diagnose = hear), 0);
+    assert_checked();
+    assert_string_equal(said, "");
+}
+
+/* ---- Runs after runs, beside each other, and in children ----------------------------------------------- */
+
+static struct osr_task stale;
+
+OSR_TASK(keep_a_handle, void, unused)
+{
+    stale = osr_self();
+    check_int(osr_task_state(stale), OSR_TASK_RUNNING);
+    return 0;
+}
+
+OSR_TASK(use_the_handle, void, unused)
+{
+    osr_self();
+    check_int(osr_task_state(stale), -ESTALE);
+    check_int(osr_task_cancel(stale, NULL), -ESTALE);
+    return 0;
+}
+
+static void a_handle_of_an_earlier_run_is_stale(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(keep_a_handle, NULL), 0);
+    assert_int_equal(run_simulated(use_the_handle, NULL), 0);
+    assert_checked();
+    assert_int_equal(osr_task_state(stale), -EPERM);
+}
+
+struct neighbour {
+    struct osr_task task;
+    struct osr_scope *scope;
+    struct osr_group *group;
+    pthread_barrier_t *barrier;
+    int wrong;
+};
+
+OSR_TASK(stand_still, struct neighbour, n)
+{
+    struct osr_scope scope;
+    struct osr_group group;
+
+    osr_scope_open(&scope);
+    osr_group_open(&group);
+    n->task = osr_self();
+    n->scope = &scope;
+    n->group = &group;
+    pthread_barrier_wait(n->barrier);
+    pthread_barrier_wait(n->barrier);
+    osr_group_close(&group, 0);
+    return osr_scope_close(&scope, osr_check());
+}
+
+OSR_TASK(reach_over, struct neighbour, n)
+{
+    pthread_barrier_wait(n->barrier);
+    n->wrong += osr_task_cancel(n->task, NULL) != -EPERM;
+    n->wrong += osr_task_join(n->task) != -EPERM;
+    n->wrong += osr_scope_cancel(n->scope, NULL) != -EPERM;
+    n->wrong += osr_scope_close(n->scope, 0) != -EPERM;
+    n->wrong += osr_group_close(n->group, 0) != -EPERM;
+    n->wrong += osr_spawn(n->group, keep_a_handle, NULL) != -EPERM;
+    pthread_barrier_wait(n->barrier);
+    return 0;
+}
+
+static void *run_beside(void *arg)
+{
+    return (void *)(intptr_t)osr_run(reach_over, arg, .clock = OSR_CLOCK_SIMULATED);
+}
+
+static void tasks_of_another_threads_run_are_out_of_reach(void **state)
+{
+    pthread_barrier_t barrier;
+    struct neighbour neighbour = {.barrier = &barrier};
+    pthread_t thread;
+
+    (void)state;
+    pthread_barrier_init(&barrier, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, run_beside, &neighbour), 0);
+    assert_int_equal(osr_run(stand_still, &neighbour, .clock = OSR_CLOCK_SIMULATED), 0);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&barrier);
+    assert_int_equal(neighbour.wrong, 0);
+}
+
+OSR_TASK(tell_nothing, const char *, name)
+{
+    (void)name;
+    return osr_sleep(osr_ms(1));
+}
+
+OSR_TASK(sleep_in_silence, void, unused)
+{
+    struct osr_task handles[20];
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < 20; i++)
+        osr_spawn(&group, tell_nothing, NULL, .handle = &handles[i]);
+    for (i = 0; i < 20; i++)
+        if (osr_task_join(handles[i]) != 0)
+            return osr_fail(-EIO, "a task of another thread's");
+    return osr_group_close(&group, 0);
+}
+
+static void *run_in_silence(void *arg)
+{
+    long wrong = 0;
+    int i;
+
+    (void)arg;
+    for (i = 0; i < 50; i++)
+        wrong += osr_run(sleep_in_silence, NULL, .clock = OSR_CLOCK_SIMULATED) != 0;
+    osr_fail(-EIO, "left to the end of the thread");
+    return (void *)wrong;
+}
+
+static void threads_may_each_have_runs_of_their_own(void **state)
+{
+    pthread_t threads[4];
+    void *wrong;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_in_silence, NULL), 0);
+    for (i = 0; i < 4; i++) {
+        pthread_join(threads[i], &wrong);
+        assert_null(wrong);
+    }
+}
+
+OSR_TASK(fork_a_child, void, unused)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        bool refused = osr_sleep(1) == -EPERM && osr_yield() == -EPERM && osr_self().id_ == 0;
+        int rc = osr_run(sleep_in_silence, NULL, .clock = OSR_CLOCK_SIMULATED);
+
+        _exit(refused && rc == 0 ? 0 : 1);
+    }
+    check_int(waitpid(pid, &status, 0), pid);
+    check_int(status, 0);
+    return 0;
+}
+
+static void in_a_forked_child_every_call_is_refused_until_a_run_of_its_own(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(fork_a_child, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(fork_and_return, void, unused)
+{
+    if (fork() == 0)
+        return 0;
+    wait(NULL);
+    return 0;
+}
+
+static void return_in_a_child(void)
+{
+    osr_run(fork_and_return, NULL);
+    raise(SIGKILL); /* the parent's own end, so that the text alone tells */
+}
+
+static void a_task_that_returns_in_a_forked_child_stops_it(void **state)
+{
+    (void)state;
+    assert_dies(return_in_a_child, SIGKILL, "returned in a forked child");
+}
+
+/* ---- Versions and codes -------------------------------------------------------------------------------- */
+
+static void codes_have_symbols_and_texts(void **state)
+{
+    (void)state;
+    assert_string_equal(osr_strcode(-OSR_EGROUP), "OSR_EGROUP");
+    assert_string_equal(osr_strcode(OSR_EDEADLOCK), "OSR_EDEADLOCK");
+    assert_string_equal(osr_strcode(-ECONNREFUSED), "ECONNREFUSED");
+    assert_string_equal(osr_strcode(0), "0");
+    assert_string_equal(osr_strcode(4000), "?");
+    assert_string_equal(osr_strcode(INT32_MIN), "?");
+    assert_string_equal(osr_strerror(-ENOENT), strerror(ENOENT));
+    assert_string_equal(osr_strerror(OSR_ECLOSED), "Already closed");
+    assert_string_equal(osr_strerror(99999), "Unknown error");
+    assert_string_equal(osr_version(), OSR_VERSION);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        story_test(the_trace_tells_what_tasks_and_scopes_do),
+        story_test(the_same_choices_give_the_same_trace),
+        story_test(the_door_decides_who_runs_next),
+        story_test(the_door_decides_which_of_equal_times_comes_first),
+        story_test(an_answer_out_of_range_counts_as_the_first),
+        story_test(the_door_decides_which_ready_descriptor_is_told_first),
+        story_test(descriptors_work_with_both_clocks),
+        story_test(simulated_time_begins_at_zero_and_jumps),
+        story_test(simulated_time_stands_still_while_descriptors_are_ready),
+        story_test(where_cheap_guards_are_missing_pages_are_protected),
+        story_test(a_spawn_that_hits_the_limit_on_mappings_names_it),
+        story_test(stacks_can_be_made_larger),
+        story_test(the_tree_shows_tasks_groups_scopes_waits_and_reasons),
+        story_test(the_tree_can_be_printed),
+        story_test(what_is_left_open_is_named_with_its_place),
+        story_test(who_closes_everything_is_told_of_nothing),
+        story_test(a_handle_of_an_earlier_run_is_stale),
+        story_test(tasks_of_another_threads_run_are_out_of_reach),
+        story_test(threads_may_each_have_runs_of_their_own),
+        story_test(in_a_forked_child_every_call_is_refused_until_a_run_of_its_own),
+        story_test(a_task_that_returns_in_a_forked_child_stops_it),
+        story_test(codes_have_symbols_and_texts),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
