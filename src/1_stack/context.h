@@ -10,15 +10,48 @@
 #ifndef OSIER_STACK_CONTEXT_H
 #define OSIER_STACK_CONTEXT_H
 
+#include <stdint.h>
+
+#if !defined(OSR_CONTEXT_UCONTEXT) && (defined(__x86_64__) || defined(__aarch64__))
+
+/* What a new context begins with, as if it had been switched away from; lowest address first. */
+struct context_made {
+#if defined(__x86_64__)
+    uint64_t next, frame;
+#else
+    uint64_t frame, next;
+#endif
+    uint64_t entry, arg;
+};
+
+/* The first code that a new context runs: takes entry and argument off the stack, and calls. Backtraces end here. */
+void osri_context_start(void);
+
 /*
  * Prepares a context that, when it is first switched to, calls entry(arg) on the stack that ends at `high`
  * (aligned to 16) and begins at `low`. `entry` never returns. Gives what osri_context_switch() takes.
  */
+static inline void *osri_context_make(char *low, char *high, void (*entry)(void *arg), void *arg)
+{
+    struct context_made *made = (struct context_made *)(void *)(high - sizeof(*made));
+
+    (void)low;
+    made->next = (uint64_t)(uintptr_t)osri_context_start;
+    made->frame = 0;
+    made->entry = (uint64_t)(uintptr_t)entry;
+    made->arg = (uint64_t)(uintptr_t)arg;
+    return made;
+}
+
+#else
+
 void *osri_context_make(char *low, char *high, void (*entry)(void *arg), void *arg);
 
-#if !defined(OSR_CONTEXT_UCONTEXT) && defined(__x86_64__)
+#endif
 
 /* Saves the running context in `*from`, and goes on with `to`. */
+#if !defined(OSR_CONTEXT_UCONTEXT) && defined(__x86_64__)
+
 static inline __attribute__((always_inline)) void osri_context_switch(void **from, void *to)
 {
     __asm__ volatile("subq $128, %%rsp\n\t" /* past what a function may keep below its stack pointer */

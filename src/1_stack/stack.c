@@ -189,11 +189,6 @@ void osri_fiber_adopt(struct fiber *fiber, unsigned tools)
     }
 }
 
-void osri_fiber_make(struct fiber *fiber, size_t taken, void (*entry)(void *arg), void *arg)
-{
-    fiber->context = osri_context_make(fiber->low, fiber->high - taken, entry, arg);
-}
-
 /* In a function of its own, and left on the fiber that entered it, as ThreadSanitizer demands. */
 __attribute__((noinline)) void osri_fiber_switch_told(struct fiber *from, struct fiber *to, unsigned tools)
 {

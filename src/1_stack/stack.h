@@ -52,6 +52,16 @@ static inline size_t osri_stack_span(const struct fiber *fiber)
 
 struct fiber *osri_stack_make(struct stacks *stacks, int *code);
 
+/* Brings what is touched first into the cache, while another task runs: the end of the stack and `lines` of the
+ * object above it. */
+static inline void osri_stack_prefetch(const void *fiber, int lines)
+{
+    int line;
+
+    for (line = -1; line < lines; line++)
+        __builtin_prefetch((const char *)fiber + line * 64, 1);
+}
+
 /* A stack, as the fiber that begins the object at its top, zeroed the first time; NULL with a code: -ENOMEM, or
  * -EAGAIN where the number of mappings (vm.max_map_count) stands in the way. */
 static inline struct fiber *osri_stack_take(struct stacks *stacks, int *code)
@@ -61,6 +71,7 @@ static inline struct fiber *osri_stack_take(struct stacks *stacks, int *code)
     if (unlikely(!fiber))
         return osri_stack_make(stacks, code);
     stacks->idle = fiber->next;
+    osri_stack_prefetch(stacks->idle, 6);
     if (unlikely(stacks->tools & TOOL_ASAN))
         osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
     return fiber;
@@ -79,7 +90,10 @@ void osri_fiber_adopt(struct fiber *fiber, unsigned tools);
 
 /* Makes the fiber begin with entry(arg) when it is next switched to; `taken` bytes below the object are in use.
  * The entry calls osri_fiber_begin() first, and leaves by a switch. */
-void osri_fiber_make(struct fiber *fiber, size_t taken, void (*entry)(void *arg), void *arg);
+static inline void osri_fiber_make(struct fiber *fiber, size_t taken, void (*entry)(void *arg), void *arg)
+{
+    fiber->context = osri_context_make(fiber->low, fiber->high - taken, entry, arg);
+}
 
 void osri_fiber_switch_told(struct fiber *from, struct fiber *to, unsigned tools);
 

@@ -152,6 +152,7 @@ static inline void osri_leave(struct sched *sched)
     if (unlikely(next == task))
         return;
     sched->current = next;
+    osri_stack_prefetch(container_of(next->ready.next, struct task, ready), 1);
     osri_context_switch(&task->fiber.context, next->fiber.context);
 }
 

@@ -235,7 +235,7 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
                  (options->copy && !arg)))
         return osri_task_failed(sched->current, -EINVAL, options->where);
     rc = may_spawn(sched, group);
-    if (likely(rc == 0)) {
+    if (rc == 0) {
         rc = take_place(sched, group, options->where);
         if (rc == -ECANCELED)
             return rc; /* nothing was spawned, and no place was taken */
