@@ -62,7 +62,7 @@ struct osr_run_options {
 
     size_t stack_size;        /* of every task in bytes, guard included; 0: 65536. Rounded up to a power of two */
     enum osr_clock clock;     /* which clock */
-    bool debug;               /* check structures, name raw closes, report leaks at the end */
+    bool debug;               /* check all structures at every look, name raw closes, and leaks at the end */
     bool no_overflow_handler; /* leave SIGSEGV alone: a stack overflow is then not named */
 
     const struct osr_allocator *allocator; /* NULL: malloc() */

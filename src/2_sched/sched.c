@@ -169,6 +169,8 @@ void osri_look(struct sched *sched, int64_t until)
     }
     if (sched->timers.count > 0)
         osri_timers_fire(&sched->timers, &sched->door, osri_now(sched));
+    if (sched->audit)
+        sched->audit(sched);
 }
 
 void osri_sched_run(struct sched *sched)

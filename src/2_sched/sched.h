@@ -42,6 +42,7 @@ struct sched {
     bool finished;                      /* the root task has ended */
     bool debug;
     void (*stuck)(struct sched *sched); /* told when nothing can ever run again: makes something run */
+    void (*audit)(struct sched *sched); /* in debug runs, after every look */
 
     osr_diagnose *diagnose;
     void *diagnose_arg;

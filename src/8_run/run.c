@@ -9,6 +9,7 @@
 #include "2_sched/wait.h"
 #include "4_group/child.h"
 #include "6_ready/fd.h"
+#include "8_run/audit.h"
 #include "8_run/leaks.h"
 #include "8_run/tree.h"
 
@@ -135,6 +136,7 @@ static int open_run(struct run *run, const struct osr_run_options *options)
     if (rc < 0)
         return rc;
     run->sched.stuck = stuck;
+    run->sched.audit = options->debug ? osri_audit : NULL;
     rc = options->no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, explain_fault);
     if (rc < 0)
         close_parts(&run->sched, sizeof(parts) / sizeof(parts[0]));
