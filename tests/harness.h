@@ -59,6 +59,30 @@ bool under_tools(void);
 /* `big`, or `small` under tools. */
 long sized(long big, long small);
 
+/* A test whose story one task tells, in simulated time; it returns 0. */
+#define SIMULATED_TEST(test)                                                   \
+    static int test##_told(void);                                              \
+    OSR_TASK(test##_root, void, unused) { return test##_told(); }              \
+    static void test(void **state)                                             \
+    {                                                                          \
+        (void)state;                                                           \
+        assert_int_equal(run_simulated(test##_root, NULL, .name = "root"), 0); \
+        assert_checked();                                                      \
+    }                                                                          \
+    static int test##_told(void)
+
+/* The same on the real clock. */
+#define REAL_TEST(test)                                                                 \
+    static int test##_told(void);                                                       \
+    OSR_TASK(test##_root, void, unused) { return test##_told(); }                       \
+    static void test(void **state)                                                      \
+    {                                                                                   \
+        (void)state;                                                                    \
+        assert_int_equal(osr_run(test##_root, NULL, .name = "root", .debug = true), 0); \
+        assert_checked();                                                               \
+    }                                                                                   \
+    static int test##_told(void)
+
 #define story_test(function) cmocka_unit_test_setup(function, begin_test)
 
 #endif

@@ -6,18 +6,6 @@
  */
 #include "harness.h"
 
-/* A test whose story one task tells, in simulated time; it returns 0. */
-#define SIMULATED_TEST(test)                                                   \
-    static int test##_told(void);                                              \
-    OSR_TASK(test##_root, void, unused) { return test##_told(); }              \
-    static void test(void **state)                                             \
-    {                                                                          \
-        (void)state;                                                           \
-        assert_int_equal(run_simulated(test##_root, NULL, .name = "root"), 0); \
-        assert_checked();                                                      \
-    }                                                                          \
-    static int test##_told(void)
-
 /* Waits although everything around is cancelled. */
 static void linger_until(int64_t at)
 {

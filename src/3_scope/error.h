@@ -1,5 +1,5 @@
 /*
- * Error objects: where they are kept, how they get into slots and trees.
+ * Error objects: where they are kept, and how they form trees.
  *
  * An error must not be lost when memory is short. So whoever may have to report one makes a promise to the pool
  * beforehand (a task one error, a group two, a guard three), when failing is still harmless; with as many errors
@@ -106,35 +106,5 @@ const struct osr_error *osri_error_walk(const struct osr_error *top, const struc
 
 /* Appends `cause`, with the caller's reference, at the end of the causes of `error`. */
 void osri_error_append_cause(struct osr_error *error, struct osr_error *cause);
-
-/* ---- Slots ---- */
-
-/* The slot of the calling task, else of the thread. */
-struct slot *osri_slot(void);
-/* Who the calling task is, for errors. */
-const char *osri_who(void);
-
-/* Empties the slot. */
-static inline void osri_slot_clear(struct slot *slot)
-{
-    struct osr_error *error = slot->error;
-
-    *slot = (struct slot){0};
-    if (unlikely(error != NULL))
-        osr_error_release(error);
-}
-/* Fills the slot of the caller with a new error. Gives `code`, which is negative. */
-int osri_fail(const char *where, int code, const char *format, va_list list) OSR_PRINTF_(3, 0);
-/* Takes over the caller's reference. Gives the error's code. */
-int osri_slot_put(struct slot *slot, struct osr_error *error);
-/* Drops an error that no longer counts. */
-void osri_slot_settle(struct slot *slot);
-/* The error of the slot, made if need be; NULL if the slot is empty or memory is short. Stays the slot's. */
-struct osr_error *osri_slot_error(struct slot *slot);
-/* Makes the slot hold an error for `code`: the one it has, or a new one that has the old as its cause. Gives it, or
- * NULL if memory is short; cannot fail after an osri_errors_unpromise(). */
-struct osr_error *osri_slot_own(struct slot *slot, int code, const char *where);
-/* The same, taken out of the slot, which is empty then. */
-struct osr_error *osri_slot_outcome(struct slot *slot, int code, const char *where);
 
 #endif

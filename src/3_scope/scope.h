@@ -9,7 +9,7 @@
 #define OSIER_SCOPE_SCOPE_H
 
 #include "0_base/text.h"
-#include "3_scope/error.h"
+#include "3_scope/slot.h"
 
 /* Forms beyond the public ones. */
 enum { SCOPE_TASK = 8, SCOPE_GROUP = 9 };

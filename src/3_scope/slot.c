@@ -1,0 +1,185 @@
+/* The slots of tasks and threads: where the error behind a code waits until its code has been returned. */
+#include "3_scope/slot.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+
+/* What a thread's slot holds when the thread ends is released. */
+static pthread_key_t thread_key;
+static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+
+static void clear_at_thread_end(void *slot)
+{
+    osri_slot_clear(slot);
+}
+
+static void make_thread_key(void)
+{
+    (void)pthread_key_create(&thread_key, clear_at_thread_end);
+}
+
+struct slot *osri_slot(void)
+{
+    struct task *task = osri_current();
+
+    if (task)
+        return &task->slot;
+    pthread_once(&thread_once, make_thread_key);
+    (void)pthread_setspecific(thread_key, &osri_thread_slot);
+    return &osri_thread_slot;
+}
+
+const char *osri_who(void)
+{
+    struct task *task = osri_current();
+
+    return task ? task->name : "";
+}
+
+void osri_slot_settle(struct slot *slot)
+{
+    if (!slot->fresh)
+        return;
+    osr_error_release(slot->error);
+    slot->error = NULL;
+    slot->fresh = false;
+}
+
+int osri_slot_put(struct slot *slot, struct osr_error *error)
+{
+    struct osr_error *old = slot->error;
+
+    *slot = (struct slot){.code = error->code, .where = error->where, .error = error};
+    osr_error_release(old);
+    return error->code;
+}
+
+struct osr_error *osri_slot_error(struct slot *slot)
+{
+    osri_slot_settle(slot);
+    if (!slot->error && slot->code < 0 && slot->code != -ECANCELED)
+        slot->error = osri_error_new(osri_sched, slot->code, slot->where, osri_who());
+    return slot->error;
+}
+
+struct osr_error *osri_slot_own(struct slot *slot, int code, const char *where)
+{
+    struct osr_error *cause, *error;
+
+    osri_slot_settle(slot);
+    if (slot->code == code && slot->error)
+        return slot->error;
+    error = osri_error_new(osri_sched, code, slot->code == code ? slot->where : where, osri_who());
+    if (!error)
+        return NULL;
+    if (slot->code != code) {
+        cause = osri_slot_error(slot);
+        error->cause = osr_error_retain(cause);
+    }
+    osri_slot_put(slot, error);
+    return error;
+}
+
+struct osr_error *osri_slot_outcome(struct slot *slot, int code, const char *where)
+{
+    struct osr_error *error = osr_error_retain(osri_slot_own(slot, code, where));
+
+    osri_slot_clear(slot);
+    return error;
+}
+
+/* ---- Failing ---- */
+
+int osri_fail(const char *where, int code, const char *format, va_list list)
+{
+    struct slot *slot = osri_slot();
+    struct osr_error *error;
+
+    osri_slot_clear(slot);
+    error = code == -ECANCELED ? NULL : osri_error_new(osri_sched, code, where, osri_who());
+    if (!error) {
+        *slot = (struct slot){.code = code, .where = where};
+        return code;
+    }
+    osri_error_vsay(error, format, list);
+    return osri_slot_put(slot, error);
+}
+
+int osr_fail_here(const char *where, int code, const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    code = osri_fail(where, code < 0 ? code : -EINVAL, format, list);
+    va_end(list);
+    return code;
+}
+
+/* A new error around `inner`, which may be NULL: a leaf has it as its cause; a group gets a group around it, so that
+ * its leaves are still found. NULL if memory is short. */
+static struct osr_error *around(struct osr_error *inner, int code, const char *where)
+{
+    struct osr_error *error;
+
+    if (!osr_error_is_group(inner) || code != inner->code) {
+        error = osri_error_new(osri_sched, code, where, osri_who());
+        if (error)
+            error->cause = osr_error_retain(inner);
+        return error;
+    }
+    error = osri_error_new_group(osri_sched, where, osri_who(), NULL);
+    if (error)
+        osri_error_adopt(osri_sched, error, osr_error_retain(inner));
+    return error;
+}
+
+int osr_wrap_here(const char *where, int code, const char *format, ...)
+{
+    struct slot *slot = osri_slot();
+    bool riding = slot->riding;
+    struct osr_error *error;
+    va_list list;
+
+    if (code >= 0 || code == -ECANCELED)
+        return code;
+    error = around(osri_slot_error(slot), code, where);
+    if (!error) {
+        if (slot->code != code) {
+            osri_slot_clear(slot);
+            *slot = (struct slot){.code = code, .where = where};
+        }
+        return code;
+    }
+    va_start(list, format);
+    osri_error_vsay(error, format, list);
+    va_end(list);
+    osri_slot_put(slot, error);
+    slot->riding = riding;
+    return code;
+}
+
+struct osr_error *osr_error_last(void)
+{
+    return osri_slot_error(osri_slot());
+}
+
+struct osr_error *osr_error_take(void)
+{
+    struct slot *slot = osri_slot();
+    struct osr_error *error = osr_error_retain(osri_slot_error(slot));
+
+    osri_slot_clear(slot);
+    return error;
+}
+
+int osr_raise(struct osr_error *error)
+{
+    if (!error)
+        return osr_fail_here(NULL, -EINVAL, "osr_raise() of no error");
+    return osri_slot_put(osri_slot(), error);
+}
+
+void osr_error_clear(void)
+{
+    osri_slot_clear(osri_slot());
+}
