@@ -131,6 +131,16 @@ TEST(an_error_can_be_taken_and_raised_again)
     osr_error_clear();
 }
 
+TEST(a_message_may_quote_the_error_that_it_replaces)
+{
+    osr_fail(-EIO, "the disk");
+    osr_fail(-EPROTO, "%s failed", osr_error_message(osr_error_last()));
+    assert_slot(-EPROTO, "the disk failed");
+    osr_wrap(-EPROTO, "%s again", osr_error_message(osr_error_last()));
+    assert_slot(-EPROTO, "the disk failed again");
+    osr_error_clear();
+}
+
 TEST(errors_are_counted_references)
 {
     struct osr_error *error;
@@ -1601,6 +1611,7 @@ int main(void)
         story_test(wrapping_may_change_the_code),
         story_test(results_and_cancellations_pass_through_a_wrap_untouched),
         story_test(an_error_can_be_taken_and_raised_again),
+        story_test(a_message_may_quote_the_error_that_it_replaces),
         story_test(errors_are_counted_references),
         story_test(a_cause_lives_as_long_as_its_error),
         story_test(messages_are_taken_as_they_are),

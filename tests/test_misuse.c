@@ -1019,6 +1019,32 @@ TEST(a_guard_that_has_nothing_to_say_leaves_nothing_pending)
     assert_checked();
 }
 
+static int work_without_the_limit(void)
+{
+    OSR_GUARD_TIMEOUT(limit, OSR_TIME_INVALID);
+    OSR_GUARD_GROUP(workers, .limit = -1);
+
+    return osr_spawn_with(&workers, NULL, NULL, NULL) < 0 ? 7 : -EIO;
+}
+
+OSR_TASK(leave_refused_guards, void, unused)
+{
+    struct osr_scope around;
+
+    osr_scope_open(&around);
+    check_int(work_without_the_limit(), 7);
+    check_int(osr_scope_close(&around, 0), -EINVAL);
+    osr_error_clear();
+    check_int(work_without_the_limit(), 7);
+    return 0;
+}
+
+TEST(a_guard_that_could_not_be_opened_is_heard_of_later)
+{
+    assert_int_equal(run_simulated(leave_refused_guards, NULL), -EINVAL);
+    assert_checked();
+}
+
 static int close_guards_explicitly(void)
 {
     OSR_GUARD_TIMEOUT(limit, osr_ms(1));
@@ -1140,6 +1166,7 @@ int main(void)
         story_test(a_childs_pending_error_fails_the_child),
         story_test(a_timeout_that_a_guard_could_not_return_comes_out_later),
         story_test(a_guard_that_has_nothing_to_say_leaves_nothing_pending),
+        story_test(a_guard_that_could_not_be_opened_is_heard_of_later),
         story_test(an_explicit_close_disarms_a_guard),
         story_test(neither_a_pending_error_nor_the_bodys_own_is_dropped),
         story_test(several_pending_errors_all_come_out),

@@ -360,6 +360,10 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
 {
     struct osr_error *pending = scope->pending_;
 
+    if (rc >= 0 && scope->refusal_)
+        rc = osri_slot_note(slot, scope->refusal_, where);
+    if (!pending)
+        return rc;
     scope->pending_ = NULL;
     osri_errors_unpromise(sched, 1);
     if (rc < 0 && rc != -ECANCELED) {
@@ -383,6 +387,8 @@ void osr_scope_leave_(struct osr_scope *scope)
     struct slot kept;
     int rc;
 
+    if (scope->state_ == SCOPE_REFUSED && task)
+        osri_scope_leave_refused(task, scope);
     if (scope->state_ != SCOPE_OPEN || !task)
         return;
     kept = task->slot;

@@ -121,6 +121,13 @@ void osri_scope_cancel(struct sched *sched, struct osr_scope *scope, int code, c
 
 /* ---- What guards leave behind ---- */
 
+/* A guard whose open had failed leaves the code of that. */
+static inline void osri_scope_leave_refused(struct task *task, const struct osr_scope *guard)
+{
+    if (!task->scope->refusal_)
+        task->scope->refusal_ = guard->refusal_;
+}
+
 /* Leaves `error`, with its reference, on the scope around. */
 void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, struct osr_error *error);
 
@@ -131,7 +138,9 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
 static inline int osri_scope_join_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
                                           const char *where)
 {
-    return likely(!scope->pending_) ? rc : osri_scope_join_some_pending(sched, scope, slot, rc, where);
+    if (likely(!scope->pending_ && !scope->refusal_))
+        return rc;
+    return osri_scope_join_some_pending(sched, scope, slot, rc, where);
 }
 
 /* The next scope in the tree of `top` after `at`, parents first, NULL at the end; with `over` the scopes below `at`

@@ -93,15 +93,16 @@ struct osr_error *osri_slot_outcome(struct slot *slot, int code, const char *whe
 int osri_fail(const char *where, int code, const char *format, va_list list)
 {
     struct slot *slot = osri_slot();
-    struct osr_error *error;
+    struct osr_error *error = NULL;
 
-    osri_slot_clear(slot);
-    error = code == -ECANCELED ? NULL : osri_error_new(osri_sched, code, where, osri_who());
+    if (code != -ECANCELED)
+        error = osri_error_new(osri_sched, code, where, osri_who());
     if (!error) {
+        osri_slot_clear(slot);
         *slot = (struct slot){.code = code, .where = where};
         return code;
     }
-    osri_error_vsay(error, format, list);
+    osri_error_vsay(error, format, list); /* which may quote the error that the slot still holds */
     return osri_slot_put(slot, error);
 }
 

@@ -391,6 +391,8 @@ void osr_group_leave_(struct osr_group *group)
     struct slot kept;
     int rc;
 
+    if (group->scope.state_ == SCOPE_REFUSED && task)
+        osri_scope_leave_refused(task, &group->scope);
     if (group->scope.state_ != SCOPE_OPEN || !task)
         return;
     kept = task->slot;
