@@ -1,9 +1,9 @@
 /*
  * probe: asks many servers at once whether they answer, and says what became of each.
  *
- *     build/examples/probe targets.txt
- *     echo 'http://localhost:8080/health' | build/examples/probe --timeout 2
- *     build/examples/demo.sh build          (against servers of its own, see probe_targets.c)
+ *     build/gcc/examples/probe targets.txt
+ *     echo 'http://localhost:8080/health' | build/gcc/examples/probe --timeout 2
+ *     make demo                                     (against servers of its own, see probe_targets.c)
  *
  * A target is `host:port`, `[v6]:port`, `http://host[:port]/path` or `unix:/path`, one a line; what follows a
  * '#' at the start of a line or after a blank is a comment. An HTTP target is sent a GET and must answer with a

@@ -1,8 +1,8 @@
 /*
  * probe_targets: servers on this machine that behave well and badly, for probe.c to ask.
  *
- *     build/examples/probe_targets >targets.txt          (until its input ends: Ctrl-D)
- *     build/examples/probe_targets targets.txt &
+ *     build/gcc/examples/probe_targets >targets.txt          (until its input ends: Ctrl-D)
+ *     build/gcc/examples/probe_targets targets.txt &
  *
  * It listens on ports that the kernel chooses, writes a line for each in the form that probe reads, to standard
  * output or the file given, the last of them "# ready", and serves until its standard input ends.

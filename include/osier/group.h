@@ -24,10 +24,11 @@ extern "C" {
 
 /* ---- Tasks' functions ---------------------------------------------------------------------------------- */
 
-/* What osr_spawn() runs: a function, and its name. Made by OSR_TASK; may be filled in by hand. */
+/* What osr_spawn() runs: a function, and its name. Made by OSR_TASK; may be filled in by hand. It is read by the spawn
+ * only; its texts must live as long as the program. */
 struct osr_routine {
     int (*run)(void *arg); /* gives 0 or more, or a negative code */
-    const char *name;      /* must outlive the tasks; NULL is "" */
+    const char *name;      /* NULL is "" */
     const char *where;     /* its place, or NULL */
 };
 

@@ -52,6 +52,14 @@ void *osri_context_make(char *low, char *high, void (*entry)(void *arg), void *a
 /* Saves the running context in `*from`, and goes on with `to`. */
 #if !defined(OSR_CONTEXT_UCONTEXT) && defined(__x86_64__)
 
+#ifdef __AVX512F__
+#define OSRI_MORE_REGISTERS                                                                                       \
+    "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",   \
+        "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7",
+#else
+#define OSRI_MORE_REGISTERS
+#endif
+
 static inline __attribute__((always_inline)) void osri_context_switch(void **from, void *to)
 {
     __asm__ volatile("subq $128, %%rsp\n\t" /* past what a function may keep below its stack pointer */
@@ -69,7 +77,7 @@ static inline __attribute__((always_inline)) void osri_context_switch(void **fro
                      :
                      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0",
                        "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-                       "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory");
+                       "xmm12", "xmm13", "xmm14", "xmm15", OSRI_MORE_REGISTERS "cc", "memory");
 }
 
 #elif !defined(OSR_CONTEXT_UCONTEXT) && defined(__aarch64__)

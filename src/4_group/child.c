@@ -68,7 +68,7 @@ __attribute__((no_sanitize_address)) static void begin(void *arg)
     struct child *child = arg;
 
     osri_task_begin(child->task.sched, &child->task);
-    end(child, child->routine->run(child->arg));
+    end(child, child->run(child->arg));
 }
 
 /* ---- The beginning ---- */
@@ -109,7 +109,7 @@ struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, cons
         room = copy_room(options->copy);
         arg = memcpy((char *)child - room, arg, options->copy);
     }
-    child->routine = routine;
+    child->run = routine->run;
     child->arg = arg;
     child->record = NULL;
     osri_scope_attach(&child->scope, task, parent, SCOPE_TASK, options->where);

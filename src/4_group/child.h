@@ -17,7 +17,7 @@ struct outcome {
 /* What every task touches comes first: it fits in six cache lines. */
 struct child {
     struct task task;
-    const struct osr_routine *routine;
+    int (*run)(void *arg);
     void *arg;
     struct osr_group *group;
     void (*ended)(struct child *child, const struct outcome *outcome); /* the last thing but one that a task does */

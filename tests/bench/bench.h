@@ -14,7 +14,7 @@ enum { MOST_ROWS = 6 };
 /* A line of the table. */
 struct row {
     const char *name, *unit;
-    const char *target; /* what it shall reach on the machine where that was set; NULL: nothing was set */
+    const char *target; /* what it shall reach on the machine where that was set, or NULL; in brackets: what it took */
 };
 
 struct workload {
@@ -27,8 +27,8 @@ struct workload {
 extern const struct workload bench_raw[], bench_tasks[], bench_sleepers[], bench_scopes[], bench_failures[];
 
 /* Defines the round of a workload that is the root task of a run of its own. */
-#define BENCH_TASK(name, results)                                      \
-    static int name##_measure(double *results);                        \
+#define BENCH_TASK(name, results)                                                \
+    static int name##_measure(double *results);                                  \
     OSR_TASK(name##_task, double, results_) { return name##_measure(results_); } \
     static int name(double *results_) { return osr_run(name##_task, results_); } \
     static int name##_measure(double *results)

@@ -3,20 +3,27 @@
 
 enum { TASKS = 1000, BATCHES = 50, WARM_UP = 5 };
 
-OSR_TASK(sleeper, void, unused)
+static int sleep_long(void *unused)
 {
+    (void)unused;
     return osr_sleep(osr_s(1000));
 }
 
-OSR_TASK(fails, void, unused)
+static int fail(void *unused)
 {
+    (void)unused;
     return -EIO;
 }
 
-OSR_TASK(fails_in_words, void, unused)
+static int fail_in_words(void *unused)
 {
+    (void)unused;
     return osr_fail(-EIO, "reading block %d", 17);
 }
+
+static const struct osr_routine sleeper = {sleep_long, "sleeper", OSR_HERE};
+static const struct osr_routine failing = {fail, "failing", OSR_HERE};
+static const struct osr_routine explaining = {fail_in_words, "explaining", OSR_HERE};
 
 /* Fails with `others` beside it, which are asleep by then or fail as well. Gives 0 if the group gave its errors. */
 static int failing_group(const struct osr_routine *others, const struct osr_routine *last)
@@ -51,14 +58,14 @@ static int many_groups(const struct osr_routine *others, const struct osr_routin
 
 BENCH_TASK(one_fails, results)
 {
-    return many_groups(&sleeper.routine_, &fails.routine_, &results[0]);
+    return many_groups(&sleeper, &failing, &results[0]);
 }
 
 BENCH_TASK(all_fail, results)
 {
-    int rc = many_groups(&fails.routine_, &fails.routine_, &results[0]);
+    int rc = many_groups(&failing, &failing, &results[0]);
 
-    return rc < 0 ? rc : many_groups(&fails_in_words.routine_, &fails_in_words.routine_, &results[1]);
+    return rc < 0 ? rc : many_groups(&explaining, &explaining, &results[1]);
 }
 
 const struct workload bench_failures[] = {

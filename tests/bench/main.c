@@ -151,7 +151,8 @@ static void print_machine(int rounds)
     uname(&system);
     CPU_ZERO(&cores);
     sched_getaffinity(0, sizeof(cores), &cores);
-    printf("\nMedians of %d rounds on %s, using %d of its %ld cores, under %s %s; compiled by %s %s.\n", rounds,
+    printf("\nIn brackets: what the raw limits were on the machine where the targets were set.\n");
+    printf("Medians of %d rounds on %s, using %d of its %ld cores, under %s %s; compiled by %s %s.\n", rounds,
            processor(text), CPU_COUNT(&cores), sysconf(_SC_NPROCESSORS_ONLN), system.sysname, system.release,
 #if defined(__clang__)
            "clang", __clang_version__);
