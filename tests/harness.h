@@ -42,6 +42,9 @@ int begin_test(void **state);
 /* Runs `body` in a child process, which must be killed by `signal`, having written `text` to standard error. */
 void assert_dies(void (*body)(void), int signal, const char *text);
 
+/* Ends a child process that a test forked, at once but with its coverage counted. */
+_Noreturn void leave_child(int status);
+
 /* How many descriptors this process has open. */
 int open_descriptors(void);
 

@@ -160,7 +160,8 @@ void osri_look(struct sched *sched, int64_t until)
     int64_t next = osri_timers_next(&sched->timers);
 
     sched->steps = STEPS;
-    sched->driver->poll(sched, until < next ? until : next);
+    if (until > 0 || sched->outside > 0) /* else nobody waits for what a poll could tell */
+        sched->driver->poll(sched, until < next ? until : next);
     while (!list_empty(&sched->fired)) {
         struct osr_list_ *node = choose_from(sched, &sched->fired, OSR_CHOICE_EVENT, "event");
         struct watch *watch = container_of(node, struct watch, fired);

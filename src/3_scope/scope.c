@@ -32,9 +32,10 @@ static void spread(struct sched *sched, struct osr_scope *top, struct osr_scope 
 
         if (!hidden) {
             at->by_ = by;
-            osri_scope_mirror(at);
-            if (task->scope == at)
+            if (task->scope == at) {
+                task->refusal = &at->cut_at_;
                 osri_cut(sched, task);
+            }
         }
         at = osri_scope_walk(top, at, hidden);
     }

@@ -28,6 +28,12 @@ struct bench {
     int count, rounds;
 };
 
+#if defined(__clang__)
+#define COMPILER __VERSION__ /* names clang */
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
 /* ---- Measuring ---- */
 
 static bool wanted(const struct workload *workload, const char *part)
@@ -106,8 +112,8 @@ static void print_row(const struct row *row, double *values, int rounds)
 
     qsort(values, (size_t)rounds, sizeof(*values), compare);
     snprintf(spread, sizeof(spread), "%s - %s", number(values[0], least), number(values[rounds - 1], most));
-    printf("%-62s %9s  %-17s %-13s %s\n", row->name, number((values[(rounds - 1) / 2] + values[rounds / 2]) / 2, median),
-           spread, row->unit, row->target ? row->target : "");
+    number((values[(rounds - 1) / 2] + values[rounds / 2]) / 2, median);
+    printf("%-62s %9s  %-17s %-13s %s\n", row->name, median, spread, row->unit, row->target ? row->target : "");
 }
 
 static void print_workload(const struct measured *measured, int rounds)
@@ -152,13 +158,8 @@ static void print_machine(int rounds)
     CPU_ZERO(&cores);
     sched_getaffinity(0, sizeof(cores), &cores);
     printf("\nIn brackets: what the raw limits were on the machine where the targets were set.\n");
-    printf("Medians of %d rounds on %s, using %d of its %ld cores, under %s %s; compiled by %s %s.\n", rounds,
-           processor(text), CPU_COUNT(&cores), sysconf(_SC_NPROCESSORS_ONLN), system.sysname, system.release,
-#if defined(__clang__)
-           "clang", __clang_version__);
-#else
-           "gcc", __VERSION__);
-#endif
+    printf("Medians of %d rounds on %s, using %d of its %ld cores, under %s %s; compiled by %s.\n", rounds,
+           processor(text), CPU_COUNT(&cores), sysconf(_SC_NPROCESSORS_ONLN), system.sysname, system.release, COMPILER);
 }
 
 static void print_all(const struct bench *bench)
