@@ -3,7 +3,8 @@
  * be polled: sockets, pipes, terminals, those of other libraries. Nothing here changes a descriptor's flags.
  *
  * A descriptor that one of these calls has seen is registered with the runtime: close it with osr_fd_close(),
- * never with a bare close(), which would leave its number registered (named in debug runs).
+ * never with a bare close(), which would leave its number registered (named in debug runs), and in the run that
+ * has used it.
  */
 #ifndef OSIER_FD_H
 #define OSIER_FD_H
@@ -20,8 +21,8 @@ extern "C" {
  * Waits until `fd` can be read (or a peer hung up), or written. A cancellation point. One task at a time may
  * wait for each direction.
  *
- * 0; -ECANCELED; -EBUSY if another task waits for the same; -EBADF for a descriptor that is not open, or that
- * osr_fd_close() closes meanwhile; -ENOMEM; -EPERM.
+ * 0; -ECANCELED; -EBUSY if another task is at the same; -EBADF for a descriptor that is not open, not open for
+ * this, or that osr_fd_close() closes meanwhile; -ENOMEM, also where the system cannot watch one more; -EPERM.
  */
 #define osr_fd_readable(fd) osr_fd_readable_here((fd), OSR_HERE)
 #define osr_fd_writable(fd) osr_fd_writable_here((fd), OSR_HERE)

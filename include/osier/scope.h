@@ -51,7 +51,7 @@ struct osr_scope {
     int refusal_;                    /* the code of an open that failed */
     unsigned char form_, state_;
     unsigned char shielded_, caught_, guarded_;
-    unsigned char spare_[3];
+    unsigned char pending_rides_, spare_[2];
     struct osr_reason reason_;
     uint64_t reserved_[4];
 };

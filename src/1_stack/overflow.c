@@ -13,8 +13,22 @@ static unsigned users;
 static struct sigaction previous;
 static osri_explain_fault *explain_fault;
 
+static _Thread_local volatile sig_atomic_t handling __attribute__((tls_model("initial-exec")));
+
+static void die_of(int number, const siginfo_t *info)
+{
+    signal(number, SIG_DFL);
+    if (info->si_code <= 0)
+        raise(number);
+}
+
 static void handle(int number, siginfo_t *info, void *context)
 {
+    if (handling) { /* the handler before us has called us again */
+        die_of(number, info);
+        return;
+    }
+    handling = 1;
     if (info->si_code > 0) /* a fault, not a kill() */
         explain_fault(info->si_addr);
     if (previous.sa_flags & SA_SIGINFO) {
@@ -22,11 +36,9 @@ static void handle(int number, siginfo_t *info, void *context)
     } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
         previous.sa_handler(number);
     } else {
-        /* The fault comes again as soon as this returns, and now ends the program. */
-        signal(number, SIG_DFL);
-        if (info->si_code <= 0)
-            raise(number);
+        die_of(number, info); /* a fault comes again as soon as this returns, and now ends the program */
     }
+    handling = 0;
 }
 
 static int install(osri_explain_fault *explain)

@@ -59,7 +59,7 @@ static inline void osri_stack_prefetch(const void *fiber, int lines)
     int line;
 
     for (line = -1; line < lines; line++)
-        __builtin_prefetch((const char *)fiber + line * 64, 1);
+        __builtin_prefetch((const void *)((uintptr_t)fiber + (uintptr_t)line * 64), 1); /* harmless for NULL */
 }
 
 /* A stack, as the fiber that begins the object at its top, zeroed the first time; NULL with a code: -ENOMEM, or

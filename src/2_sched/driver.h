@@ -16,7 +16,8 @@ struct watch {
     int fd;
     enum watch_for what;
     bool armed;
-    struct osr_list_ armed_node; /* the simulation's */
+    bool broken;                 /* the system could not watch it: told once */
+    struct osr_list_ armed_node; /* the driver's */
     struct osr_list_ fired;      /* in the scheduler's queue of ready ones */
     void (*ready)(struct watch *watch);
     void *driver[8]; /* libev's watcher */
@@ -31,6 +32,8 @@ struct driver {
     void (*poll)(struct sched *sched, int64_t until);
     void (*arm)(struct sched *sched, struct watch *watch);
     void (*disarm)(struct sched *sched, struct watch *watch);
+    /* Whether the descriptor, which is no socket, cannot be watched: 0 or a code. */
+    int (*refuses)(struct sched *sched, int fd);
 };
 
 extern const struct driver osri_driver_ev, osri_driver_sim;
@@ -39,7 +42,7 @@ static inline void watch_init(struct watch *watch, int fd, enum watch_for what, 
 {
     watch->fd = fd;
     watch->what = what;
-    watch->armed = false;
+    watch->armed = watch->broken = false;
     watch->ready = ready;
     list_init(&watch->armed_node);
     list_init(&watch->fired);

@@ -1,7 +1,11 @@
 /* The real world: libev. The one file that knows it. */
 #include <assert.h>
 #include <ev.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "0_base/sys.h"
@@ -9,6 +13,7 @@
 
 struct loop {
     struct ev_loop *ev;
+    struct osr_list_ fresh; /* watches that libev has not yet told the system of */
     ev_timer timer; /* for the nearest of our own timers, while the loop waits */
 };
 
@@ -17,29 +22,19 @@ static void timer_fired(struct ev_loop *ev, ev_timer *timer, int events)
     (void)ev, (void)timer, (void)events;
 }
 
-/* The number that the next descriptor gets. libev does not tell which one it polls with, but makes it first. */
-static int next_number(void)
-{
-    int fd = dup(STDERR_FILENO);
-
-    if (fd >= 0)
-        close(fd);
-    return fd;
-}
-
 static int loop_open(struct sched *sched)
 {
     struct loop *loop = osri_alloc(&sched->memory, sizeof(*loop));
 
     if (!loop)
         return -ENOMEM;
-    sched->loop_fd = next_number();
     loop->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     if (!loop->ev) {
         osri_free(&sched->memory, loop);
         return -EMFILE; /* libev does not say why; it needs a descriptor of each kind */
     }
     ev_init(&loop->timer, timer_fired);
+    list_init(&loop->fresh);
     sched->loop = loop;
     return 0;
 }
@@ -57,6 +52,136 @@ static int64_t loop_now(struct sched *sched)
     (void)sched;
     return osri_sys_clock();
 }
+
+static void loop_poll(struct sched *sched, int64_t until);
+
+/* ---- Descriptors ---- */
+
+_Static_assert(sizeof(ev_io) <= sizeof(((struct watch *)0)->driver), "libev's watcher fits");
+
+static ev_io *io_of(struct watch *watch)
+{
+    return (ev_io *)(void *)watch->driver;
+}
+
+static void io_ready(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct watch *watch = io->data;
+
+    (void)ev;
+    if (events & EV_ERROR) { /* the system refused, and libev has stopped it */
+        watch->armed = false;
+        watch->broken = true;
+    }
+    osri_watch_fired(osri_sched, watch);
+}
+
+static void loop_arm(struct sched *sched, struct watch *watch)
+{
+    struct loop *loop = sched->loop;
+    ev_io *io = io_of(watch);
+
+    ev_io_init(io, io_ready, watch->fd, watch->what == WATCH_READ ? EV_READ : EV_WRITE);
+    io->data = watch;
+    ev_io_start(loop->ev, io);
+    list_append(&loop->fresh, &watch->armed_node);
+}
+
+static void loop_disarm(struct sched *sched, struct watch *watch)
+{
+    struct loop *loop = sched->loop;
+
+    list_remove(&watch->armed_node);
+    ev_io_stop(loop->ev, io_of(watch));
+}
+
+/* libev tells the system of new watches when it next polls, and aborts if one has been closed by then. Those are
+ * stopped, and found ready, so that whoever waits finds out. Says how many. */
+static int drop_closed(struct sched *sched, struct loop *loop)
+{
+    struct osr_list_ *node;
+    int dropped = 0;
+
+    while ((node = list_pop(&loop->fresh)) != NULL) {
+        struct watch *watch = container_of(node, struct watch, armed_node);
+
+        if (fcntl(watch->fd, F_GETFD) >= 0)
+            continue;
+        ev_io_stop(loop->ev, io_of(watch));
+        watch->armed = false;
+        osri_watch_fired(sched, watch);
+        dropped++;
+    }
+    return dropped;
+}
+
+/* ---- Descriptors of other loops, and our own ---- */
+
+static bool is_epoll(int fd)
+{
+    char path[64], target[64];
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    n = readlink(path, target, sizeof(target) - 1);
+    target[n > 0 ? n : 0] = '\0';
+    return strstr(target, "eventpoll") != NULL;
+}
+
+/* Whether the epoll descriptor `fd` watches `other`. */
+static bool watches(int fd, int other)
+{
+    char line[256];
+    bool found = false;
+    FILE *info;
+    int number;
+
+    snprintf(line, sizeof(line), "/proc/self/fdinfo/%d", fd);
+    info = fopen(line, "re");
+    while (info && !found && fgets(line, sizeof(line), info))
+        found = sscanf(line, "tfd: %d", &number) == 1 && number == other;
+    if (info)
+        fclose(info);
+    return found;
+}
+
+/* libev does not say which descriptor it polls with: it is the one that watches what libev was just given. */
+static bool is_own(struct sched *sched, int fd)
+{
+    int mark = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct watch watch;
+    bool own;
+
+    if (mark < 0)
+        return true; /* rather refuse it than let libev abort */
+    watch_init(&watch, mark, WATCH_READ, NULL);
+    loop_arm(sched, &watch);
+    loop_poll(sched, 0);
+    own = watches(fd, mark);
+    loop_disarm(sched, &watch);
+    close(mark);
+    return own;
+}
+
+/* Only an epoll descriptor can be refused by another: for going round in a circle, or for being nested too deeply. */
+static int loop_refuses(struct sched *sched, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int probe, rc;
+
+    if (!is_epoll(fd))
+        return 0;
+    if (is_own(sched, fd))
+        return -EBADF;
+    probe = epoll_create1(EPOLL_CLOEXEC);
+    if (probe < 0)
+        return -errno;
+    rc = epoll_ctl(probe, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+    close(probe);
+    return rc;
+}
+
+/* ---- Polling ---- */
 
 /* libev counts in seconds, and a timer of its own measures from when it last looked at the clock. */
 static void wait_until(struct loop *loop, int64_t until)
@@ -80,42 +205,13 @@ static void loop_poll(struct sched *sched, int64_t until)
 {
     struct loop *loop = sched->loop;
 
+    if (drop_closed(sched, loop) > 0)
+        until = 0;
     if (until > 0)
         wait_until(loop, until);
     else
         ev_run(loop->ev, EVRUN_NOWAIT);
 }
 
-/* ---- Descriptors ---- */
-
-_Static_assert(sizeof(ev_io) <= sizeof(((struct watch *)0)->driver), "libev's watcher fits");
-
-static ev_io *io_of(struct watch *watch)
-{
-    return (ev_io *)(void *)watch->driver;
-}
-
-static void io_ready(struct ev_loop *ev, ev_io *io, int events)
-{
-    (void)ev, (void)events;
-    osri_watch_fired(osri_sched, io->data);
-}
-
-static void loop_arm(struct sched *sched, struct watch *watch)
-{
-    struct loop *loop = sched->loop;
-    ev_io *io = io_of(watch);
-
-    ev_io_init(io, io_ready, watch->fd, watch->what == WATCH_READ ? EV_READ : EV_WRITE);
-    io->data = watch;
-    ev_io_start(loop->ev, io);
-}
-
-static void loop_disarm(struct sched *sched, struct watch *watch)
-{
-    struct loop *loop = sched->loop;
-
-    ev_io_stop(loop->ev, io_of(watch));
-}
-
-const struct driver osri_driver_ev = {loop_open, loop_close, loop_now, loop_poll, loop_arm, loop_disarm};
+const struct driver osri_driver_ev = {loop_open, loop_close, loop_now, loop_poll, loop_arm, loop_disarm,
+                                       loop_refuses};

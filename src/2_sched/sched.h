@@ -33,7 +33,6 @@ struct sched {
 
     const struct driver *driver;
     void *loop;             /* the driver's own */
-    int loop_fd;            /* the descriptor that it polls with, which nobody else may touch; -1: none */
     struct osr_list_ fired; /* watches that the last poll found ready */
     unsigned outside;       /* waits that the outside world can end */
 

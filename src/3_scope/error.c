@@ -28,6 +28,23 @@ int osri_errors_open(struct sched *sched)
     return 0;
 }
 
+int osri_fatal_promise(struct sched *sched)
+{
+    int rc = osri_errors_promise(sched, 1);
+
+    osri_errors(sched)->fatal_promised = rc == 0;
+    return rc;
+}
+
+void osri_fatal_prepare(struct sched *sched)
+{
+    struct errors *errors = osri_errors(sched);
+
+    if (errors->fatal_promised)
+        osri_errors_unpromise(sched, 1);
+    errors->fatal_promised = false;
+}
+
 void osri_fatal_remember(struct sched *sched, struct osr_error *error)
 {
     struct errors *errors = osri_errors(sched);

@@ -50,6 +50,7 @@ struct errors {
     struct osr_error *idle;
     struct error_chunk *chunks;
     struct osr_error *fatal; /* the first */
+    bool fatal_promised;     /* an error is set aside for it */
     const struct memory *memory;
 };
 
@@ -81,6 +82,9 @@ static inline void osri_errors_unpromise(struct sched *sched, unsigned count)
 /* How many errors are held by anybody. */
 size_t osri_errors_held(struct sched *sched);
 
+/* A run promises an error for the first fatal one; to be said before that is made, and when the run is over. */
+int osri_fatal_promise(struct sched *sched);
+void osri_fatal_prepare(struct sched *sched);
 /* The first fatal error of the run is remembered, for osr_run() to give. Takes over the reference. */
 void osri_fatal_remember(struct sched *sched, struct osr_error *error);
 /* Hands it over; NULL if there was none. */

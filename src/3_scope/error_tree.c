@@ -378,10 +378,10 @@ int osr_error_print(const struct osr_error *error, FILE *stream)
     struct text text = text_to_stream(stream);
 
     if (!stream)
-        return -EINVAL;
+        return osri_failed(-EINVAL, NULL);
     if (error)
         print_tree(&text, error, 0, 0);
-    return text.failed ? -EIO : 0;
+    return text.failed ? osri_failed(-EIO, NULL) : 0;
 }
 
 size_t osr_error_format(const struct osr_error *error, char *buffer, size_t size)

@@ -155,6 +155,7 @@ int osr_fail_fatal_here(const char *where, int code, const char *format, ...)
         return osri_failed(-EPERM, where);
     if (code >= 0 || code == -ECANCELED)
         code = code >= 0 ? -EINVAL : -EINTR;
+    osri_fatal_prepare(osri_sched);
     va_start(list, format);
     code = osri_fail(where, code, format, list);
     va_end(list);
@@ -338,6 +339,8 @@ int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where)
     rc = osri_scope_join_pending(sched, scope, &task->slot, rc, where);
     rc = settle(scope, &task->slot, rc, where);
     osri_scope_pass_cut(sched, scope, rc);
+    if (osri_scope_absorbs(scope))
+        task->refused = 0;
     osri_scope_detach(sched, scope);
     osri_scope_enter(task, scope->parent_);
     return rc;
@@ -347,8 +350,13 @@ int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where)
 
 /* What is pending on a scope is a group of its own, made when the first guard leaves something. Nothing here lacks
  * memory: the guard has promised it all, and took its promise back just now. */
-void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, struct osr_error *error)
+void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
+                              const char *where)
 {
+    bool riding = slot->code == rc && slot->riding;
+    struct osr_error *error = osri_slot_outcome(slot, rc, where);
+
+    scope->pending_rides_ |= riding;
     if (!scope->pending_) {
         scope->pending_ = osri_error_new_group(sched, scope->where_, osri_who(), NULL);
         (void)osri_errors_promise(sched, 1); /* for the error of the body: set aside just now */
@@ -360,11 +368,13 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
                                  const char *where)
 {
     struct osr_error *pending = scope->pending_;
+    bool riding;
 
     if (rc >= 0 && scope->refusal_)
         rc = osri_slot_note(slot, scope->refusal_, where);
     if (!pending)
         return rc;
+    riding = scope->pending_rides_ || (rc == -ECANCELED && scope->by_) || (rc < 0 && slot->code == rc && slot->riding);
     scope->pending_ = NULL;
     osri_errors_unpromise(sched, 1);
     if (rc < 0 && rc != -ECANCELED) {
@@ -376,7 +386,9 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
         osr_error_release(pending);
         pending = lone;
     }
-    return osri_slot_put(slot, pending);
+    rc = osri_slot_put(slot, pending);
+    slot->riding = riding;
+    return rc;
 }
 
 /* Runs when a block is left: what the program is about to return, and the error behind it, stay as they are. */
@@ -397,7 +409,7 @@ void osr_scope_leave_(struct osr_scope *scope)
     outer = scope->parent_;
     rc = osr_scope_close_here(scope, 0, scope->where_);
     if (rc < 0 && rc != -ECANCELED)
-        osri_scope_leave_pending(sched, outer, osri_slot_outcome(&task->slot, rc, scope->where_));
+        osri_scope_leave_pending(sched, outer, &task->slot, rc, scope->where_);
     osri_slot_clear(&task->slot);
     task->slot = kept;
 }

@@ -46,7 +46,7 @@ static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner
     scope->form_ = form;
     scope->state_ = SCOPE_OPEN;
     scope->shielded_ = shielded;
-    scope->caught_ = scope->guarded_ = 0;
+    scope->caught_ = scope->guarded_ = scope->pending_rides_ = 0;
     scope->cancelled_at_ = scope->cut_at_ = 0;
 }
 
@@ -128,8 +128,9 @@ static inline void osri_scope_leave_refused(struct task *task, const struct osr_
         task->scope->refusal_ = guard->refusal_;
 }
 
-/* Leaves `error`, with its reference, on the scope around. */
-void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, struct osr_error *error);
+/* Leaves what a guard's close gave, which is in `slot`, on the scope around. */
+void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
+                              const char *where);
 
 int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
                                  const char *where);

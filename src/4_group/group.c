@@ -401,7 +401,7 @@ void osr_group_leave_(struct osr_group *group)
     osri_scope_cancel(osri_sched, &group->scope, -ECANCELED, task->name, group->scope.where_, "its block was left");
     rc = osr_group_close_here(group, 0, group->scope.where_);
     if (rc < 0 && rc != -ECANCELED)
-        osri_scope_leave_pending(osri_sched, outer, osri_slot_outcome(&task->slot, rc, group->scope.where_));
+        osri_scope_leave_pending(osri_sched, outer, &task->slot, rc, group->scope.where_);
     osri_slot_clear(&task->slot);
     task->slot = kept;
 }

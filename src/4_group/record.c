@@ -44,15 +44,16 @@ int osri_records_open(struct sched *sched)
 }
 
 /* Makes a chunk nobody has used; the lock is held. Its number, or -ENOMEM. */
-static int64_t make_chunk(struct sched *sched)
+static int64_t make_chunk(void)
 {
+    static const struct door closed; /* add_chunk() has asked already */
     struct record *chunk;
     uint32_t i;
     int code;
 
     if (chunks_made == MOST_CHUNKS)
         return -ENOMEM;
-    chunk = osri_sys_map(&sched->door, CHUNK * sizeof(*chunk), &code);
+    chunk = osri_sys_map(&closed, CHUNK * sizeof(*chunk), &code);
     if (!chunk)
         return code;
     for (i = 0; i < CHUNK; i++)
@@ -76,8 +77,11 @@ static int add_chunk(struct sched *sched, struct records *records)
         records->chunks = grown;
         records->capacity = capacity;
     }
+    /* Asked also where a chunk of an earlier run is used again, so that runs do not depend on earlier ones. */
+    if (osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "mmap"))
+        return -ENOMEM;
     pthread_mutex_lock(&lock);
-    number = idle_count > 0 ? idle_chunks[--idle_count] : make_chunk(sched);
+    number = idle_count > 0 ? idle_chunks[--idle_count] : make_chunk();
     pthread_mutex_unlock(&lock);
     if (number < 0)
         return (int)number;

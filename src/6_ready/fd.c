@@ -118,11 +118,12 @@ static void watch_ready(struct watch *watch)
     ready(container_of(watch, struct direction, watch));
 }
 
-static void direction_init(struct direction *direction, int fd, enum watch_for what)
+static void direction_init(struct direction *direction, int fd, enum watch_for what, bool possible)
 {
     watch_init(&direction->watch, fd, what, watch_ready);
     list_init(&direction->waiter);
-    direction->spent = false;
+    direction->busy = direction->spent = false;
+    direction->possible = possible;
 }
 
 /* ---- Knowing descriptors ---- */
@@ -145,6 +146,8 @@ static int note(struct sched *sched, int fd, int flags, const char *where)
 
     if (rc < 0 && rc != -ENOTSOCK)
         return rc;
+    if (rc < 0 && sched->driver->refuses(sched, fd) < 0)
+        return -EBADF;
     if (fd >= descriptors->capacity && grow(sched, descriptors, fd) < 0)
         return -ENOMEM;
     descriptor = osri_alloc(&sched->memory, sizeof(*descriptor));
@@ -155,8 +158,8 @@ static int note(struct sched *sched, int fd, int flags, const char *where)
     descriptor->socket = rc == 0;
     if (sched->debug)
         identify(descriptor, &descriptor->device, &descriptor->inode);
-    direction_init(&descriptor->reading, fd, WATCH_READ);
-    direction_init(&descriptor->writing, fd, WATCH_WRITE);
+    direction_init(&descriptor->reading, fd, WATCH_READ, (flags & O_ACCMODE) != O_WRONLY);
+    direction_init(&descriptor->writing, fd, WATCH_WRITE, (flags & O_ACCMODE) != O_RDONLY);
     descriptors->table[fd] = descriptor;
     return 0;
 }
@@ -187,7 +190,7 @@ static int look_up(struct sched *sched, int fd, const char *where, struct descri
     struct descriptor *descriptor;
     int rc;
 
-    if (fd < 0 || fd == sched->loop_fd)
+    if (fd < 0)
         return -EBADF;
     descriptor = known(sched, fd);
     if (descriptor && was_replaced(sched, descriptor)) {
@@ -216,7 +219,7 @@ void osri_descriptor_made(struct sched *sched, int fd, const char *where)
     }
     if (!sched->debug)
         return; /* it is noted when it is first used */
-    if (note(sched, fd, O_NONBLOCK, where) == 0)
+    if (note(sched, fd, O_NONBLOCK | O_RDWR, where) == 0)
         known(sched, fd)->ours = true;
 }
 
@@ -251,7 +254,11 @@ static int park(struct sched *sched, struct descriptor *descriptor, struct direc
     sched->outside++;
     rc = osri_wait(sched, &wait);
     sched->outside--;
-    return rc == 0 && descriptor->closed ? -EBADF : rc;
+    if (rc < 0)
+        return rc;
+    rc = descriptor->closed ? -EBADF : direction->watch.broken ? -ENOMEM : 0;
+    direction->watch.broken = false;
+    return rc;
 }
 
 static ssize_t operate(struct sched *sched, struct descriptor *descriptor, struct direction *direction,
@@ -259,8 +266,6 @@ static ssize_t operate(struct sched *sched, struct descriptor *descriptor, struc
 {
     ssize_t n = -EAGAIN;
 
-    if (!list_empty(&direction->waiter))
-        return -EBUSY;
     if (!direction->spent)
         n = attempt(sched, descriptor, operation);
     while (n == -EAGAIN) {
@@ -268,15 +273,32 @@ static ssize_t operate(struct sched *sched, struct descriptor *descriptor, struc
         if (n < 0)
             return n;
         n = attempt(sched, descriptor, operation);
-        if (n == -EAGAIN) { /* somebody else was faster: before it waits again, the call is as good as new */
+        if (n == -EAGAIN) { /* there was nothing after all: before it waits again, the call is as good as new */
             int rc = osri_enter(sched, where);
 
             if (rc < 0)
                 return rc;
-            if (!list_empty(&direction->waiter))
-                return -EBUSY;
         }
     }
+    return n;
+}
+
+/* One task at a time in each direction, from the first attempt to the last. */
+static ssize_t operate_alone(struct sched *sched, struct descriptor *descriptor, enum watch_for what,
+                             osri_attempt *attempt, void *operation, const char *call, const char *where)
+{
+    struct direction *direction = direction_of(descriptor, what);
+    ssize_t n;
+
+    if (!direction->possible)
+        return -EBADF;
+    if (direction->busy)
+        return -EBUSY;
+    direction->busy = true;
+    descriptor->users++;
+    n = operate(sched, descriptor, direction, attempt, operation, call, where);
+    direction->busy = false;
+    release(sched, descriptor);
     return n;
 }
 
@@ -291,9 +313,7 @@ ssize_t osri_operate(int fd, enum watch_for what, osri_attempt *attempt, void *o
         return n;
     n = look_up(sched, fd, where, &descriptor);
     if (n == 0) {
-        descriptor->users++;
-        n = operate(sched, descriptor, direction_of(descriptor, what), attempt, operation, call, where);
-        release(sched, descriptor);
+        n = operate_alone(sched, descriptor, what, attempt, operation, call, where);
         osri_at_once(sched);
     }
     if (n < 0)
@@ -335,9 +355,9 @@ int osr_fd_close_here(int fd, const char *where)
 
     if (!sched || !sched->current)
         return osri_failed(-EPERM, where);
-    if (fd < 0 || fd == sched->loop_fd)
+    descriptor = fd < 0 ? NULL : known(sched, fd);
+    if (fd < 0 || (!descriptor && sched->driver->refuses(sched, fd) == -EBADF))
         return osri_failed(-EBADF, where);
-    descriptor = known(sched, fd);
     if (descriptor)
         forget(sched, descriptor);
     rc = osri_sys_close(&sched->door, fd);

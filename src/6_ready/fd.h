@@ -15,7 +15,9 @@
 struct direction {
     struct watch watch;
     struct osr_list_ waiter; /* one at most */
-    bool spent; /* the last attempt took or filled all there was: wait first */
+    bool busy;     /* a task is at it */
+    bool spent;    /* the last attempt took or filled all there was: wait first */
+    bool possible; /* the descriptor is open for it */
 };
 
 struct descriptor {

@@ -27,7 +27,7 @@ int osr_leaks_report(void)
     struct sched *sched = osri_sched;
 
     if (!osri_current())
-        return -EPERM;
+        return osri_failed(-EPERM, NULL);
     return osri_descriptors_report(sched) + report(sched, osri_errors_held(sched), "errors are held") +
            report(sched, osri_records_kept(sched), "outcomes are kept for handles that nobody has released");
 }

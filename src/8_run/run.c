@@ -13,7 +13,10 @@
 #include "8_run/leaks.h"
 #include "8_run/tree.h"
 
-enum { STACK_SIZE = 1 << 16, LEAST_STACK = 1 << 14, RUN_ERRORS = 1 };
+enum { STACK_SIZE = 1 << 16, LEAST_STACK = 1 << 14 };
+
+/* A run promises an error for the first fatal one, and two to put it beside what the root returned. */
+enum { RUN_ERRORS = 2 };
 
 struct run {
     struct sched sched;
@@ -82,6 +85,7 @@ static void stuck(struct sched *sched)
     if (run->stuck)
         osri_die(sched, "osier: nothing can ever run again, and cancelling has not helped:\n%s", tree ? tree : "");
     run->stuck = true;
+    osri_fatal_prepare(sched);
     error = osri_error_new(sched, -OSR_EDEADLOCK, root->task.where, root->task.name);
     if (error) {
         osri_error_say(error, "nothing can ever run again:\n%s", tree ? tree : "(no memory for the tree)");
@@ -165,28 +169,39 @@ static void root_ended(struct child *root, const struct outcome *outcome)
     sched->steps = 1; /* the hub is next */
 }
 
-static int start_root(struct run *run, const struct osr_routine *routine, void *arg, const struct osr_run_options *options)
+static int run_root(struct sched *sched, const struct osr_routine *routine, void *arg,
+                    const struct osr_run_options *options)
 {
     const struct osr_spawn_options spawn = {.size = sizeof(spawn), .where = options->where, .name = options->name};
-    struct sched *sched = &run->sched;
     struct child *root;
-    int rc = osri_errors_promise(sched, RUN_ERRORS);
+    int rc;
 
-    if (rc < 0)
-        return rc;
     root = osri_child_new(sched, NULL, routine, arg, &spawn, &rc);
-    if (!root) {
-        osri_errors_unpromise(sched, RUN_ERRORS);
+    if (!root)
         return rc;
-    }
     root->group = NULL;
     root->ended = root_ended;
     sched->floors[8] = root;
     osri_observe(sched, OSR_EVENT_SPAWN, &root->task, NULL, root->task.where, 0);
     osri_ready(sched, &root->task);
     osri_sched_run(sched);
-    osri_errors_unpromise(sched, RUN_ERRORS);
     return 0;
+}
+
+/* With the errors set aside that a run may need in the end. */
+static int run_with_promises(struct sched *sched, const struct osr_routine *routine, void *arg,
+                             const struct osr_run_options *options)
+{
+    int rc = osri_errors_promise(sched, RUN_ERRORS);
+
+    if (rc < 0)
+        return rc;
+    rc = osri_fatal_promise(sched);
+    if (rc == 0)
+        rc = run_root(sched, routine, arg, options);
+    osri_fatal_prepare(sched);
+    osri_errors_unpromise(sched, RUN_ERRORS);
+    return rc;
 }
 
 static bool contains(const struct osr_error *tree, const struct osr_error *leaf)
@@ -251,7 +266,7 @@ static int run_here(struct run *run, const struct osr_routine *routine, void *ar
     if (rc < 0)
         return rc;
     osri_sched = sched;
-    rc = start_root(run, routine, arg, options);
+    rc = run_with_promises(sched, routine, arg, options);
     if (rc == 0)
         rc = conclude(sched, run->outcome, slot);
     close_run(run);
@@ -275,7 +290,7 @@ int osr_run_with(const struct osr_routine *routine, void *arg, const struct osr_
     osr_error_clear();
     run = calloc(1, sizeof(*run));
     if (!run)
-        return -ENOMEM;
+        return osri_failed(-ENOMEM, options.where);
     rc = run_here(run, routine, arg, &options, &slot);
     free(run);
     if (slot.error)

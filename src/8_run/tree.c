@@ -26,14 +26,14 @@ static void write_reason(struct text *text, const struct osr_scope *scope)
 
 static void write_deadline(struct sched *sched, struct text *text, const struct osr_scope *scope)
 {
-    int64_t left = scope->timer_.at;
+    int64_t at = scope->timer_.at, left;
 
-    if (scope->timer_.at == OSR_NEVER || scope->cancelled_at_)
+    if (at == OSR_NEVER || scope->cancelled_at_)
         return;
-    if (__builtin_sub_overflow(left, osri_now(sched), &left))
-        return;
-    osri_text(text, ", due in %lld.%03lld ms", (long long)(left / 1000000),
-              (long long)(left < 0 ? -left : left) / 1000 % 1000);
+    if (__builtin_sub_overflow(at, osri_now(sched), &left) || left < 0)
+        osri_text(text, ", overdue");
+    else
+        osri_text(text, ", due in %lld.%03lld ms", (long long)(left / 1000000), (long long)(left / 1000 % 1000));
 }
 
 static void write_task(struct text *text, const struct child *child)
@@ -116,11 +116,11 @@ int osr_tree_print(FILE *stream)
     struct text text = text_to_stream(stream);
 
     if (!osri_current())
-        return -EPERM;
+        return osri_failed(-EPERM, NULL);
     if (!stream)
-        return -EINVAL;
+        return osri_failed(-EINVAL, NULL);
     osri_tree_write(osri_sched, &text);
-    return text.failed ? -EIO : 0;
+    return text.failed ? osri_failed(-EIO, NULL) : 0;
 }
 
 size_t osr_tree_format(char *buffer, size_t size)
