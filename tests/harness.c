@@ -104,13 +104,14 @@ int begin_test(void **state)
     return 0;
 }
 
-/* There in a build for coverage: writes the counts, which a process that dies of a signal would lose. */
-extern void __gcov_dump(void) __attribute__((weak));
+/* There in a build for coverage, where every object asks for it (for __gcov_dump() none does): writes the counts,
+ * which a process that dies of a signal would lose. */
+extern void __gcov_exit(void) __attribute__((weak));
 
 static void dump_counts(void)
 {
-    if (__gcov_dump)
-        __gcov_dump();
+    if (__gcov_exit)
+        __gcov_exit();
 }
 
 void leave_child(int status)
@@ -131,7 +132,7 @@ static void dump_when_killed(void)
 {
     struct sigaction action = {.sa_handler = dump_and_die, .sa_flags = SA_ONSTACK};
 
-    if (!__gcov_dump)
+    if (!__gcov_exit)
         return;
     sigaction(SIGABRT, &action, NULL);
     sigaction(SIGSEGV, &action, NULL);

@@ -883,6 +883,91 @@ SIMULATED_TEST(test_a_groups_errors_that_beat_a_timeout_have_it_as_their_cause)
     return 0;
 }
 
+SIMULATED_TEST(test_a_scope_is_cut_by_a_close_inside_that_tells_of_its_cancellation)
+{
+    struct osr_scope outer, inner;
+
+    osr_timeout_open(&outer, OSR_NEVER);
+    osr_timeout_open(&inner, OSR_NEVER);
+    osr_scope_cancel(&inner, NULL);
+    check_int(osr_sleep(osr_ms(1)), -ECANCELED);
+    osr_scope_cancel(&outer, NULL);
+    check_int(osr_scope_close(&inner, -ECANCELED), -ECANCELED);
+    check_int(osr_scope_close(&outer, 0), -OSR_ESCOPECANCELED);
+    check(osr_scope_caught(&outer));
+
+    osr_timeout_open(&outer, OSR_NEVER);
+    osr_scope_open(&inner);
+    osr_scope_cancel(&outer, NULL);
+    check(osr_cancelled());
+    check_int(osr_scope_close(&inner, -ECANCELED), -ECANCELED);
+    check_int(osr_scope_close(&outer, 0), -OSR_ESCOPECANCELED);
+    return 0;
+}
+
+SIMULATED_TEST(test_a_scope_has_caught_what_a_body_passed_on_beside_an_error)
+{
+    struct osr_scope outer;
+    struct osr_group group;
+    int rc;
+
+    osr_timeout_open(&outer, osr_ms(10));
+    osr_group_open(&group);
+    rc = osr_group_close(&group, runs_a_mixed_group.routine_.run(NULL));
+    check_int(rc, -OSR_EGROUP);
+    check(!osr_scope_caught(&group.scope));
+    check_int(osr_scope_close(&outer, rc), -OSR_EGROUP);
+    check(osr_scope_caught(&outer));
+    return 0;
+}
+
+SIMULATED_TEST(test_what_one_scope_has_caught_beside_an_error_no_other_catches)
+{
+    struct osr_scope outer, inner;
+    int rc;
+
+    osr_timeout_open(&outer, OSR_NEVER);
+    osr_move_on_open(&inner, osr_ms(10));
+    rc = osr_scope_close(&inner, runs_a_mixed_group.routine_.run(NULL));
+    check_int(rc, -OSR_EGROUP);
+    check(osr_scope_caught(&inner));
+    osr_scope_cancel(&outer, NULL);
+    check_int(osr_scope_close(&outer, rc), -OSR_EGROUP);
+    check(!osr_scope_caught(&outer));
+    check(osr_error_cause(osr_error_last()) == NULL);
+    return 0;
+}
+
+OSR_TASK(fails_after_a_clean_up, void, unused)
+{
+    (void)osr_sleep(OSR_NEVER);
+    linger_until(osr_ms(20));
+    return osr_fail(-EIO, "failed while cleaning up");
+}
+
+/* The middle scope cuts, the outer deadline passes while a child cleans up: the outer one takes up what was cut. */
+SIMULATED_TEST(test_a_timeout_that_takes_up_what_another_scope_cut_is_named_below_the_error)
+{
+    struct osr_scope outer, middle;
+    struct osr_group group;
+    int rc;
+
+    osr_timeout_open(&outer, osr_ms(10));
+    osr_move_on_open(&middle, osr_ms(5));
+    osr_group_open(&group);
+    osr_spawn(&group, waits, NULL);
+    osr_spawn(&group, fails_after_a_clean_up, NULL);
+    rc = osr_group_close(&group, 0);
+    check_int(rc, -OSR_EGROUP);
+    rc = osr_scope_close(&middle, rc);
+    check_int(rc, -OSR_EGROUP);
+    check(!osr_scope_caught(&middle));
+    check_int(osr_scope_close(&outer, rc), -OSR_EGROUP);
+    check(osr_scope_caught(&outer));
+    check_int(osr_error_code(osr_error_cause(osr_error_last())), -ETIMEDOUT);
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -923,6 +1008,10 @@ int main(void)
         story_test(test_a_bare_code_that_beats_a_timeout_has_it_as_its_cause),
         story_test(test_an_error_in_a_scope_that_cut_nothing_has_no_timeout_below),
         story_test(test_a_groups_errors_that_beat_a_timeout_have_it_as_their_cause),
+        story_test(test_a_scope_is_cut_by_a_close_inside_that_tells_of_its_cancellation),
+        story_test(test_a_scope_has_caught_what_a_body_passed_on_beside_an_error),
+        story_test(test_what_one_scope_has_caught_beside_an_error_no_other_catches),
+        story_test(test_a_timeout_that_takes_up_what_another_scope_cut_is_named_below_the_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1053,6 +1053,72 @@ static void test_limits_moved_about_fire_in_the_order_of_a_sorted_list(void **st
     assert_seen_as_foreseen(LIMITS);
 }
 
+SIMULATED_TEST(test_moving_a_deadline_moves_that_of_all_that_is_inside)
+{
+    struct osr_scope outer, middle, inner;
+
+    osr_timeout_open(&outer, osr_ms(100));
+    osr_move_on_open(&middle, osr_ms(60));
+    osr_scope_open(&inner);
+    check_int(osr_deadline(), osr_ms(60));
+    check_int(osr_scope_set_deadline(&outer, osr_ms(20)), 0);
+    check_int(osr_deadline(), osr_ms(20));
+    check_int(osr_scope_set_deadline(&outer, OSR_NEVER), 0);
+    check_int(osr_deadline(), osr_ms(60));
+    check_int(osr_scope_set_deadline(&outer, 0), 0);
+    check_int(osr_check(), -ECANCELED);
+    check_int(osr_scope_close(&inner, -ECANCELED), -ECANCELED);
+    check_int(osr_scope_close(&middle, -ECANCELED), -ECANCELED);
+    check_int(osr_scope_close(&outer, -ECANCELED), -ETIMEDOUT);
+    return 0;
+}
+
+/* Sleepers that are woken long before their time leave holes all over the heap. */
+enum { LIGHT_SLEEPERS = 600 };
+
+struct light_sleeper {
+    int64_t at, woke;
+    struct osr_task handle;
+};
+
+OSR_TASK(sleeps_lightly, struct light_sleeper, sleeper)
+{
+    int rc = osr_sleep_until(sleeper->at);
+
+    sleeper->woke = osr_now();
+    return rc;
+}
+
+SIMULATED_TEST(test_sleepers_keep_their_order_when_others_among_them_are_cancelled)
+{
+    static struct light_sleeper sleepers[LIGHT_SLEEPERS];
+    struct osr_group group;
+    int i, round, wrong = 0;
+    unsigned random = 1;
+
+    for (round = 0; round < 5; round++) {
+        int64_t begin = osr_now();
+
+        osr_group_open(&group);
+        for (i = 0; i < LIGHT_SLEEPERS; i++) {
+            random = random * 1103515245 + 12345;
+            sleepers[i].at = begin + osr_ms(10 + (random >> 16) % 1000);
+            osr_spawn(&group, sleeps_lightly, &sleepers[i], .handle = &sleepers[i].handle);
+        }
+        check_int(osr_sleep(osr_ms(1)), 0);
+        for (i = 0; i < LIGHT_SLEEPERS; i += 2) {
+            random = random * 1103515245 + 12345;
+            osr_task_cancel(sleepers[(random >> 16) % LIGHT_SLEEPERS].handle, NULL);
+        }
+        check_int(osr_sleep(osr_s(2)), 0);
+        for (i = 0; i < LIGHT_SLEEPERS; i++)
+            wrong += sleepers[i].woke != sleepers[i].at && sleepers[i].woke != begin + osr_ms(1);
+        check_int(osr_group_close(&group, 0), 0);
+    }
+    check_int(wrong, 0);
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1094,6 +1160,8 @@ int main(void)
         story_test(test_a_thousand_sleepers_wake_in_the_order_of_a_sorted_list),
         story_test(test_sleepers_that_lie_down_again_and_again_wake_in_order),
         story_test(test_limits_moved_about_fire_in_the_order_of_a_sorted_list),
+        story_test(test_moving_a_deadline_moves_that_of_all_that_is_inside),
+        story_test(test_sleepers_keep_their_order_when_others_among_them_are_cancelled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

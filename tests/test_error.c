@@ -1601,6 +1601,237 @@ TEST(a_text_is_cut_at_the_size_of_its_buffer)
     osr_error_release(error);
 }
 
+/* ---- Trees within trees -------------------------------------------------------------------------------- */
+
+TEST(a_wrap_around_a_group_keeps_its_leaves_in_sight)
+{
+    struct osr_error *error = tree(), *wrapped;
+
+    assert_int_equal(osr_raise(error), -OSR_EGROUP);
+    assert_int_equal(osr_wrap(-OSR_EGROUP, "fetching %d pages", 3), -OSR_EGROUP);
+    wrapped = osr_error_take();
+    assert_string_equal(osr_error_message(wrapped), "fetching 3 pages");
+    assert_true(osr_error_is_group(wrapped));
+    assert_int_equal(osr_error_count(wrapped), 4);
+    assert_string_equal(osr_error_message(osr_error_find(wrapped, EPROTO)), "second");
+    osr_error_release(wrapped);
+    assert_int_equal(counting.live, 0);
+}
+
+TEST(the_halves_of_a_split_say_how_many_were_cancelled)
+{
+    struct osr_error *error = tree(), *matching, *rest;
+    int wanted = EIO;
+
+    assert_int_equal(osr_error_cancelled(error), 1);
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &wanted, &matching, &rest), 0);
+    assert_int_equal(osr_error_cancelled(matching), 1);
+    assert_int_equal(osr_error_cancelled(rest), 1);
+    osr_error_release(matching);
+    osr_error_release(rest);
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(run_into_a_limit_with_errors, struct osr_error *, tree)
+{
+    struct failing first = {0, -EIO, "first"}, second = {0, -EPROTO, "second"};
+    struct osr_scope limit;
+    struct osr_group group;
+
+    osr_timeout_open(&limit, osr_ms(10));
+    osr_group_open(&group);
+    osr_spawn(&group, fail_after_clean_up, &first);
+    osr_spawn(&group, fail_after_clean_up, &second);
+    check_int(osr_scope_close(&limit, osr_group_close(&group, 0)), -OSR_EGROUP);
+    *tree = osr_error_take();
+    return 0;
+}
+
+TEST(the_halves_of_a_split_keep_the_cause)
+{
+    struct osr_error *error = NULL, *matching, *rest;
+    int wanted = EIO;
+
+    assert_int_equal(run_simulated(run_into_a_limit_with_errors, &error, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(osr_error_code(osr_error_cause(error)), -ETIMEDOUT);
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &wanted, &matching, &rest), 0);
+    assert_int_equal(osr_error_code(osr_error_cause(matching)), -ETIMEDOUT);
+    assert_ptr_equal(osr_error_cause(rest), osr_error_cause(error));
+    osr_error_release(matching);
+    osr_error_release(rest);
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(fail_at_one, void, unused)
+{
+    osr_sleep(osr_ms(1));
+    return osr_fail(-EIO, "only once");
+}
+
+OSR_TASK(join_in_a_group_of_ones_own, struct osr_task, target)
+{
+    struct osr_group inner;
+
+    osr_group_open(&inner, .name = "inner");
+    return osr_group_close(&inner, osr_task_join(*target));
+}
+
+OSR_TASK(put_an_error_into_two_groups, struct osr_error *, tree)
+{
+    struct osr_group outer;
+    struct osr_task target;
+
+    osr_group_open(&outer, .name = "outer");
+    osr_spawn(&outer, fail_at_one, NULL, .name = "target", .handle = &target);
+    osr_spawn(&outer, join_in_a_group_of_ones_own, &target, .name = "joiner");
+    check_int(osr_group_close(&outer, 0), -OSR_EGROUP);
+    *tree = osr_error_take();
+    return 0;
+}
+
+TEST(an_error_may_stand_in_two_groups)
+{
+    const struct osr_error *first, *second;
+    struct osr_error *error = NULL;
+    struct osr_leaves walk;
+
+    assert_int_equal(run_simulated(put_an_error_into_two_groups, &error, .allocator = &counting_allocator), 0);
+    assert_checked();
+    osr_leaves_init(&walk, error);
+    first = osr_leaves_next(&walk);
+    second = osr_leaves_next(&walk);
+    assert_non_null(first);
+    assert_ptr_equal(first, second);
+    assert_string_equal(osr_error_message(first), "only once");
+    assert_null(osr_leaves_next(&walk));
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+/* ---- A fatal error that somebody swallowed ------------------------------------------------------------- */
+
+OSR_TASK(swallow_a_fatal_error_and_fail, void, unused)
+{
+    (void)osr_fail_fatal(-EINTR, "the interrupt");
+    osr_error_clear();
+    return osr_fail(-EIO, "the sibling");
+}
+
+TEST(a_fatal_error_that_was_swallowed_stands_beside_the_one_that_came_out)
+{
+    const struct osr_error *error;
+
+    assert_int_equal(run_simulated(swallow_a_fatal_error_and_fail, NULL), -EINTR);
+    error = osr_error_last();
+    assert_int_equal(osr_error_count(error), 2);
+    assert_string_equal(osr_error_message(osr_error_find(error, EINTR)), "the interrupt");
+    assert_string_equal(osr_error_message(osr_error_find(error, EIO)), "the sibling");
+    osr_error_clear();
+}
+
+/* ---- With all of the store used up --------------------------------------------------------------------- */
+
+/* Takes errors until there is no memory for more. */
+static void use_the_store_up(struct osr_error *kept[], int *count)
+{
+    run_out_of_memory();
+    while (*count < 500) {
+        osr_fail(-EPIPE, "kept");
+        kept[*count] = osr_error_take();
+        if (!kept[*count])
+            break;
+        ++*count;
+    }
+    check(*count < 500);
+}
+
+/* What the body of the group did not need is there for one. */
+OSR_TASK(take_the_last_of_the_store, void, unused)
+{
+    int rc = osr_fail(-ENOSPC, "the last with a place of its own");
+
+    osr_yield();
+    return rc;
+}
+
+OSR_TASK(fail_from_an_empty_store, void, unused)
+{
+    int rc;
+
+    places[0] = OSR_HERE, rc = osr_fail(-EIO, "its message is lost");
+    osr_yield();
+    return rc;
+}
+
+OSR_TASK(wrap_from_an_empty_store, void, unused)
+{
+    int rc;
+
+    places[1] = OSR_HERE, rc = osr_wrap(-EPROTO, "its message is lost too");
+    osr_yield();
+    return rc;
+}
+
+OSR_TASK(fail_with_an_empty_store, void, unused)
+{
+    struct osr_error *kept[500], *outcome;
+    struct osr_group group;
+    int count = 0, rc;
+
+    osr_group_open(&group);
+    osr_spawn(&group, take_the_last_of_the_store, NULL);
+    osr_spawn(&group, fail_from_an_empty_store, NULL, .name = "a");
+    osr_spawn(&group, wrap_from_an_empty_store, NULL, .name = "b");
+    use_the_store_up(kept, &count);
+    rc = osr_group_close(&group, 0);
+    outcome = osr_error_take();
+    counting.fail_at = 0;
+    while (count > 0)
+        osr_error_release(kept[--count]);
+    return outcome ? osr_raise(outcome) : rc;
+}
+
+TEST(code_place_and_task_survive_when_the_store_of_errors_is_used_up)
+{
+    const struct osr_error *error;
+
+    assert_int_equal(run_simulated(fail_with_an_empty_store, NULL, .allocator = &counting_allocator), -OSR_EGROUP);
+    assert_checked();
+    error = osr_error_last();
+    assert_leaf(error, -EIO, "a", places[0]);
+    assert_leaf(error, -EPROTO, "b", places[1]);
+    assert_string_equal(osr_error_message(osr_error_find(error, EIO)), osr_strerror(EIO));
+    assert_int_equal(osr_error_count(error), 3);
+    osr_error_clear();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(pass_a_limit_with_an_empty_store, void, unused)
+{
+    struct osr_error *kept[500];
+    struct osr_scope limit;
+    int count = 0;
+
+    osr_timeout_open(&limit, osr_ms(1));
+    use_the_store_up(kept, &count);
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    check_int(osr_scope_close(&limit, -ECANCELED), -ETIMEDOUT);
+    counting.fail_at = 0;
+    while (count > 0)
+        osr_error_release(kept[--count]);
+    return 0;
+}
+
+TEST(a_timeout_is_a_timeout_when_the_store_of_errors_is_used_up)
+{
+    assert_int_equal(run_simulated(pass_a_limit_with_an_empty_store, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1670,6 +1901,13 @@ int main(void)
         story_test(printing_nothing_writes_nothing),
         story_test(printing_to_a_stream_that_fails_says_so),
         story_test(a_text_is_cut_at_the_size_of_its_buffer),
+        story_test(a_wrap_around_a_group_keeps_its_leaves_in_sight),
+        story_test(the_halves_of_a_split_say_how_many_were_cancelled),
+        story_test(the_halves_of_a_split_keep_the_cause),
+        story_test(an_error_may_stand_in_two_groups),
+        story_test(a_fatal_error_that_was_swallowed_stands_beside_the_one_that_came_out),
+        story_test(code_place_and_task_survive_when_the_store_of_errors_is_used_up),
+        story_test(a_timeout_is_a_timeout_when_the_store_of_errors_is_used_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

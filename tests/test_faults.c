@@ -771,6 +771,106 @@ TEST(a_spawn_without_memory_fails_alone)
     assert_int_equal(counting.live, 0);
 }
 
+/* ---- Single faults ------------------------------------------------------------------------------------- */
+
+/* The first connections are gone before they can be accepted. */
+static unsigned abort_some_connections(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    int *left = arg;
+
+    (void)n;
+    if (kind != OSR_CHOICE_FAULT || strcmp(what, "accept") != 0 || *left == 0)
+        return 0;
+    --*left;
+    return 3; /* ECONNABORTED */
+}
+
+OSR_TASK(accept_among_aborted, int, expected)
+{
+    struct osr_address address;
+    int listener, client, served;
+
+    osr_address_ip(&address, "127.0.0.1", 0);
+    listener = osr_listen(&address, 0);
+    osr_socket_address(listener, &address);
+    client = osr_connect(&address);
+    served = osr_accept(listener, NULL);
+    check_int(served < 0 ? served : 0, *expected);
+    if (served >= 0)
+        osr_fd_close(served);
+    osr_fd_close(client);
+    osr_fd_close(listener);
+    return 0;
+}
+
+TEST(connections_that_are_gone_before_they_are_accepted_are_passed_over)
+{
+    int left = 5, fine = 0, aborted = -ECONNABORTED;
+
+    assert_int_equal(osr_run(accept_among_aborted, &fine, .choose = abort_some_connections, .choose_arg = &left), 0);
+    assert_int_equal(left, 0);
+    left = 64;
+    assert_int_equal(osr_run(accept_among_aborted, &aborted, .choose = abort_some_connections, .choose_arg = &left), 0);
+    assert_int_equal(left, 0);
+    assert_checked();
+}
+
+OSR_TASK(give_a_byte_later, int, fd)
+{
+    int i;
+
+    for (i = 0; i < 600; i++) /* the loop looks meanwhile */
+        osr_yield();
+    check_int(write(*fd, "x", 1), 1);
+    counting.fail_at = 0;
+    return 0;
+}
+
+OSR_TASK(read_when_the_loop_has_no_memory, void, unused)
+{
+    struct osr_group group;
+    int fds[2];
+    char byte = 0;
+
+    check_int(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    check_int(osr_fd_writable(fds[0]), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, give_a_byte_later, &fds[1]);
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    check_int(osr_read(fds[0], &byte, 1), 1);
+    check_int(byte, 'x');
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    return osr_group_close(&group, 0);
+}
+
+OSR_TASK(yield_for_a_while, void, unused)
+{
+    int i;
+
+    for (i = 0; i < 1000; i++)
+        osr_yield();
+    return 0;
+}
+
+OSR_TASK(look_without_memory, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, yield_for_a_while, NULL);
+    (void)osr_group_close(&group, read_when_the_loop_has_no_memory.routine_.run(NULL));
+    return 0;
+}
+
+TEST(a_simulated_loop_without_memory_goes_on)
+{
+    assert_int_equal(run_simulated(look_without_memory, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -782,6 +882,8 @@ int main(void)
         story_test(a_call_that_failed_once_works_when_it_is_tried_again),
         story_test(a_failing_system_call_lets_no_socket_raise_a_signal),
         story_test(a_spawn_without_memory_fails_alone),
+        story_test(connections_that_are_gone_before_they_are_accepted_are_passed_over),
+        story_test(a_simulated_loop_without_memory_goes_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

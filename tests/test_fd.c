@@ -1409,6 +1409,403 @@ TEST(an_addresss_words_are_cut_at_the_size_of_the_buffer)
     assert_int_equal(osr_address_port(&unknown), -EINVAL);
 }
 
+/* ---- Races for one descriptor -------------------------------------------------------------------------- */
+
+OSR_TASK(transfer_nothing_in_a_cancelled_scope, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct osr_scope scope;
+    size_t written = 9;
+    char byte;
+
+    osr_scope_open(&scope);
+    osr_scope_cancel(&scope, NULL);
+    check_int(osr_read(ends.a, &byte, 0), -ECANCELED);
+    check_int(osr_write(ends.a, &byte, 0), -ECANCELED);
+    check_int(osr_write_all(ends.a, &byte, 0, &written), -ECANCELED);
+    check_int(written, 0);
+    check_int(osr_scope_close(&scope, -ECANCELED), -OSR_ESCOPECANCELED);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(a_transfer_of_nothing_is_a_cancellation_point_too)
+{
+    assert_int_equal(run_real(transfer_nothing_in_a_cancelled_scope, NULL), 0);
+    assert_checked();
+}
+
+/* Two tasks that one look of the loop wakes in this order: the thief, and the reader whose byte it takes. */
+struct theft {
+    struct ends signal, goods;
+    struct osr_task reader;
+    bool cancel, read_again;
+    int reader_gave, thief_gave;
+};
+
+OSR_TASK(read_what_was_stolen, struct theft, theft)
+{
+    char byte;
+
+    theft->reader_gave = osr_read(theft->goods.a, &byte, 1);
+    return theft->reader_gave == -ECANCELED ? -ECANCELED : 0;
+}
+
+OSR_TASK(steal, struct theft, theft)
+{
+    char byte;
+
+    check_int(osr_fd_readable(theft->signal.a), 0);
+    check_int(recv(theft->goods.a, &byte, 1, MSG_DONTWAIT), 1);
+    if (theft->cancel)
+        osr_task_cancel(theft->reader, NULL);
+    if (theft->read_again)
+        theft->thief_gave = osr_read(theft->goods.a, &byte, 1);
+    return 0;
+}
+
+OSR_TASK(arrange_a_theft, struct theft, theft)
+{
+    struct osr_group group;
+
+    theft->signal = socket_ends();
+    theft->goods = socket_ends();
+    osr_group_open(&group);
+    osr_spawn(&group, steal, theft);
+    osr_spawn(&group, read_what_was_stolen, theft, .handle = &theft->reader);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    check_int(write(theft->signal.b, "!", 1), 1);
+    check_int(write(theft->goods.b, "x", 1), 1);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    check_int(write(theft->goods.b, "y", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    close_ends(theft->signal);
+    close_ends(theft->goods);
+    return 0;
+}
+
+TEST(a_reader_that_finds_nothing_after_it_was_cancelled_does_not_wait_again)
+{
+    struct theft theft = {.cancel = true, .reader_gave = -1};
+
+    assert_int_equal(run_simulated(arrange_a_theft, &theft), 0);
+    assert_checked();
+    assert_int_equal(theft.reader_gave, -ECANCELED);
+}
+
+TEST(a_reader_that_finds_nothing_waits_again)
+{
+    struct theft theft = {.reader_gave = -1};
+
+    assert_int_equal(run_simulated(arrange_a_theft, &theft), 0);
+    assert_checked();
+    assert_int_equal(theft.reader_gave, 1);
+}
+
+TEST(a_second_reader_is_refused_even_before_the_first_that_was_woken_has_run)
+{
+    struct theft theft = {.read_again = true, .reader_gave = -1, .thief_gave = -1};
+
+    assert_int_equal(run_simulated(arrange_a_theft, &theft), 0);
+    assert_checked();
+    assert_int_equal(theft.thief_gave, -EBUSY);
+    assert_int_equal(theft.reader_gave, 1);
+}
+
+struct swap {
+    struct ends signal, old, fresh;
+    struct reading reader;
+};
+
+OSR_TASK(close_and_use_the_number_again, struct swap, swap)
+{
+    int fds[2], number = swap->old.a;
+
+    check_int(osr_fd_readable(swap->signal.a), 0);
+    check_int(osr_fd_close(number), 0);
+    check_int(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    check_int(fds[0], number);
+    check_int(write(fds[1], "new", 3), 3);
+    swap->fresh = (struct ends){fds[0], fds[1]};
+    return 0;
+}
+
+OSR_TASK(swap_under_a_woken_reader, void, unused)
+{
+    struct swap swap = {.signal = socket_ends(), .old = socket_ends()};
+    struct osr_group group;
+    char bytes[4];
+
+    swap.reader = (struct reading){.fd = swap.old.a, .gave = -1};
+    osr_group_open(&group);
+    osr_spawn(&group, close_and_use_the_number_again, &swap);
+    osr_spawn(&group, read_some, &swap.reader);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    check_int(write(swap.signal.b, "!", 1), 1);
+    check_int(write(swap.old.b, "old", 3), 3);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(swap.reader.gave, -EBADF);
+    check_int(osr_read(swap.fresh.a, bytes, sizeof(bytes)), 3);
+    close_ends(swap.fresh);
+    close_ends(swap.signal);
+    check_int(osr_fd_close(swap.old.b), 0);
+    return 0;
+}
+
+TEST(a_reader_woken_before_its_descriptor_was_closed_does_not_read_from_the_next_of_that_number)
+{
+    assert_int_equal(run_simulated(swap_under_a_woken_reader, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Numbers that others closed ------------------------------------------------------------------------ */
+
+/* A reader waits, is cut, and its watch stays armed; then the number is closed behind the library's back. */
+static void wait_in_vain_and_close_raw(int fd)
+{
+    struct osr_scope limit;
+
+    osr_move_on_open(&limit, osr_ms(1));
+    check_int(osr_scope_close(&limit, osr_fd_readable(fd)), 0);
+    check(osr_scope_caught(&limit));
+    check_int(close(fd), 0);
+}
+
+OSR_TASK(listen_on_a_number_closed_raw, void, unused)
+{
+    struct ends ends = socket_ends(), connection;
+    struct osr_address address;
+    struct osr_scope limit;
+    int listener, rc;
+
+    wait_in_vain_and_close_raw(ends.a);
+    osr_address_ip(&address, "127.0.0.1", 0);
+    listener = osr_listen(&address, 0);
+    check_int(listener, ends.a);
+    check_int(osr_socket_address(listener, &address), 0);
+    osr_timeout_open(&limit, osr_s(5));
+    rc = osr_connect(&address);
+    connection.a = rc;
+    rc = osr_accept(listener, NULL);
+    connection.b = rc;
+    check(osr_scope_close(&limit, rc) >= 0);
+    close_ends(connection);
+    check_int(osr_fd_close(listener), 0);
+    check_int(osr_fd_close(ends.b), 0);
+    return 0;
+}
+
+OSR_TASK(accept_late_on_a_number_closed_raw, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct osr_address address;
+    struct osr_scope limit;
+    int listener;
+
+    wait_in_vain_and_close_raw(ends.a);
+    osr_address_ip(&address, "127.0.0.1", 0);
+    listener = osr_listen(&address, 0);
+    check_int(listener, ends.a);
+    osr_move_on_open(&limit, osr_ms(2));
+    check_int(osr_scope_close(&limit, osr_accept(listener, NULL)), 0);
+    check(osr_scope_caught(&limit));
+    check_int(osr_fd_close(listener), 0);
+    check_int(osr_fd_close(ends.b), 0);
+    return 0;
+}
+
+struct calling {
+    struct osr_address address;
+    int fd;
+};
+
+OSR_TASK(call_later, struct calling, calling)
+{
+    osr_sleep(osr_ms(5));
+    calling->fd = osr_connect(&calling->address);
+    return calling->fd < 0 ? calling->fd : 0;
+}
+
+OSR_TASK(wait_on_a_number_closed_raw, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct calling calling = {.fd = -1};
+    struct osr_scope limit;
+    struct osr_group group;
+    int listener, rc;
+
+    wait_in_vain_and_close_raw(ends.a);
+    osr_address_ip(&calling.address, "127.0.0.1", 0);
+    listener = osr_listen(&calling.address, 0);
+    check_int(listener, ends.a);
+    check_int(osr_socket_address(listener, &calling.address), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, call_later, &calling);
+    osr_timeout_open(&limit, osr_s(5));
+    rc = osr_accept(listener, NULL);
+    check(rc >= 0);
+    check_int(osr_scope_close(&limit, 0), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    close_ends((struct ends){calling.fd, rc});
+    check_int(osr_fd_close(listener), 0);
+    check_int(osr_fd_close(ends.b), 0);
+    return 0;
+}
+
+TEST(a_number_closed_behind_the_librarys_back_serves_again_when_the_library_gets_it)
+{
+    assert_int_equal(osr_run(listen_on_a_number_closed_raw, NULL), 0);
+    assert_int_equal(osr_run(accept_late_on_a_number_closed_raw, NULL), 0);
+    assert_int_equal(osr_run(wait_on_a_number_closed_raw, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(read_on_after_a_raw_close, void, unused)
+{
+    struct ends ends = socket_ends();
+    char bytes[8];
+
+    check_int(write(ends.b, "x", 1), 1);
+    check_int(osr_read(ends.a, bytes, sizeof(bytes)), 1);
+    check_int(close(ends.a), 0);
+    check_int(osr_read(ends.a, bytes, sizeof(bytes)), -EBADF);
+    check_int(osr_fd_close(ends.a), -EBADF);
+    check_int(osr_fd_close(ends.b), 0);
+    return 0;
+}
+
+TEST(a_descriptor_closed_behind_the_librarys_back_gives_a_code_when_it_is_waited_for)
+{
+    assert_int_equal(osr_run(read_on_after_a_raw_close, NULL), 0);
+    assert_checked();
+}
+
+/* The loop's own, found by what the system says of it. */
+static int descriptor_of_the_loop(void)
+{
+    char path[64], name[64];
+    int fd;
+
+    for (fd = 3; fd < 1024; fd++) {
+        ssize_t length;
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        length = readlink(path, name, sizeof(name) - 1);
+        if (length > 0 && (name[length] = '\0', strcmp(name, "anon_inode:[eventpoll]") == 0))
+            return fd;
+    }
+    return -1;
+}
+
+OSR_TASK(meddle_with_the_loop, bool, found)
+{
+    int fd = descriptor_of_the_loop();
+
+    *found = fd >= 0;
+    check_int(osr_fd_close(fd), -EBADF);
+    check_int(osr_fd_close(-1), -EBADF);
+    check_int(osr_fd_readable(fd), -EBADF);
+    check_int(fcntl(fd, F_GETFD) < 0, fd < 0);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    return 0;
+}
+
+TEST(the_loops_own_descriptor_is_nobody_elses_to_close)
+{
+    bool found;
+
+    assert_int_equal(run_real(meddle_with_the_loop, &found), 0);
+    assert_checked();
+    if (!found)
+        skip();
+}
+
+/* ---- What sockets are like ----------------------------------------------------------------------------- */
+
+OSR_TASK(accept_on_a_blocking_listener, void, unused)
+{
+    struct osr_address address;
+    struct osr_scope limit;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), client, served;
+
+    osr_address_ip(&address, "127.0.0.1", 0);
+    check_int(bind(listener, (struct sockaddr *)&address.storage, address.size), 0);
+    check_int(listen(listener, 8), 0);
+    check_int(osr_socket_address(listener, &address), 0);
+    osr_move_on_open(&limit, osr_ms(2));
+    check_int(osr_scope_close(&limit, osr_accept(listener, NULL)), 0);
+    check(osr_scope_caught(&limit));
+    client = osr_connect(&address);
+    served = osr_accept(listener, NULL);
+    check(served >= 0);
+    check_int(fcntl(listener, F_GETFL) & O_NONBLOCK, 0);
+    close_ends((struct ends){client, served});
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+TEST(accepting_on_a_blocking_listener_blocks_nobody)
+{
+    assert_int_equal(run_real(accept_on_a_blocking_listener, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(look_at_a_listener, void, unused)
+{
+    struct osr_address address;
+    int reuse = 0, listener = listen_on_loopback(&address, 0);
+    socklen_t size = sizeof(reuse);
+
+    check_int(getsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &reuse, &size), 0);
+    check_int(reuse, 1);
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+TEST(a_listener_may_use_an_address_that_lingers)
+{
+    assert_int_equal(run_real(look_at_a_listener, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(connect_again_and_again, bool, stop)
+{
+    struct osr_address address;
+    int listener, i, fds[300], count = 0;
+
+    check_int(osr_address_unix(&address, "@osier-connects-at-once"), 0);
+    listener = osr_listen(&address, 0);
+    check(listener >= 0);
+    for (i = 0; i < 300 && !*stop; i++) {
+        int fd = osr_connect(&address);
+
+        if (fd >= 0)
+            fds[count++] = fd;
+    }
+    check(*stop);
+    while (count > 0)
+        check_int(osr_fd_close(fds[--count]), 0);
+    check_int(osr_fd_close(listener), 0);
+    return 0;
+}
+
+OSR_TASK(connect_beside_another, void, unused)
+{
+    struct osr_group group;
+    bool stop = false;
+
+    osr_group_open(&group);
+    osr_spawn(&group, connect_again_and_again, &stop);
+    osr_spawn(&group, stop_it, &stop);
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_task_whose_connects_never_wait_lets_others_run)
+{
+    assert_int_equal(run_real(connect_beside_another, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1453,6 +1850,17 @@ int main(void)
         fd_test(unix_addresses_are_made_from_paths_and_put_in_words),
         fd_test(what_is_no_unix_path_is_refused),
         fd_test(an_addresss_words_are_cut_at_the_size_of_the_buffer),
+        fd_test(a_transfer_of_nothing_is_a_cancellation_point_too),
+        fd_test(a_reader_that_finds_nothing_after_it_was_cancelled_does_not_wait_again),
+        fd_test(a_reader_that_finds_nothing_waits_again),
+        fd_test(a_second_reader_is_refused_even_before_the_first_that_was_woken_has_run),
+        fd_test(a_reader_woken_before_its_descriptor_was_closed_does_not_read_from_the_next_of_that_number),
+        fd_test(a_number_closed_behind_the_librarys_back_serves_again_when_the_library_gets_it),
+        fd_test(a_descriptor_closed_behind_the_librarys_back_gives_a_code_when_it_is_waited_for),
+        fd_test(the_loops_own_descriptor_is_nobody_elses_to_close),
+        fd_test(accepting_on_a_blocking_listener_blocks_nobody),
+        fd_test(a_listener_may_use_an_address_that_lingers),
+        fd_test(a_task_whose_connects_never_wait_lets_others_run),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1407,6 +1407,120 @@ TEST(names_are_copied)
     assert_checked();
 }
 
+/* ---- The moment between the last child's end and the end of the close ---------------------------------- */
+
+OSR_TASK(spawn_and_cancel_too_late, struct osr_group, group)
+{
+    tell("spawn: %s", osr_strcode(osr_spawn(group, end_at_once, NULL)));
+    tell("cancel: %s", osr_strcode(osr_group_cancel(group, "too late")));
+    return 0;
+}
+
+OSR_TASK(close_beside_a_stranger, void, unused)
+{
+    struct osr_group inner, others;
+
+    osr_group_open(&others);
+    osr_group_open(&inner);
+    osr_spawn(&inner, end_at_once, NULL);
+    osr_spawn(&others, spawn_and_cancel_too_late, &inner);
+    check_int(osr_group_close(&inner, 3), 3);
+    tell("closed");
+    check(!osr_scope_cancelled(&inner.scope));
+    return osr_group_close(&others, 0);
+}
+
+TEST(once_the_last_child_has_ended_a_closing_group_takes_no_more)
+{
+    assert_int_equal(run_simulated(close_beside_a_stranger, NULL), 0);
+    assert_checked();
+    assert_story("spawn: OSR_ECLOSED\ncancel: OSR_ECLOSED\nclosed\n");
+}
+
+static struct osr_group never_opened;
+
+OSR_TASK(use_a_group_that_was_opened_outside, void, unused)
+{
+    check_int(osr_spawn(&never_opened, end_at_once, NULL), -EPERM);
+    check_int(osr_group_close(&never_opened, 0), -EPERM);
+    return 0;
+}
+
+TEST(a_group_that_could_not_be_opened_answers_with_that_very_code)
+{
+    assert_int_equal(osr_group_open(&never_opened), -EPERM);
+    assert_int_equal(run_simulated(use_a_group_that_was_opened_outside, NULL), 0);
+    assert_checked();
+    osr_error_clear();
+}
+
+/* ---- Nobody barges ------------------------------------------------------------------------------------- */
+
+OSR_TASK(hold_for_a_turn, const char *, name)
+{
+    tell("child of %s", *name);
+    return osr_yield();
+}
+
+OSR_TASK(spawn_when_ready, struct spawner, s)
+{
+    check_int(osr_sleep(s->before), 0);
+    check_int(osr_spawn(s->group, hold_for_a_turn, &s->name), 0);
+    return 0;
+}
+
+OSR_TASK(end_at_ten, void, unused) { return osr_sleep(osr_ms(10)); }
+
+/* At 10 ms the place becomes free, and is handed to "patient"; "late" wakes at the same moment, and runs before it. */
+OSR_TASK(try_to_barge, void, unused)
+{
+    struct osr_group limited, others;
+    struct spawner patient = {&limited, "patient", osr_ms(1), {0}}, late = {&limited, "late", osr_ms(10), {0}};
+
+    osr_group_open(&limited, .limit = 1);
+    osr_group_open(&others);
+    osr_spawn(&limited, end_at_ten, NULL);
+    osr_spawn(&others, spawn_when_ready, &late);
+    osr_spawn(&others, spawn_when_ready, &patient);
+    check_int(osr_group_close(&others, 0), 0);
+    return osr_group_close(&limited, 0);
+}
+
+TEST(nobody_takes_a_place_that_was_handed_to_another)
+{
+    assert_int_equal(run_simulated(try_to_barge, NULL), 0);
+    assert_checked();
+    assert_story("child of patient\nchild of late\n");
+}
+
+/* ---- What memory lacked for leaves nothing behind ------------------------------------------------------ */
+
+OSR_TASK(spawn_for_a_handle_without_memory, void, unused)
+{
+    struct osr_group group;
+    struct osr_task handle;
+    char text[2048];
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, end_at_once, NULL), 0);
+    check_int(osr_sleep(1), 0);
+    run_out_of_memory(true);
+    check_int(osr_spawn(&group, end_at_once, NULL, .name = "ghost", .handle = &handle), -ENOMEM);
+    run_out_of_memory(false);
+    osr_tree_format(text, sizeof(text));
+    check(strstr(text, "ghost") == NULL);
+    check_int(osr_group_running(&group), 0);
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_spawn_that_failed_leaves_no_task_in_the_tree)
+{
+    assert_int_equal(run_simulated(spawn_for_a_handle_without_memory, NULL, .allocator = &counting_allocator,
+                                   .choose = fail_while_out_of_memory),
+                     0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1461,6 +1575,10 @@ int main(void)
         story_test(names_are_kept_as_they_are),
         story_test(long_names_are_cut_at_63_bytes),
         story_test(names_are_copied),
+        story_test(once_the_last_child_has_ended_a_closing_group_takes_no_more),
+        story_test(a_group_that_could_not_be_opened_answers_with_that_very_code),
+        story_test(nobody_takes_a_place_that_was_handed_to_another),
+        story_test(a_spawn_that_failed_leaves_no_task_in_the_tree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1127,6 +1127,257 @@ TEST(guards_outside_a_task_do_nothing)
     osr_error_clear();
 }
 
+/* ---- More of guards ------------------------------------------------------------------------------------ */
+
+static int fail_inside_a_guarded_scope(void)
+{
+    OSR_GUARD_MOVE_ON(limit, osr_s(1));
+
+    return osr_fail(-EPROTO, "line %d is no header", 7);
+}
+
+static int fail_inside_a_guarded_group(void)
+{
+    OSR_GUARD_GROUP(workers);
+
+    osr_spawn(&workers, sleep_forever, NULL);
+    osr_yield();
+    return osr_fail(-EPROTO, "line %d is no header", 8);
+}
+
+OSR_TASK(return_out_of_guards, void, unused)
+{
+    check_int(fail_inside_a_guarded_scope(), -EPROTO);
+    check_int(osr_error_code(osr_error_last()), -EPROTO);
+    check_text(osr_error_message(osr_error_last()), "line 7 is no header");
+    check_int(fail_inside_a_guarded_group(), -EPROTO);
+    check_int(osr_error_code(osr_error_last()), -EPROTO);
+    check_text(osr_error_message(osr_error_last()), "line 8 is no header");
+    return 0;
+}
+
+TEST(the_error_with_which_a_guarded_block_is_left_keeps_its_message)
+{
+    assert_int_equal(run_simulated(return_out_of_guards, NULL), 0);
+    assert_checked();
+}
+
+/* ---- More of deadlocks --------------------------------------------------------------------------------- */
+
+static void note_cancel(void *arg, const struct osr_event *event)
+{
+    int *code = arg;
+
+    if (event->kind == OSR_EVENT_CANCEL && *code == 0)
+        *code = event->code;
+}
+
+TEST(a_deadlock_is_the_reason_for_which_the_root_is_cancelled)
+{
+    int code = 0;
+
+    assert_int_equal(run_simulated(sleep_forever, NULL, .observe = note_cancel, .observe_arg = &code), -OSR_EDEADLOCK);
+    assert_int_equal(code, -OSR_EDEADLOCK);
+    osr_error_clear();
+}
+
+OSR_TASK(sleep_forever_in_company_behind_a_shield, void, unused)
+{
+    struct osr_scope shield;
+    struct osr_group group;
+    int i;
+
+    osr_shield_open_unlimited(&shield);
+    osr_group_open(&group);
+    for (i = 0; i < 40; i++)
+        osr_spawn(&group, sleep_forever, NULL, .name = "one of many");
+    osr_spawn(&group, sleep_forever, NULL, .name = "the very last");
+    return osr_scope_close(&shield, osr_group_close(&group, 0));
+}
+
+static void run_large_shielded_deadlock(void)
+{
+    run_simulated(sleep_forever_in_company_behind_a_shield, NULL);
+}
+
+TEST(a_large_tree_is_told_to_its_end)
+{
+    assert_dies(run_large_shielded_deadlock, SIGABRT, "the very last");
+}
+
+/* ---- More of faults ------------------------------------------------------------------------------------ */
+
+static void tell_where_it_was_and_die(int number, siginfo_t *info, void *context)
+{
+    static const char words[] = "the program's own handler of three arguments\n";
+
+    (void)context;
+    if (info->si_addr == noted && write(STDERR_FILENO, words, sizeof(words) - 1) > 0)
+        signal(number, SIG_DFL);
+    raise(number);
+}
+
+OSR_TASK(write_where_it_may_not, void, unused)
+{
+    noted->opened[0] = 'x';
+    return 0;
+}
+
+static void make_a_page_that_may_not_be_written(void)
+{
+    noted = mmap(NULL, sizeof(*noted), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void run_with_own_large_handler(void)
+{
+    struct sigaction action = {.sa_sigaction = tell_where_it_was_and_die, .sa_flags = SA_SIGINFO};
+
+    make_a_page_that_may_not_be_written();
+    sigaction(SIGSEGV, &action, NULL);
+    osr_run(write_where_it_may_not, NULL);
+}
+
+TEST(a_fault_reaches_the_previous_handler_with_all_that_is_known_of_it)
+{
+    assert_dies(run_with_own_large_handler, SIGSEGV, "the program's own handler of three arguments");
+}
+
+static void say_only_that(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg, (void)text;
+    if (kind == OSR_DIAGNOSIS_OVERFLOW)
+        _exit(1);
+}
+
+static void run_into_a_fault_that_is_no_overflow(void)
+{
+    signal(SIGSEGV, SIG_DFL);
+    make_a_page_that_may_not_be_written();
+    osr_run(write_where_it_may_not, NULL, .diagnose = say_only_that);
+}
+
+TEST(another_fault_is_not_called_an_overflow)
+{
+    assert_dies(run_into_a_fault_that_is_no_overflow, SIGSEGV, "");
+}
+
+static void run_raising(void)
+{
+    signal(SIGSEGV, SIG_DFL);
+    osr_run(have_another_fault, NULL);
+}
+
+TEST(a_signal_that_was_sent_ends_the_program_as_it_would_have)
+{
+    assert_dies(run_raising, SIGSEGV, "");
+}
+
+static void (*handler_now(void))(int)
+{
+    struct sigaction action;
+
+    sigaction(SIGSEGV, NULL, &action);
+    return action.sa_handler;
+}
+
+static void (*handler_seen)(int);
+
+OSR_TASK(see_the_handler, void, unused)
+{
+    handler_seen = handler_now();
+    return 0;
+}
+
+TEST(a_run_leaves_the_signal_alone_where_it_is_told_to)
+{
+    void (*before)(int) = handler_now();
+
+    assert_int_equal(osr_run(see_the_handler, NULL), 0);
+    assert_ptr_not_equal(handler_seen, before);
+    assert_int_equal(osr_run(see_the_handler, NULL, .no_overflow_handler = true), 0);
+    assert_ptr_equal(handler_seen, before);
+}
+
+OSR_TASK(install_a_handler, void, unused)
+{
+    signal(SIGSEGV, write_own_words_and_die);
+    return 0;
+}
+
+TEST(a_handler_that_was_installed_during_a_run_stays)
+{
+    struct sigaction before;
+
+    sigaction(SIGSEGV, NULL, &before);
+    assert_int_equal(osr_run(install_a_handler, NULL), 0);
+    assert_ptr_equal(handler_now(), write_own_words_and_die);
+    sigaction(SIGSEGV, &before, NULL);
+}
+
+static void *run_nothing(void *arg)
+{
+    *(int *)arg = osr_run(do_nothing, NULL);
+    return NULL;
+}
+
+OSR_TASK(run_another_in_a_thread, void, unused)
+{
+    pthread_t thread;
+    int rc = -1;
+
+    check_int(pthread_create(&thread, NULL, run_nothing, &rc), 0);
+    pthread_join(thread, NULL);
+    check_int(rc, 0);
+    return 0;
+}
+
+TEST(the_last_of_several_runs_puts_the_previous_handler_back)
+{
+    void (*before)(int) = handler_now();
+
+    assert_int_equal(osr_run(run_another_in_a_thread, NULL), 0);
+    assert_checked();
+    assert_ptr_equal(handler_now(), before);
+}
+
+static void *signal_stack_now(void)
+{
+    stack_t stack;
+
+    sigaltstack(NULL, &stack);
+    return stack.ss_flags & SS_DISABLE ? NULL : stack.ss_sp;
+}
+
+static void *signal_stack_seen;
+
+OSR_TASK(see_the_signal_stack, void, unused)
+{
+    signal_stack_seen = signal_stack_now();
+    return 0;
+}
+
+static void *run_with_own_signal_stack(void *arg)
+{
+    static char memory[1 << 16];
+    stack_t stack = {.ss_sp = memory, .ss_size = sizeof(memory)}, none = {.ss_flags = SS_DISABLE};
+
+    sigaltstack(&stack, NULL);
+    if (osr_run(see_the_signal_stack, NULL) == 0)
+        *(bool *)arg = signal_stack_seen == memory && signal_stack_now() == memory;
+    sigaltstack(&none, NULL);
+    return NULL;
+}
+
+TEST(a_thread_keeps_the_signal_stack_that_it_has)
+{
+    bool kept = false;
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, run_with_own_signal_stack, &kept), 0);
+    pthread_join(thread, NULL);
+    assert_true(kept);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1171,6 +1422,16 @@ int main(void)
         story_test(neither_a_pending_error_nor_the_bodys_own_is_dropped),
         story_test(several_pending_errors_all_come_out),
         story_test(guards_outside_a_task_do_nothing),
+        story_test(the_error_with_which_a_guarded_block_is_left_keeps_its_message),
+        story_test(a_deadlock_is_the_reason_for_which_the_root_is_cancelled),
+        story_test(a_large_tree_is_told_to_its_end),
+        story_test(a_fault_reaches_the_previous_handler_with_all_that_is_known_of_it),
+        story_test(another_fault_is_not_called_an_overflow),
+        story_test(a_signal_that_was_sent_ends_the_program_as_it_would_have),
+        story_test(a_run_leaves_the_signal_alone_where_it_is_told_to),
+        story_test(a_handler_that_was_installed_during_a_run_stays),
+        story_test(the_last_of_several_runs_puts_the_previous_handler_back),
+        story_test(a_thread_keeps_the_signal_stack_that_it_has),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -717,6 +717,114 @@ static void codes_have_symbols_and_texts(void **state)
     assert_string_equal(osr_version(), OSR_VERSION);
 }
 
+/* ---- How often the loop looks -------------------------------------------------------------------------- */
+
+struct looks {
+    long looks, steps, most;
+    bool counting;
+};
+
+/* In simulated time the loop polls at every look, if anything is watched. */
+static unsigned note_look(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    struct looks *looks = arg;
+
+    (void)n;
+    if (looks->counting && kind == OSR_CHOICE_FAULT && strcmp(what, "poll") == 0) {
+        if (looks->looks++ > 0 && looks->steps > looks->most)
+            looks->most = looks->steps;
+        looks->steps = 0;
+    }
+    return 0;
+}
+
+static void note_step(void *arg, const struct osr_event *event)
+{
+    ((struct looks *)arg)->steps += event->kind == OSR_EVENT_STEP;
+}
+
+OSR_TASK(watch_until_cut, int, fd) { return osr_fd_readable(*fd); }
+
+OSR_TASK(yield_a_thousand_times, void, unused)
+{
+    int i, rc = 0;
+
+    for (i = 0; i < 1000 && rc == 0; i++)
+        rc = osr_yield();
+    return rc;
+}
+
+OSR_TASK(keep_the_loop_waiting, struct looks, looks)
+{
+    struct osr_group group, busy;
+    int fds[2], i, rc;
+
+    check_int(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, watch_until_cut, &fds[0]);
+    osr_sleep(1);
+    looks->counting = true;
+    osr_group_open(&busy);
+    for (i = 0; i < 3; i++)
+        osr_spawn(&busy, yield_a_thousand_times, NULL);
+    rc = osr_group_close(&busy, 0);
+    looks->counting = false;
+    osr_group_cancel(&group, NULL);
+    rc = osr_group_close(&group, rc);
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    return rc;
+}
+
+static void the_loop_looks_after_256_steps(void **state)
+{
+    struct looks looks = {0};
+
+    (void)state;
+    assert_int_equal(run_simulated(keep_the_loop_waiting, &looks, .choose = note_look, .choose_arg = &looks,
+                                   .observe = note_step, .observe_arg = &looks),
+                     0);
+    assert_checked();
+    assert_true(looks.looks > 5);
+    assert_int_equal(looks.most, 256);
+}
+
+/* ---- What a debug run says at its end ------------------------------------------------------------------ */
+
+static void note_leak(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    if (kind == OSR_DIAGNOSIS_LEAK)
+        snprintf(arg, 256, "%s", text);
+}
+
+OSR_TASK(leave_a_listener_open, int, fd)
+{
+    struct osr_address address;
+
+    osr_address_ip(&address, "127.0.0.1", 0);
+    *fd = osr_listen(&address, 0);
+    return *fd < 0 ? *fd : 0;
+}
+
+static void a_debug_run_names_at_its_end_the_descriptors_left_open(void **state)
+{
+    char text[256] = "", expected[64];
+    int fd = -1;
+
+    (void)state;
+    assert_int_equal(run_simulated(leave_a_listener_open, &fd, .diagnose = note_leak, .diagnose_arg = text), 0);
+    snprintf(expected, sizeof(expected), "descriptor %d, made at ", fd);
+    assert_non_null(strstr(text, expected));
+    assert_non_null(strstr(text, "test_run.c:"));
+    close(fd);
+    text[0] = '\0';
+    assert_int_equal(osr_run(leave_a_listener_open, &fd, .clock = OSR_CLOCK_SIMULATED, .diagnose = note_leak,
+                             .diagnose_arg = text),
+                     0);
+    assert_string_equal(text, "");
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -742,6 +850,8 @@ int main(void)
         story_test(in_a_forked_child_every_call_is_refused_until_a_run_of_its_own),
         story_test(a_task_that_returns_in_a_forked_child_stops_it),
         story_test(codes_have_symbols_and_texts),
+        story_test(the_loop_looks_after_256_steps),
+        story_test(a_debug_run_names_at_its_end_the_descriptors_left_open),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

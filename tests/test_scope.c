@@ -1253,6 +1253,77 @@ SIMULATED_TEST(test_calls_from_a_foreign_thread_are_refused_and_change_nothing)
     return 0;
 }
 
+OSR_TASK(makes_refused_calls, int, calls)
+{
+    struct osr_scope scope;
+    int i;
+
+    osr_scope_open(&scope);
+    osr_scope_cancel(&scope, NULL);
+    for (i = 0; i < *calls; i++)
+        check_int(osr_check(), -ECANCELED);
+    osr_scope_close(&scope, -ECANCELED);
+    return 0;
+}
+
+OSR_TASK(is_followed_by_another_on_its_stack, void, unused)
+{
+    int many = 9999, one = 1;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, makes_refused_calls, &many);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    osr_spawn(&group, makes_refused_calls, &one);
+    return osr_group_close(&group, 0);
+}
+
+static void test_the_refused_calls_of_one_task_are_not_counted_for_the_next(void **state)
+{
+    struct heard heard = {0};
+
+    (void)state;
+    assert_int_equal(run_simulated(is_followed_by_another_on_its_stack, NULL, .diagnose = hear, .diagnose_arg = &heard),
+                     0);
+    assert_checked();
+    assert_int_equal(heard.runaways, 0);
+}
+
+OSR_TASK(opens_a_limit_without_memory, void, unused)
+{
+    struct osr_scope limit;
+    char text[1024];
+
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    check_int(osr_timeout_open(&limit, osr_ms(1)), -ENOMEM);
+    counting.fail_at = 0;
+    osr_tree_format(text, sizeof(text));
+    check(strstr(text, "opened at") == NULL);
+    check_int(osr_deadline(), OSR_NEVER);
+    check_int(osr_sleep(osr_ms(5)), 0);
+    check_int(osr_scope_close(&limit, 0), -ENOMEM);
+    return 0;
+}
+
+static void test_a_limit_that_could_not_be_set_leaves_no_scope_behind(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(opens_a_limit_without_memory, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    osr_error_clear();
+}
+
+SIMULATED_TEST(test_a_groups_scope_is_closed_with_the_group_only)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_scope_close(&group.scope, 0), -EINVAL);
+    check_int(osr_group_close(&group, 4), 4);
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1311,6 +1382,9 @@ int main(void)
         story_test(test_closing_the_scope_of_another_task_changes_nothing),
         story_test(test_calls_outside_a_task_are_refused),
         story_test(test_calls_from_a_foreign_thread_are_refused_and_change_nothing),
+        story_test(test_the_refused_calls_of_one_task_are_not_counted_for_the_next),
+        story_test(test_a_limit_that_could_not_be_set_leaves_no_scope_behind),
+        story_test(test_a_groups_scope_is_closed_with_the_group_only),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1153,6 +1153,58 @@ TEST(ready_tasks_run_in_the_order_in_which_they_became_ready)
     assert_story("a 0\nb 0\nc 0\na 1\nb 1\nc 1\na 2\nb 2\nc 2\n");
 }
 
+OSR_TASK(use_made_up_handles, void, unused)
+{
+    static const uint64_t ids[] = {UINT64_MAX, (uint64_t)1 << 32 | UINT32_MAX, (uint64_t)1 << 32 | 1 << 30, 1};
+    size_t i;
+
+    for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+        check_stale((struct osr_task){ids[i]});
+    return 0;
+}
+
+TEST(a_handle_that_was_never_given_is_stale)
+{
+    assert_int_equal(run_simulated(use_made_up_handles, NULL), 0);
+    assert_checked();
+}
+
+TEST(runs_give_their_records_back)
+{
+    struct osr_task first, handle;
+    int i;
+
+    for (i = 0; i < 500; i++) {
+        assert_int_equal(run_simulated(leave_handle_behind, &handle), 0);
+        if (i == 0)
+            first = handle;
+    }
+    assert_true((uint32_t)handle.id_ < (uint32_t)first.id_ + 1000);
+}
+
+static struct osr_task ended;
+static int just_join(void) { return osr_task_join(ended); }
+
+OSR_TASK(join_again_and_again_beside_another, struct spinning, s)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, end_at_once, NULL, .handle = &ended);
+    check_int(osr_task_join(ended), 0);
+    osr_spawn(&group, spin_until_stopped, s);
+    osr_spawn(&group, stop_spinning, s);
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_task_that_only_joins_what_has_ended_lets_others_run)
+{
+    struct spinning joins = {just_join, false};
+
+    assert_int_equal(run_simulated(join_again_and_again_beside_another, &joins), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1195,6 +1247,9 @@ int main(void)
         story_test(a_task_that_only_checks_yields_or_sleeps_for_nothing_lets_others_run),
         story_test(timers_are_looked_at_although_a_task_is_always_ready),
         story_test(ready_tasks_run_in_the_order_in_which_they_became_ready),
+        story_test(a_handle_that_was_never_given_is_stale),
+        story_test(runs_give_their_records_back),
+        story_test(a_task_that_only_joins_what_has_ended_lets_others_run),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1,0 +1,432 @@
+/* Faults that this library once had, each as a test of what must happen instead. */
+#include "harness.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---- Descriptors that the system refuses to watch ------------------------------------------------------ */
+
+static int refusals; /* how many epoll_ctl(ADD) fail next */
+
+/* In the place of the C library's, for libev. */
+int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+    if (refusals > 0 && operation == EPOLL_CTL_ADD) {
+        refusals--;
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, epoll, operation, fd, event);
+}
+
+OSR_TASK(read_what_cannot_be_watched, void, unused)
+{
+    int ends[2];
+    char byte;
+
+    check_int(pipe2(ends, O_NONBLOCK), 0);
+    refusals = 1;
+    check_int(osr_read(ends[0], &byte, 1), -ENOMEM);
+    check_int(osr_write(ends[1], "x", 1), 1);
+    check_int(osr_read(ends[0], &byte, 1), 1);
+    check_int(osr_fd_close(ends[0]), 0);
+    return osr_fd_close(ends[1]);
+}
+
+static void who_waits_for_what_the_system_cannot_watch_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(osr_run(read_what_cannot_be_watched, NULL, .debug = true), 0);
+    assert_checked();
+}
+
+struct ends {
+    int of[2];
+};
+
+OSR_TASK(read_an_end, struct ends, ends)
+{
+    char byte;
+
+    check_int(osr_read(ends->of[0], &byte, 1), -EBADF);
+    return 0;
+}
+
+OSR_TASK(close_behind_a_reader, void, unused)
+{
+    struct osr_group group;
+    struct ends ends;
+
+    check_int(pipe2(ends.of, O_NONBLOCK), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, read_an_end, &ends);
+    osr_yield();
+    close(ends.of[0]);
+    check_int(osr_group_close(&group, 0), 0);
+    close(ends.of[1]);
+    return 0;
+}
+
+static void a_raw_close_before_the_loop_looks_does_not_abort(void **state)
+{
+    (void)state;
+    assert_int_equal(osr_run(close_behind_a_reader, NULL), 0);
+    assert_checked();
+}
+
+static int own_epoll(void)
+{
+    char path[64], target[64];
+    ssize_t n;
+    int fd;
+
+    for (fd = 0; fd < 1000; fd++) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        n = readlink(path, target, sizeof(target) - 1);
+        target[n > 0 ? n : 0] = '\0';
+        if (strstr(target, "eventpoll"))
+            return fd;
+    }
+    return -1;
+}
+
+OSR_TASK(use_epoll_descriptors, void, unused)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int own = own_epoll(), other = epoll_create1(0), mark = eventfd(1, 0);
+
+    check(own >= 0 && other >= 0 && mark >= 0);
+    check_int(osr_fd_readable(own), -EBADF);
+    check_int(osr_fd_close(own), -EBADF);
+    check_int(epoll_ctl(other, EPOLL_CTL_ADD, mark, &event), 0);
+    check_int(osr_fd_readable(other), 0);
+    check_int(osr_fd_close(other), 0);
+    check_int(osr_fd_close(mark), 0);
+    return osr_sleep(osr_ms(1));
+}
+
+static void only_the_runs_own_epoll_descriptor_is_out_of_reach(void **state)
+{
+    (void)state;
+    assert_int_equal(osr_run(use_epoll_descriptors, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(use_wrong_ends, void, unused)
+{
+    int ends[2];
+    char byte;
+
+    check_int(pipe(ends), 0);
+    check_int(osr_read(ends[1], &byte, 1), -EBADF);
+    check_int(osr_write(ends[0], "x", 1), -EBADF);
+    check_int(osr_write(ends[1], "x", 1), 1);
+    check_int(osr_read(ends[0], &byte, 1), 1);
+    check_int(osr_fd_close(ends[0]), 0);
+    return osr_fd_close(ends[1]);
+}
+
+static void a_descriptor_that_is_not_open_for_it_is_a_bad_one(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(use_wrong_ends, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(first_reader, struct ends, ends)
+{
+    char byte;
+
+    check_int(osr_read(ends->of[0], &byte, 1), 1);
+    return 0;
+}
+
+OSR_TASK(second_reader, struct ends, ends)
+{
+    char byte;
+
+    check_int(osr_read(ends->of[0], &byte, 1), -EBUSY);
+    return 0;
+}
+
+/* The entry check of a passed deadline looks at the world: the first reader is woken, and has not run yet. */
+OSR_TASK(read_between_wake_and_step, void, unused)
+{
+    struct osr_group group;
+    struct osr_scope late;
+    struct ends ends;
+
+    check_int(pipe2(ends.of, O_NONBLOCK), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, first_reader, &ends);
+    osr_yield();
+    check_int(osr_write(ends.of[1], "x", 1), 1);
+    osr_move_on_open(&late, 0);
+    check_int(osr_scope_close(&late, osr_check()), 0);
+    osr_spawn(&group, second_reader, &ends, .eager = true);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_fd_close(ends.of[0]), 0);
+    return osr_fd_close(ends.of[1]);
+}
+
+static void a_reader_that_was_woken_keeps_its_place(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(read_between_wake_and_step, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Cancellations beside what a guard left ------------------------------------------------------------ */
+
+OSR_TASK(fail_soon, void, unused)
+{
+    (void)osr_sleep(1);
+    return osr_fail(-EIO, "boom");
+}
+
+static void leave_an_error_pending(void)
+{
+    OSR_GUARD_GROUP(guarded);
+
+    osr_spawn(&guarded, fail_soon, NULL);
+    (void)osr_sleep(1);
+    (void)osr_sleep(1);
+}
+
+OSR_TASK(cut_beside_pending_errors, void, unused)
+{
+    struct osr_scope limit;
+    struct osr_group group;
+    int rc;
+
+    osr_timeout_open(&limit, osr_s(1));
+    leave_an_error_pending();
+    check_int(osr_scope_close(&limit, osr_sleep(osr_s(100))), -OSR_EGROUP);
+    check(osr_scope_caught(&limit));
+    osr_move_on_open(&limit, osr_s(1));
+    osr_group_open(&group);
+    leave_an_error_pending();
+    rc = osr_group_close(&group, osr_sleep(osr_s(100)));
+    check_int(rc, -OSR_EGROUP);
+    check_int(osr_error_cancelled(osr_error_last()), 1);
+    check_int(osr_scope_close(&limit, rc), -OSR_EGROUP);
+    check(osr_scope_caught(&limit));
+    return 0;
+}
+
+static void a_cancellation_beside_a_pending_error_is_taken_up(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(cut_beside_pending_errors, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Codes without memory ------------------------------------------------------------------------------ */
+
+static struct osr_error *hoard[64];
+
+/* Takes errors until there is no memory for more. */
+static void use_up_errors(void)
+{
+    int i;
+
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    for (i = 0; i < 64; i++) {
+        osr_fail(-EPIPE, "hoarded");
+        hoard[i] = osr_error_take();
+        if (!hoard[i])
+            break;
+    }
+}
+
+static void release_errors(void)
+{
+    int i;
+
+    for (i = 0; i < 64 && hoard[i]; i++)
+        osr_error_release(hoard[i]);
+    counting.fail_at = 0;
+    osr_error_clear();
+}
+
+OSR_TASK(be_interrupted_without_memory, void, unused)
+{
+    use_up_errors();
+    check_int(osr_fail_fatal(-EINTR, "interrupted"), -EINTR);
+    release_errors();
+    return 0;
+}
+
+OSR_TASK(deadlock_without_memory, void, unused)
+{
+    use_up_errors();
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    release_errors();
+    return -ECANCELED;
+}
+
+static void fatal_errors_and_deadlocks_keep_their_codes_without_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(be_interrupted_without_memory, NULL, .allocator = &counting_allocator), -EINTR);
+    assert_int_equal(run_simulated(deadlock_without_memory, NULL, .allocator = &counting_allocator), -OSR_EDEADLOCK);
+    osr_error_clear();
+    assert_int_equal(counting.live, 0);
+    assert_checked();
+}
+
+/* ---- The rest ------------------------------------------------------------------------------------------ */
+
+static char asked[8192];
+
+static unsigned note_questions(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)kind, (void)n;
+    strncat(asked, what, sizeof(asked) - strlen(asked) - 2);
+    strcat(asked, " ");
+    return 0;
+}
+
+OSR_TASK(ask_for_a_handle, void, unused)
+{
+    check(osr_self().id_ != 0);
+    return 0;
+}
+
+static void a_run_asks_the_door_the_same_whatever_ran_before(void **state)
+{
+    char first[sizeof(asked)];
+
+    (void)state;
+    asked[0] = '\0';
+    run_simulated(ask_for_a_handle, NULL, .choose = note_questions);
+    memcpy(first, asked, sizeof(first));
+    asked[0] = '\0';
+    run_simulated(ask_for_a_handle, NULL, .choose = note_questions);
+    assert_string_equal(asked, first);
+    assert_checked();
+}
+
+static int runaways;
+
+static void count_runaways(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg, (void)text;
+    runaways += kind == OSR_DIAGNOSIS_RUNAWAY;
+}
+
+OSR_TASK(time_out_often, void, unused)
+{
+    struct osr_scope limit;
+    int i;
+
+    for (i = 0; i < 20000; i++) {
+        osr_move_on_open(&limit, 0);
+        osr_scope_close(&limit, osr_check());
+    }
+    return 0;
+}
+
+static void many_timeouts_each_taken_up_are_no_runaway(void **state)
+{
+    (void)state;
+    runaways = 0;
+    assert_int_equal(osr_run(time_out_often, NULL, .clock = OSR_CLOCK_SIMULATED, .diagnose = count_runaways), 0);
+    assert_int_equal(runaways, 0);
+}
+
+static struct sigaction ours;
+
+static void call_ours(int number, siginfo_t *info, void *context)
+{
+    ours.sa_sigaction(number, info, context);
+}
+
+OSR_TASK(put_a_handler_before_ours, void, unused)
+{
+    struct sigaction action = {.sa_sigaction = call_ours, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    return sigaction(SIGSEGV, &action, &ours);
+}
+
+static volatile int *volatile nowhere;
+
+OSR_TASK(touch_nothing, void, unused)
+{
+    *nowhere = 1;
+    return 0;
+}
+
+static void crash_with_chained_handlers(void)
+{
+    signal(SIGSEGV, SIG_DFL);
+    osr_run(put_a_handler_before_ours, NULL);
+    osr_run(touch_nothing, NULL);
+}
+
+static void handlers_that_call_each_other_come_to_an_end(void **state)
+{
+    (void)state;
+    if (under_tools())
+        skip();
+    assert_dies(crash_with_chained_handlers, SIGSEGV, "");
+}
+
+OSR_TASK(open_far_away, void, unused)
+{
+    struct osr_scope scope;
+    char text[1024];
+
+    (void)osr_sleep(1);
+    osr_timeout_open_at(&scope, -OSR_NEVER);
+    osr_tree_format(text, sizeof(text));
+    check(strstr(text, "overdue") != NULL);
+    osr_scope_close(&scope, 0);
+    return 0;
+}
+
+static void a_deadline_in_the_deep_past_is_overdue(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(open_far_away, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(print_to_nowhere, void, unused)
+{
+    osr_fail(-EIO, "old");
+    return osr_tree_print(NULL);
+}
+
+static void a_print_that_fails_takes_the_slot(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(print_to_nowhere, NULL), -EINVAL);
+    assert_null(osr_error_cause(osr_error_last()));
+    osr_error_clear();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        story_test(who_waits_for_what_the_system_cannot_watch_is_told),
+        story_test(a_raw_close_before_the_loop_looks_does_not_abort),
+        story_test(only_the_runs_own_epoll_descriptor_is_out_of_reach),
+        story_test(a_descriptor_that_is_not_open_for_it_is_a_bad_one),
+        story_test(a_reader_that_was_woken_keeps_its_place),
+        story_test(a_cancellation_beside_a_pending_error_is_taken_up),
+        story_test(fatal_errors_and_deadlocks_keep_their_codes_without_memory),
+        story_test(a_run_asks_the_door_the_same_whatever_ran_before),
+        story_test(many_timeouts_each_taken_up_are_no_runaway),
+        story_test(handlers_that_call_each_other_come_to_an_end),
+        story_test(a_deadline_in_the_deep_past_is_overdue),
+        story_test(a_print_that_fails_takes_the_slot),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
