@@ -225,6 +225,70 @@ static void a_cancellation_beside_a_pending_error_is_taken_up(void **state)
     assert_checked();
 }
 
+static int take_and_raise(int rc)
+{
+    struct osr_error *error = osr_error_take();
+
+    (void)rc;
+    return osr_raise(error);
+}
+
+/* One task fails while another is cut by the limit outside; the body looks at the error and passes it on. */
+OSR_TASK(fail_when_cut, void, unused)
+{
+    int rc = osr_sleep(osr_s(100));
+
+    return rc == -ECANCELED ? osr_fail(-EIO, "clean-up failed") : rc;
+}
+
+OSR_TASK(sleep_until_cut, void, unused)
+{
+    return osr_sleep(osr_s(100));
+}
+
+OSR_TASK(look_at_errors, void, unused)
+{
+    struct osr_scope limit;
+    struct osr_group group;
+
+    osr_timeout_open(&limit, osr_s(1));
+    osr_group_open(&group);
+    osr_spawn(&group, fail_when_cut, NULL);
+    osr_spawn(&group, sleep_until_cut, NULL);
+    check_int(osr_scope_close(&limit, take_and_raise(osr_group_close(&group, 0))), -OSR_EGROUP);
+    check(osr_scope_caught(&limit));
+    return 0;
+}
+
+static void a_cancellation_rides_on_beside_an_error_that_was_taken_and_raised(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(look_at_errors, NULL), 0);
+    assert_checked();
+}
+
+/* The grace cuts; then the shield is lifted. The scope outside, cancelled all the while, has cut nothing. */
+OSR_TASK(lift_after_the_grace, void, unused)
+{
+    struct osr_scope outer, shield;
+
+    osr_scope_open(&outer);
+    osr_scope_cancel(&outer, NULL);
+    osr_shield_open(&shield, osr_ms(1));
+    check_int(osr_sleep(osr_s(1)), -ECANCELED);
+    check_int(osr_scope_unshield(&shield), 0);
+    check_int(osr_scope_close(&shield, osr_fail(-EIO, "its own")), -EIO);
+    check_int(osr_scope_close(&outer, 0), 0);
+    return 0;
+}
+
+static void what_a_shield_hid_was_not_cut_from_outside(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(lift_after_the_grace, NULL), 0);
+    assert_checked();
+}
+
 /* ---- Codes without memory ------------------------------------------------------------------------------ */
 
 static struct osr_error *hoard[64];
@@ -420,6 +484,8 @@ int main(void)
         story_test(a_descriptor_that_is_not_open_for_it_is_a_bad_one),
         story_test(a_reader_that_was_woken_keeps_its_place),
         story_test(a_cancellation_beside_a_pending_error_is_taken_up),
+        story_test(a_cancellation_rides_on_beside_an_error_that_was_taken_and_raised),
+        story_test(what_a_shield_hid_was_not_cut_from_outside),
         story_test(fatal_errors_and_deadlocks_keep_their_codes_without_memory),
         story_test(a_run_asks_the_door_the_same_whatever_ran_before),
         story_test(many_timeouts_each_taken_up_are_no_runaway),

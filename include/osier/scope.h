@@ -47,13 +47,13 @@ struct osr_scope {
     int64_t due_;             /* the smallest deadline up to the nearest shield */
     const char *where_;       /* where it was opened */
     struct osr_error *pending_;
-    uint64_t cancelled_at_, cut_at_; /* in the count of the run's cancellations; 0: never */
+    uint64_t cancelled_at_, cut_at_, lifted_at_; /* in the count of the run's cancellations; 0: never */
     int refusal_;                    /* the code of an open that failed */
     unsigned char form_, state_;
     unsigned char shielded_, caught_, guarded_;
     unsigned char pending_rides_, spare_[2];
     struct osr_reason reason_;
-    uint64_t reserved_[4];
+    uint64_t reserved_[3];
 };
 
 /* What a scope does; OR-ed with OSR_SCOPE_AT when the limit is a moment instead of a duration. */

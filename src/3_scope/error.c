@@ -182,7 +182,7 @@ struct osr_error *osri_error_new(struct sched *sched, int code, const char *wher
     error->refs = 1;
     error->code = code;
     error->kind = ERROR_LEAF;
-    error->fatal = false;
+    error->fatal = error->riding = false;
     error->cancelled = 0;
     error->where = place_or_unknown(where);
     error->message = NULL;

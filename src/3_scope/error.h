@@ -26,6 +26,7 @@ struct osr_error {
     int code;
     enum error_kind kind;
     bool fatal;
+    bool riding; /* taken from a slot in which cancellations rode along */
     unsigned cancelled; /* of a group: outcomes that are in no leaf */
     const char *where;
     char *message;

@@ -231,6 +231,7 @@ int osr_scope_unshield(struct osr_scope *scope)
     if (rc < 0 || !scope->shielded_)
         return rc;
     scope->shielded_ = 0;
+    scope->lifted_at_ = ++osri_sched->cancellations; /* what was cut before was not on account of those outside */
     respread_due(scope);
     if (scope->parent_->by_)
         spread(osri_sched, scope, scope->parent_->by_);

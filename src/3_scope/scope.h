@@ -47,7 +47,7 @@ static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner
     scope->state_ = SCOPE_OPEN;
     scope->shielded_ = shielded;
     scope->caught_ = scope->guarded_ = scope->pending_rides_ = 0;
-    scope->cancelled_at_ = scope->cut_at_ = 0;
+    scope->cancelled_at_ = scope->cut_at_ = scope->lifted_at_ = 0;
 }
 
 static inline void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
@@ -109,7 +109,7 @@ static inline void osri_scope_pass_cut(struct sched *sched, const struct osr_sco
         return;
     if (rc == -ECANCELED)
         parent->cut_at_ = sched->cancellations;
-    else if (parent->cut_at_ < scope->cut_at_)
+    else if (parent->cut_at_ < scope->cut_at_ && scope->cut_at_ >= scope->lifted_at_) /* not what a shield hid */
         parent->cut_at_ = scope->cut_at_;
 }
 

@@ -169,15 +169,21 @@ struct osr_error *osr_error_take(void)
     struct slot *slot = osri_slot();
     struct osr_error *error = osr_error_retain(osri_slot_error(slot));
 
+    if (error)
+        error->riding = slot->riding;
     osri_slot_clear(slot);
     return error;
 }
 
 int osr_raise(struct osr_error *error)
 {
+    struct slot *slot = osri_slot();
+
     if (!error)
         return osr_fail_here(NULL, -EINVAL, "osr_raise() of no error");
-    return osri_slot_put(osri_slot(), error);
+    osri_slot_put(slot, error);
+    slot->riding = error->riding;
+    return error->code;
 }
 
 void osr_error_clear(void)
