@@ -42,8 +42,12 @@ int begin_test(void **state);
 /* Runs `body` in a child process, which must be killed by `signal`, having written `text` to standard error. */
 void assert_dies(void (*body)(void), int signal, const char *text);
 
-/* Ends a child process that a test forked, at once but with its coverage counted. */
+/* Runs `body` in a child process, in which every check() must hold. */
+void assert_child_succeeds(void (*body)(void));
+
+/* These end a child process with its coverage counted: at once, or of a signal as if nobody handled it. */
 _Noreturn void leave_child(int status);
+void die_of(int signal);
 
 /* How many descriptors this process has open. */
 int open_descriptors(void);

@@ -968,6 +968,52 @@ SIMULATED_TEST(test_a_timeout_that_takes_up_what_another_scope_cut_is_named_belo
     return 0;
 }
 
+static void leaves_a_mixed_group_to_its_guard(struct osr_scope *outer)
+{
+    OSR_GUARD_GROUP(group);
+
+    osr_spawn(&group, waits_and_fails_when_cut, NULL);
+    osr_spawn(&group, waits, NULL);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    osr_scope_cancel(outer, NULL);
+}
+
+SIMULATED_TEST(test_a_scope_has_caught_what_stood_beside_an_error_that_a_guard_left)
+{
+    struct osr_scope outer;
+
+    osr_move_on_open(&outer, OSR_NEVER);
+    leaves_a_mixed_group_to_its_guard(&outer);
+    check_int(osr_scope_close(&outer, 0), -OSR_EGROUP);
+    check(osr_error_find(osr_error_last(), -EIO) != NULL);
+    check(osr_scope_caught(&outer));
+    return 0;
+}
+
+static void leaves_a_failing_child_to_its_guard(struct osr_scope *outer)
+{
+    OSR_GUARD_GROUP(group);
+
+    osr_spawn(&group, waits_and_fails_when_cut, NULL);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    osr_scope_cancel(outer, NULL);
+}
+
+SIMULATED_TEST(test_a_scope_has_caught_the_bodys_cut_beside_an_error_that_a_guard_left)
+{
+    struct osr_scope outer;
+    int rc;
+
+    osr_move_on_open(&outer, OSR_NEVER);
+    leaves_a_failing_child_to_its_guard(&outer);
+    rc = osr_sleep(osr_ms(1));
+    check_int(rc, -ECANCELED);
+    check_int(osr_scope_close(&outer, rc), -OSR_EGROUP);
+    check(osr_error_find(osr_error_last(), -EIO) != NULL);
+    check(osr_scope_caught(&outer));
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1012,6 +1058,8 @@ int main(void)
         story_test(test_a_scope_has_caught_what_a_body_passed_on_beside_an_error),
         story_test(test_what_one_scope_has_caught_beside_an_error_no_other_catches),
         story_test(test_a_timeout_that_takes_up_what_another_scope_cut_is_named_below_the_error),
+        story_test(test_a_scope_has_caught_what_stood_beside_an_error_that_a_guard_left),
+        story_test(test_a_scope_has_caught_the_bodys_cut_beside_an_error_that_a_guard_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

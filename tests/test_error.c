@@ -1832,6 +1832,78 @@ TEST(a_timeout_is_a_timeout_when_the_store_of_errors_is_used_up)
     assert_int_equal(counting.live, 0);
 }
 
+/* What the run gives in the end is set aside too. Errors that are kept are released when it is over. */
+struct hoard {
+    struct osr_error *kept[500];
+    int count;
+};
+
+static void assert_run_without_a_store(const struct osr_routine *routine, int code, size_t leaves)
+{
+    static struct hoard hoard;
+    int rc;
+
+    hoard = (struct hoard){.count = 0};
+    rc = osr_run_with(routine, &hoard, &(const struct osr_run_options){.size = sizeof(struct osr_run_options),
+                                                                     .clock = OSR_CLOCK_SIMULATED,
+                                                                     .allocator = &counting_allocator});
+    assert_checked();
+    assert_int_equal(rc, code);
+    assert_int_equal(osr_error_count(osr_error_last()), leaves);
+    assert_non_null(osr_error_find(osr_error_last(), code));
+    counting.fail_at = 0;
+    osr_error_clear();
+    while (hoard.count > 0)
+        osr_error_release(hoard.kept[--hoard.count]);
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(fail_fatally_without_a_store, struct hoard, hoard)
+{
+    use_the_store_up(hoard->kept, &hoard->count);
+    (void)osr_fail_fatal(-EINTR, "the interrupt");
+    osr_error_clear();
+    return 0;
+}
+
+OSR_TASK(get_stuck_without_a_store, struct hoard, hoard)
+{
+    use_the_store_up(hoard->kept, &hoard->count);
+    (void)osr_sleep(OSR_NEVER);
+    return 0;
+}
+
+OSR_TASK(fail_beside_a_fatal_error_without_a_store, struct hoard, hoard)
+{
+    use_the_store_up(hoard->kept, &hoard->count);
+    (void)osr_fail_fatal(-EINTR, "the interrupt");
+    osr_error_clear();
+    return -EIO;
+}
+
+OSR_TASK(fail_fatally_in_a_group, void, unused) { return osr_fail_fatal(-EINTR, "the interrupt"); }
+
+/* The fatal error stands in a tree that somebody keeps. */
+OSR_TASK(keep_a_fatal_error_without_a_store, struct hoard, hoard)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, fail_fatally_in_a_group, NULL);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    hoard->kept[hoard->count++] = osr_error_take();
+    use_the_store_up(hoard->kept, &hoard->count);
+    return -EIO;
+}
+
+TEST(what_a_run_gives_in_the_end_needs_no_memory)
+{
+    assert_run_without_a_store(&fail_fatally_without_a_store.routine_, -EINTR, 1);
+    assert_run_without_a_store(&get_stuck_without_a_store.routine_, -OSR_EDEADLOCK, 1);
+    assert_run_without_a_store(&fail_beside_a_fatal_error_without_a_store.routine_, -EINTR, 2);
+    assert_run_without_a_store(&keep_a_fatal_error_without_a_store.routine_, -EINTR, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1908,6 +1980,7 @@ int main(void)
         story_test(a_fatal_error_that_was_swallowed_stands_beside_the_one_that_came_out),
         story_test(code_place_and_task_survive_when_the_store_of_errors_is_used_up),
         story_test(a_timeout_is_a_timeout_when_the_store_of_errors_is_used_up),
+        story_test(what_a_run_gives_in_the_end_needs_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -317,7 +318,7 @@ static void run_waiting_for_own_descriptors(void)
     int highest = dup(0);
 
     close(highest--);
-    _exit(osr_run(wait_for_the_runs_own_descriptors, &highest) == 0 ? 0 : 1);
+    leave_child(osr_run(wait_for_the_runs_own_descriptors, &highest) == 0 ? 0 : 1);
 }
 
 /* A number that was closed before the run may be one of the run's own: a bad descriptor like others. */
@@ -1806,6 +1807,87 @@ TEST(a_task_whose_connects_never_wait_lets_others_run)
     assert_checked();
 }
 
+/* ---- What cannot be watched ---------------------------------------------------------------------------- */
+
+OSR_TASK(use_the_wrong_ends, void, unused)
+{
+    struct ends ends = pipe_ends();
+    struct osr_scope limit;
+    char byte = 0;
+
+    osr_timeout_open(&limit, osr_s(5));
+    check_int(osr_read(ends.b, &byte, 1), -EBADF);
+    check_int(osr_fd_readable(ends.b), -EBADF);
+    check_int(osr_write(ends.a, &byte, 1), -EBADF);
+    check_int(osr_fd_writable(ends.a), -EBADF);
+    check_int(osr_scope_close(&limit, 0), 0);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(a_pipe_is_refused_in_the_direction_that_it_has_not)
+{
+    assert_int_equal(run_real(use_the_wrong_ends, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(close_raw_before_the_loop_looks, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct reading reader = {.fd = ends.a, .gave = -1};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, read_some, &reader);
+    osr_yield();
+    check_int(close(ends.a), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(reader.gave, -EBADF);
+    check_int(osr_fd_close(ends.b), 0);
+    return 0;
+}
+
+TEST(a_descriptor_closed_raw_before_the_loop_first_looks_gives_a_code)
+{
+    assert_int_equal(osr_run(close_raw_before_the_loop_looks, NULL), 0);
+    assert_checked();
+}
+
+static int watch_in(int epoll, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+OSR_TASK(wait_for_other_loops, void, unused)
+{
+    struct ends ends = socket_ends();
+    int loops[16], count = 0, last = ends.a;
+
+    do {
+        loops[count] = epoll_create1(EPOLL_CLOEXEC);
+        if (watch_in(loops[count], last) < 0)
+            break;
+        last = loops[count++];
+    } while (count < 15);
+    check(count > 1 && count < 15);
+    check_int(write(ends.b, "x", 1), 1);
+    check_int(osr_fd_readable(loops[0]), 0);
+    check_int(recv(ends.a, &last, 1, 0), 1);
+    check_int(osr_fd_readable(loops[count - 1]), -EBADF);
+    for (; count >= 0; count--)
+        check_int(osr_fd_close(loops[count]), 0);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(another_loops_descriptor_can_be_waited_for_unless_loops_are_nested_too_deeply)
+{
+    assert_int_equal(run_real(wait_for_other_loops, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1861,6 +1943,9 @@ int main(void)
         fd_test(accepting_on_a_blocking_listener_blocks_nobody),
         fd_test(a_listener_may_use_an_address_that_lingers),
         fd_test(a_task_whose_connects_never_wait_lets_others_run),
+        fd_test(a_pipe_is_refused_in_the_direction_that_it_has_not),
+        fd_test(a_descriptor_closed_raw_before_the_loop_first_looks_gives_a_code),
+        fd_test(another_loops_descriptor_can_be_waited_for_unless_loops_are_nested_too_deeply),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

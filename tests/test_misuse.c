@@ -361,22 +361,18 @@ OSR_TASK(spawn_the_overflow, void, unused)
     return osr_group_close(&group, 0);
 }
 
-/* The test runner has a handler of its own, which a program has not. */
 static void run_overflow(void)
 {
-    signal(SIGSEGV, SIG_DFL);
     osr_run(spawn_the_overflow, NULL);
 }
 
 static void run_large_overflow(void)
 {
-    signal(SIGSEGV, SIG_DFL);
     osr_run(spawn_the_overflow, NULL, .stack_size = 262144);
 }
 
 static void run_unnamed_overflow(void)
 {
-    signal(SIGSEGV, SIG_DFL);
     osr_run(spawn_the_overflow, NULL, .no_overflow_handler = true);
 }
 
@@ -397,8 +393,7 @@ static void write_own_words_and_die(int number)
     static const char words[] = "the program's own handler\n";
 
     if (write(STDERR_FILENO, words, sizeof(words) - 1) > 0)
-        signal(number, SIG_DFL);
-    raise(number);
+        die_of(number);
 }
 
 /* A fault that is no stack overflow. */
@@ -597,7 +592,7 @@ OSR_TASK(fork_inside, void, unused)
                        osr_scope_cancel(&scope, NULL) == -EPERM && osr_scope_close(&scope, 0) == -EPERM &&
                        osr_task_join(osr_self()) == -EPERM && !osr_cancelled();
 
-        _exit(!refused ? 1 : osr_run(end_at_once, NULL) != 0 ? 2 : 0);
+        leave_child(!refused ? 1 : osr_run(end_at_once, NULL) != 0 ? 2 : 0);
     }
     check(pid > 0);
     check_int(waitpid(pid, &status, 0), pid);
@@ -1378,6 +1373,42 @@ TEST(a_thread_keeps_the_signal_stack_that_it_has)
     assert_true(kept);
 }
 
+/* ---- Handlers that call each other --------------------------------------------------------------------- */
+
+static void (*handler_of_the_run)(int, siginfo_t *, void *);
+
+static void call_the_runs_handler(int number, siginfo_t *info, void *context)
+{
+    static int calls;
+
+    if (++calls > 3)
+        _exit(1);
+    handler_of_the_run(number, info, context);
+}
+
+OSR_TASK(fault_between_two_handlers, void, unused)
+{
+    struct sigaction now;
+
+    sigaction(SIGSEGV, NULL, &now);
+    handler_of_the_run = now.sa_sigaction;
+    return write_where_it_may_not.routine_.run(NULL);
+}
+
+static void run_with_handlers_in_a_circle(void)
+{
+    struct sigaction action = {.sa_sigaction = call_the_runs_handler, .sa_flags = SA_SIGINFO};
+
+    make_a_page_that_may_not_be_written();
+    sigaction(SIGSEGV, &action, NULL);
+    osr_run(fault_between_two_handlers, NULL);
+}
+
+TEST(handlers_that_chain_in_a_circle_come_to_an_end)
+{
+    assert_dies(run_with_handlers_in_a_circle, SIGSEGV, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1432,6 +1463,7 @@ int main(void)
         story_test(a_handler_that_was_installed_during_a_run_stays),
         story_test(the_last_of_several_runs_puts_the_previous_handler_back),
         story_test(a_thread_keeps_the_signal_stack_that_it_has),
+        story_test(handlers_that_chain_in_a_circle_come_to_an_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

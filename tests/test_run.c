@@ -666,7 +666,7 @@ OSR_TASK(fork_a_child, void, unused)
         bool refused = osr_sleep(1) == -EPERM && osr_yield() == -EPERM && osr_self().id_ == 0;
         int rc = osr_run(sleep_in_silence, NULL, .clock = OSR_CLOCK_SIMULATED);
 
-        _exit(refused && rc == 0 ? 0 : 1);
+        leave_child(refused && rc == 0 ? 0 : 1);
     }
     check_int(waitpid(pid, &status, 0), pid);
     check_int(status, 0);
@@ -825,6 +825,27 @@ static void a_debug_run_names_at_its_end_the_descriptors_left_open(void **state)
     close(fd);
 }
 
+OSR_TASK(show_a_limit_that_has_passed, void, unused)
+{
+    struct osr_scope limit;
+    char text[1024];
+
+    osr_timeout_open(&limit, -osr_ms(5));
+    osr_tree_format(text, sizeof(text));
+    check(strstr(text, "overdue") != NULL);
+    check_int(osr_scope_set_deadline(&limit, osr_ms(5)), 0);
+    osr_tree_format(text, sizeof(text));
+    check(strstr(text, "due in 5.000 ms") != NULL);
+    return osr_scope_close(&limit, 0);
+}
+
+static void the_tree_says_that_a_limit_has_passed(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(show_a_limit_that_has_passed, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -852,6 +873,7 @@ int main(void)
         story_test(codes_have_symbols_and_texts),
         story_test(the_loop_looks_after_256_steps),
         story_test(a_debug_run_names_at_its_end_the_descriptors_left_open),
+        story_test(the_tree_says_that_a_limit_has_passed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1324,6 +1324,25 @@ SIMULATED_TEST(test_a_groups_scope_is_closed_with_the_group_only)
     return 0;
 }
 
+OSR_TASK(spins_twice_without_a_call_between, struct spin, spin)
+{
+    spinner.routine_.run(spin);
+    spinner.routine_.run(spin);
+    return 0;
+}
+
+static void test_refused_calls_count_only_until_the_cancelled_scope_is_closed(void **state)
+{
+    struct heard heard = {0};
+    struct spin spin = {9000, NULL};
+
+    (void)state;
+    assert_int_equal(
+        run_simulated(spins_twice_without_a_call_between, &spin, .diagnose = hear, .diagnose_arg = &heard), 0);
+    assert_checked();
+    assert_int_equal(heard.runaways, 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1385,6 +1404,7 @@ int main(void)
         story_test(test_the_refused_calls_of_one_task_are_not_counted_for_the_next),
         story_test(test_a_limit_that_could_not_be_set_leaves_no_scope_behind),
         story_test(test_a_groups_scope_is_closed_with_the_group_only),
+        story_test(test_refused_calls_count_only_until_the_cancelled_scope_is_closed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

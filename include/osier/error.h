@@ -118,7 +118,8 @@ OSR_API bool osr_error_is_group(const struct osr_error *error);
 /* Whether the error was raised by osr_fail_fatal(). */
 OSR_API bool osr_error_is_fatal(const struct osr_error *error);
 
-/* For a group: how many of its tasks, its body included, ended cancelled, and so stand in no leaf. */
+/* For a group: how many of its tasks, its body included, ended cancelled, which is in no leaf, or passed a cancellation
+ * on beside their error. */
 OSR_API unsigned osr_error_cancelled(const struct osr_error *error);
 
 /* ---- Exception groups --------------------------------------------------------------------------------- */

@@ -99,14 +99,14 @@ struct fiber *osri_stack_make(struct stacks *stacks, int *code)
     *code = guard(stacks, base);
     if (*code < 0)
         return NULL;
+    if (stacks->tools & TOOL_ASAN) /* of what was mapped here before */
+        osri_asan_unpoison(base, stacks->size);
     fiber = fiber_of(stacks, base, stacks->made);
     stacks->made++;
     stacks->total++;
     fiber->low = base + stacks->guard;
     fiber->high = (char *)fiber;
     fiber->valgrind = osri_valgrind_add(fiber->low, fiber);
-    if (stacks->tools & TOOL_ASAN) /* of what was mapped here before */
-        osri_asan_unpoison(fiber->low, stacks->size - stacks->guard);
     if (stacks->tools & TOOL_TSAN)
         fiber->tsan = osri_tsan_new();
     if (stacks->tools & TOOL_LSAN)

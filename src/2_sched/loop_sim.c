@@ -56,19 +56,37 @@ static bool have_room(struct sched *sched, struct simulation *sim)
     return true;
 }
 
+static struct pollfd question(const struct watch *watch)
+{
+    return (struct pollfd){watch->fd, watch->what == WATCH_READ ? POLLIN : POLLOUT, 0};
+}
+
+/* Without memory for all at once: asks about one after the other, and never waits. Says whether any is ready. */
+static bool poll_one_by_one(struct sched *sched, struct simulation *sim)
+{
+    struct osr_list_ *node;
+    bool any = false;
+
+    for (node = sim->armed.next; node != &sim->armed; node = node->next) {
+        struct watch *watch = container_of(node, struct watch, armed_node);
+        struct pollfd fd = question(watch);
+
+        if (osri_sys_poll(&sched->door, &fd, 1, 0) != 0) {
+            osri_watch_fired(sched, watch);
+            any = true;
+        }
+    }
+    return any;
+}
+
 /* Asks the system about all armed watches: how many are ready, or a code. */
 static int ask(struct sched *sched, struct simulation *sim, int timeout)
 {
     struct osr_list_ *node;
     unsigned i = 0;
 
-    if (!have_room(sched, sim))
-        return -ENOMEM;
-    for (node = sim->armed.next; node != &sim->armed; node = node->next) {
-        struct watch *watch = container_of(node, struct watch, armed_node);
-
-        sim->fds[i++] = (struct pollfd){watch->fd, watch->what == WATCH_READ ? POLLIN : POLLOUT, 0};
-    }
+    for (node = sim->armed.next; node != &sim->armed; node = node->next)
+        sim->fds[i++] = question(container_of(node, struct watch, armed_node));
     return osri_sys_poll(&sched->door, sim->fds, sim->count, timeout);
 }
 
@@ -76,9 +94,15 @@ static int ask(struct sched *sched, struct simulation *sim, int timeout)
  * system cannot tell, all of them are taken to be, and the operations that wait find out for themselves. */
 static bool poll_armed(struct sched *sched, struct simulation *sim, int timeout)
 {
-    int ready = sim->count > 0 ? ask(sched, sim, timeout) : 0;
     struct osr_list_ *node;
     unsigned i = 0;
+    int ready;
+
+    if (sim->count == 0)
+        return false;
+    if (!have_room(sched, sim))
+        return poll_one_by_one(sched, sim);
+    ready = ask(sched, sim, timeout);
 
     for (node = sim->armed.next; ready != 0 && node != &sim->armed; node = node->next, i++)
         if (ready < 0 || sim->fds[i].revents)

@@ -328,7 +328,9 @@ static ssize_t poll_now(struct sched *sched, struct descriptor *descriptor, void
     struct pollfd poll = {descriptor->fd, *(const short *)operation, 0};
     int n = osri_sys_poll(&sched->door, &poll, 1, 0);
 
-    return n > 0 ? 0 : n < 0 ? n : -EAGAIN;
+    if (n > 0)
+        return poll.revents & POLLNVAL ? -EBADF : 0;
+    return n < 0 ? n : -EAGAIN;
 }
 
 int osr_fd_readable_here(int fd, const char *where)
