@@ -1119,6 +1119,47 @@ SIMULATED_TEST(test_sleepers_keep_their_order_when_others_among_them_are_cancell
     return 0;
 }
 
+/* ---- Without memory ------------------------------------------------------------------------------------ */
+
+OSR_TASK(set_a_deadline_without_memory, void, unused)
+{
+    static struct osr_scope inner[500];
+    struct osr_scope outer;
+    int rc = 0, open = 1;
+
+    osr_scope_open(&outer);
+    osr_timeout_open(&inner[0], osr_s(2));
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    while (rc == 0 && open < 500) {
+        rc = osr_timeout_open(&inner[open], osr_s(2));
+        open += rc == 0;
+    }
+    check_int(rc, -ENOMEM);
+    check_int(osr_scope_set_deadline(&outer, osr_s(1)), -ENOMEM);
+    check_int(osr_scope_deadline(&outer), OSR_NEVER);
+    check_int(osr_deadline(), osr_s(2));
+    check_int(osr_scope_set_deadline(&inner[0], osr_s(3)), 0); /* it has a place already */
+    counting.fail_at = 0;
+    check_int(osr_scope_set_deadline(&outer, osr_s(1)), 0);
+    check_int(osr_deadline(), osr_s(1));
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    check_int(osr_now(), osr_s(1));
+    while (open > 0)
+        check_int(osr_scope_close(&inner[--open], -ECANCELED), -ECANCELED);
+    check_int(osr_scope_close(&outer, -ECANCELED), -ETIMEDOUT);
+    return 0;
+}
+
+static void test_a_deadline_for_which_there_is_no_memory_changes_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(set_a_deadline_without_memory, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    osr_error_clear();
+    assert_int_equal(counting.live, 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1162,6 +1203,7 @@ int main(void)
         story_test(test_limits_moved_about_fire_in_the_order_of_a_sorted_list),
         story_test(test_moving_a_deadline_moves_that_of_all_that_is_inside),
         story_test(test_sleepers_keep_their_order_when_others_among_them_are_cancelled),
+        story_test(test_a_deadline_for_which_there_is_no_memory_changes_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
@@ -1904,6 +1906,525 @@ TEST(what_a_run_gives_in_the_end_needs_no_memory)
     assert_run_without_a_store(&keep_a_fatal_error_without_a_store.routine_, -EINTR, 2);
 }
 
+/* ---- Errors that stand in two trees -------------------------------------------------------------------- */
+
+OSR_TASK(fail_soon, void, unused)
+{
+    (void)osr_sleep(osr_ms(1));
+    return osr_fail(-EIO, "the disk");
+}
+
+OSR_TASK(fail_at_once, struct failing, f) { return osr_fail(f->code, "%s", f->message); }
+
+OSR_TASK(fail_soon_in_company, void, unused)
+{
+    struct failing first = {0, -EIO, "the disk"}, second = {0, -EPIPE, "the pipe"};
+    struct osr_group group;
+
+    (void)osr_sleep(osr_ms(1));
+    osr_group_open(&group, .name = "company");
+    osr_spawn(&group, fail_at_once, &first);
+    osr_spawn(&group, fail_at_once, &second);
+    return osr_group_close(&group, 0);
+}
+
+OSR_TASK(pass_on, struct osr_task, handle) { return osr_task_join(*handle); }
+
+/* The error of a task in one group is passed on, by `passer`, in another: one tree for each. */
+static void grow_two_trees(const struct osr_routine *failing, const struct osr_routine *passer,
+                           struct osr_error *trees[2])
+{
+    const struct osr_spawn_options options = {.size = sizeof(options), .where = OSR_HERE};
+    struct osr_spawn_options with_handle = options;
+    struct osr_group first, second;
+    struct osr_task handle;
+
+    with_handle.handle = &handle;
+    osr_group_open(&first);
+    check_int(osr_spawn_with(&first, failing, NULL, &with_handle), 0);
+    osr_group_open(&second);
+    check_int(osr_spawn_with(&second, passer, &handle, &options), 0);
+    check_int(osr_group_close(&second, 0), -OSR_EGROUP);
+    trees[1] = osr_error_take();
+    check_int(osr_group_close(&first, 0), -OSR_EGROUP);
+    trees[0] = osr_error_take();
+}
+
+OSR_TASK(pass_a_leaf_on, void, unused)
+{
+    const struct osr_error *leaf;
+    struct osr_error *trees[2];
+
+    grow_two_trees(&fail_soon.routine_, &pass_on.routine_, trees);
+    leaf = osr_error_find(trees[0], EIO);
+    check(leaf != NULL && osr_error_find(trees[1], EIO) == leaf);
+    check_int(osr_error_count(trees[1]), 1);
+    osr_error_release(trees[0]);
+    check_text(osr_error_message(osr_error_find(trees[1], EIO)), "the disk");
+    osr_error_release(trees[1]);
+    return 0;
+}
+
+TEST(an_error_that_stands_in_two_trees_is_a_leaf_of_both)
+{
+    assert_int_equal(run_simulated(pass_a_leaf_on, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(pass_a_group_on, void, unused)
+{
+    struct osr_error *trees[2];
+    char text[2048];
+
+    grow_two_trees(&fail_soon_in_company.routine_, &pass_on.routine_, trees);
+    check_int(osr_error_count(trees[0]), 2);
+    check_int(osr_error_count(trees[1]), 2);
+    check(osr_error_find(trees[0], EPIPE) == osr_error_find(trees[1], EPIPE));
+    osr_error_release(trees[0]);
+    osr_error_format(trees[1], text, sizeof(text));
+    check(strstr(text, "group \"company\"") != NULL);
+    check(strstr(text, "the disk") != NULL && strstr(text, "the pipe") != NULL);
+    osr_error_release(trees[1]);
+    return 0;
+}
+
+TEST(a_group_of_errors_that_stands_in_two_trees_is_whole_in_both)
+{
+    assert_int_equal(run_simulated(pass_a_group_on, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
+static struct hoard meanwhile;
+
+static void give_the_store_back(void)
+{
+    counting.fail_at = 0;
+    while (meanwhile.count > 0)
+        osr_error_release(meanwhile.kept[--meanwhile.count]);
+}
+
+OSR_TASK(pass_on_without_a_store, struct osr_task, handle)
+{
+    int rc = osr_task_join(*handle);
+    struct osr_error *error = osr_error_take();
+
+    use_the_store_up(meanwhile.kept, &meanwhile.count);
+    (void)osr_raise(error);
+    return rc;
+}
+
+OSR_TASK(pass_a_group_on_without_a_store, void, unused)
+{
+    const struct osr_error *known;
+    struct osr_error *trees[2];
+
+    grow_two_trees(&fail_soon_in_company.routine_, &pass_on_without_a_store.routine_, trees);
+    give_the_store_back();
+    check_int(osr_error_count(trees[0]), 2);
+    check_int(osr_error_count(trees[1]), 1);
+    known = osr_error_find(trees[1], OSR_EGROUP);
+    check_int(osr_error_code(known), -OSR_EGROUP);
+    check_text(osr_error_task(known), "fail_soon_in_company");
+    check(strstr(osr_error_where(known), "test_error.c:") != NULL);
+    osr_error_release(trees[0]);
+    osr_error_release(trees[1]);
+    return 0;
+}
+
+TEST(a_group_that_cannot_be_copied_is_known_by_code_and_place)
+{
+    assert_int_equal(run_simulated(pass_a_group_on_without_a_store, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(pass_the_lone_one_on, struct osr_task, handle)
+{
+    struct osr_group group;
+
+    osr_group_open(&group, .unwrap = true);
+    osr_spawn(&group, pass_on, handle);
+    check_int(osr_group_close(&group, 0), -EIO);
+    check(osr_error_last() == osr_task_error(*handle));
+    return -EIO;
+}
+
+OSR_TASK(unwrap_what_stands_elsewhere, void, unused)
+{
+    struct osr_error *trees[2];
+
+    grow_two_trees(&fail_soon.routine_, &pass_the_lone_one_on.routine_, trees);
+    check(osr_error_find(trees[0], EIO) == osr_error_find(trees[1], EIO));
+    osr_error_release(trees[0]);
+    osr_error_release(trees[1]);
+    return 0;
+}
+
+TEST(a_lone_error_that_stands_elsewhere_comes_out_as_itself)
+{
+    assert_int_equal(run_simulated(unwrap_what_stands_elsewhere, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
+static void leave_it_to_a_guard(struct osr_task *handle)
+{
+    OSR_GUARD_GROUP(guarded, .unwrap = true);
+
+    osr_spawn(&guarded, pass_on, handle);
+    (void)osr_task_join(*handle);
+}
+
+OSR_TASK(leave_what_stands_elsewhere_to_a_guard, struct osr_task, handle)
+{
+    struct osr_scope outer;
+
+    osr_scope_open(&outer);
+    leave_it_to_a_guard(handle);
+    check_int(osr_scope_close(&outer, 0), -EIO);
+    check(osr_error_last() == osr_task_error(*handle));
+    return -EIO;
+}
+
+OSR_TASK(guard_what_stands_elsewhere, void, unused)
+{
+    struct osr_error *trees[2];
+
+    grow_two_trees(&fail_soon.routine_, &leave_what_stands_elsewhere_to_a_guard.routine_, trees);
+    check(osr_error_find(trees[0], EIO) == osr_error_find(trees[1], EIO));
+    osr_error_release(trees[0]);
+    osr_error_release(trees[1]);
+    return 0;
+}
+
+TEST(a_lone_error_that_stands_elsewhere_comes_out_of_a_guard_as_itself)
+{
+    assert_int_equal(run_simulated(guard_what_stands_elsewhere, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
+/* ---- Trees, with ever less memory ---------------------------------------------------------------------- */
+
+/* Leaves exactly `count` errors in the store, and no memory for more. */
+static void leave_in_store(int count)
+{
+    use_the_store_up(meanwhile.kept, &meanwhile.count);
+    while (count-- > 0)
+        osr_error_release(meanwhile.kept[--meanwhile.count]);
+}
+
+OSR_TASK(split_with_ever_more_in_store, struct osr_error *, error)
+{
+    struct osr_error *matching, *rest;
+    int wanted = EIO, in_store, rc = -ENOMEM;
+
+    for (in_store = 0; rc < 0 && in_store < 20; in_store++) {
+        leave_in_store(in_store);
+        rc = osr_error_split(*error, osr_error_has_code, &wanted, &matching, &rest);
+        give_the_store_back();
+        if (rc < 0)
+            check(rc == -ENOMEM && !matching && !rest);
+    }
+    check_int(in_store - 1, 8); /* two groups and two leaves for each half */
+    check_int(osr_error_count(matching), 2);
+    check_int(osr_error_count(rest), 2);
+    osr_error_release(matching);
+    osr_error_release(rest);
+    return 0;
+}
+
+TEST(a_split_gives_both_halves_whole_or_none)
+{
+    struct osr_error *error = tree();
+
+    assert_int_equal(run_simulated(split_with_ever_more_in_store, &error, .allocator = &counting_allocator), 0);
+    assert_checked();
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(derive_with_ever_more_in_store, struct osr_error *, error)
+{
+    struct osr_error *parts[2] = {*error, NULL}, *derived = NULL;
+    int in_store;
+
+    osr_fail(-EDOM, "beside it");
+    parts[1] = osr_error_take();
+    for (in_store = 0; !derived && in_store < 20; in_store++) {
+        leave_in_store(in_store);
+        derived = osr_error_derive(*error, parts, 2);
+        give_the_store_back();
+    }
+    check_int(in_store - 1, 8); /* the new group, two copied ones, four leaves and the one beside them */
+    check_int(osr_error_count(derived), 5);
+    osr_error_release(derived);
+    osr_error_release(parts[1]);
+    return 0;
+}
+
+TEST(a_group_is_derived_whole_or_not_at_all)
+{
+    struct osr_error *error = tree();
+
+    assert_int_equal(run_simulated(derive_with_ever_more_in_store, &error, .allocator = &counting_allocator), 0);
+    assert_checked();
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(wrap_without_a_store, struct osr_error *, error)
+{
+    struct osr_error *mine = osr_error_retain(*error);
+
+    use_the_store_up(meanwhile.kept, &meanwhile.count);
+    (void)osr_raise(mine);
+    check_int(osr_wrap(-OSR_EGROUP, "around it"), -OSR_EGROUP);
+    check(osr_error_last() == mine);
+    check_int(osr_wrap(-EPROTO, "as something else"), -EPROTO);
+    give_the_store_back();
+    check_int(osr_error_code(osr_error_last()), -EPROTO);
+    osr_error_clear();
+    return 0;
+}
+
+TEST(a_wrap_without_memory_gives_the_code_and_keeps_an_error_that_has_it)
+{
+    struct osr_error *error = tree();
+
+    assert_int_equal(run_simulated(wrap_without_a_store, &error, .allocator = &counting_allocator), 0);
+    assert_checked();
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(close_scopes_without_a_store, void, unused)
+{
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    use_the_store_up(meanwhile.kept, &meanwhile.count);
+    osr_scope_cancel(&scope, NULL);
+    check_int(osr_sleep(1), -ECANCELED);
+    check_int(osr_scope_close(&scope, -ECANCELED), -OSR_ESCOPECANCELED);
+    osr_scope_open(&scope);
+    osr_scope_cancel(&scope, NULL);
+    check_int(osr_sleep(1), -ECANCELED);
+    check_int(osr_scope_close(&scope, -EIO), -EIO); /* beats what the scope would give */
+    give_the_store_back();
+    return 0;
+}
+
+TEST(a_scope_gives_its_code_when_the_store_of_errors_is_used_up)
+{
+    assert_int_equal(run_simulated(close_scopes_without_a_store, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(fail_fatally_twice_without_a_store, void, unused)
+{
+    use_the_store_up(meanwhile.kept, &meanwhile.count);
+    check_int(osr_fail_fatal(-EINTR, "the first"), -EINTR);
+    check_int(osr_fail_fatal(-EIO, "the second"), -EIO);
+    check(osr_cancelled());
+    give_the_store_back();
+    return 0;
+}
+
+TEST(a_second_fatal_error_needs_no_memory_and_changes_nothing)
+{
+    assert_int_equal(run_simulated(fail_fatally_twice_without_a_store, NULL, .allocator = &counting_allocator), -EINTR);
+    assert_checked();
+    assert_int_equal(osr_error_code(osr_error_last()), -EINTR);
+    osr_error_clear();
+    assert_int_equal(counting.live, 0);
+}
+
+/* Takes all that malloc() has, and gives it back. */
+static void fail_where_malloc_gives_nothing(void)
+{
+    struct block { struct block *next; } *blocks = NULL, *block;
+    struct rlimit before, none;
+    struct osr_error *error;
+    size_t size;
+    int rc;
+
+    getrlimit(RLIMIT_AS, &before);
+    none = (struct rlimit){1 << 20, before.rlim_max};
+    setrlimit(RLIMIT_AS, &none);
+    for (size = 1 << 16; size >= sizeof(*block); size -= size > 4096 ? 4096 : 16)
+        while ((block = malloc(size)) != NULL) {
+            block->next = blocks;
+            blocks = block;
+        }
+    rc = osr_fail(-EIO, "nobody hears this");
+    error = osr_error_last();
+    while ((block = blocks) != NULL) {
+        blocks = block->next;
+        free(block);
+    }
+    setrlimit(RLIMIT_AS, &before);
+    check_int(rc, -EIO);
+    check(!error);
+    check_int(osr_error_code(osr_error_last()), -EIO);
+}
+
+TEST(an_error_outside_a_run_is_its_code_when_there_is_no_memory)
+{
+    if (under_tools())
+        skip(); /* their allocators do not fail */
+    assert_child_succeeds(fail_where_malloc_gives_nothing);
+}
+
+/* ---- Small and large texts ----------------------------------------------------------------------------- */
+
+TEST(a_message_that_cannot_be_formatted_is_none)
+{
+    static const wchar_t no_character[] = {0x7fffffff, 0};
+
+    assert_int_equal(osr_fail(-EIO, "%ls", no_character), -EIO);
+    assert_slot(-EIO, osr_strerror(EIO));
+    osr_error_clear();
+}
+
+TEST(characters_that_control_a_terminal_are_shown_as_numbers)
+{
+    char expected[128];
+    const char *here;
+
+    here = OSR_HERE, (void)osr_fail(-EIO, "one\x1b[31m\x7f\ntwo\n");
+    snprintf(expected, sizeof(expected), "EIO: one\\x1b[31m\\x7f\n     two  [%s]\n", here);
+    assert_text_contains(osr_error_last(), expected);
+    osr_error_clear();
+}
+
+TEST(nothing_has_no_leaves_and_no_code)
+{
+    struct osr_leaves walk;
+    int code = EIO;
+
+    osr_fail(-EIO, "something");
+    osr_leaves_init(NULL, osr_error_last());
+    osr_leaves_init(&walk, NULL);
+    assert_null(osr_leaves_next(&walk));
+    assert_null(osr_leaves_next(NULL));
+    assert_false(osr_error_has_code(NULL, &code));
+    assert_false(osr_error_has_code(osr_error_last(), NULL));
+    assert_true(osr_error_has_code(osr_error_last(), &code));
+    osr_error_clear();
+}
+
+TEST(a_leaf_can_be_split_for_one_part_only)
+{
+    struct osr_error *error, *part;
+    int wanted = EIO, other = EPIPE;
+
+    osr_fail(-EIO, "alone");
+    error = osr_error_take();
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &wanted, NULL, &part), 0);
+    assert_null(part);
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &other, &part, NULL), 0);
+    assert_null(part);
+    osr_error_release(error);
+}
+
+TEST(printing_to_no_stream_is_refused)
+{
+    osr_fail(-EIO, "unheard");
+    assert_int_equal(osr_error_print(osr_error_last(), NULL), -EINVAL);
+    osr_error_clear();
+}
+
+static const char *quiet[2];
+
+OSR_TASK(fail_without_a_name, void, unused)
+{
+    struct osr_group group;
+
+    quiet[0] = OSR_HERE, osr_group_open(&group, .name = "quiet");
+    quiet[1] = OSR_HERE, (void)osr_fail(-EIO, "the body");
+    return osr_group_close(&group, -EIO);
+}
+
+TEST(a_task_without_a_name_is_left_out_of_the_text)
+{
+    char expected[512], *text;
+
+    assert_int_equal(run_simulated(fail_without_a_name, NULL, .name = ""), -OSR_EGROUP);
+    text = text_of(osr_error_last());
+    snprintf(expected, sizeof(expected), "OSR_EGROUP: 1 error  [group \"quiet\" %s]\n+- EIO: the body  [%s]\n",
+             quiet[0], quiet[1]);
+    assert_string_equal(text, expected);
+    free(text);
+    osr_error_clear();
+}
+
+/* At each level a group, whose error is the cause of another one. */
+OSR_TASK(fail_because_of_a_group, int, level)
+{
+    struct osr_group group;
+    int below = *level - 1;
+
+    if (*level == 0)
+        return osr_fail(-ENOENT, "the bottom");
+    osr_group_open(&group);
+    osr_spawn_copy(&group, fail_because_of_a_group, &below);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    return osr_wrap(-EIO, "at level %d;", *level);
+}
+
+static struct osr_error *error_because_of_groups(int level)
+{
+    assert_int_equal(run_simulated(fail_because_of_a_group, &level), -EIO);
+    assert_checked();
+    return osr_error_take();
+}
+
+TEST(groups_that_are_causes_are_shown_whole_to_a_depth_of_eight)
+{
+    struct osr_error *error = error_because_of_groups(8);
+    char *text;
+
+    assert_text_contains(error, "at level 1;");
+    assert_text_contains(error, "the bottom");
+    osr_error_release(error);
+    error = error_because_of_groups(10);
+    text = text_of(error);
+    assert_contains(text, "at level 2;");
+    assert_contains(text, "because of OSR_EGROUP: 1 error");
+    assert_null(strstr(text, "at level 1;"));
+    assert_null(strstr(text, "the bottom"));
+    free(text);
+    osr_error_release(error);
+}
+
+TEST(the_text_moves_to_the_right_for_twenty_four_levels)
+{
+    struct osr_error *shape = tree(), *error = error_because_of_groups(1), *deeper;
+    char margin[3 * 25 + 1] = "", *text;
+    int i;
+
+    for (i = 0; i < 40; i++) {
+        deeper = osr_error_derive(shape, &error, 1);
+        osr_error_release(error);
+        error = deeper;
+    }
+    text = text_of(error);
+    for (i = 0; i < 24; i++)
+        strcat(margin, "|  ");
+    assert_contains(text, margin);
+    strcat(margin, "|  ");
+    assert_null(strstr(text, margin));
+    assert_contains(text, "at level 1;");
+    assert_contains(text, "the bottom");
+    free(text);
+    osr_error_release(error);
+    osr_error_release(shape);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1981,6 +2502,25 @@ int main(void)
         story_test(code_place_and_task_survive_when_the_store_of_errors_is_used_up),
         story_test(a_timeout_is_a_timeout_when_the_store_of_errors_is_used_up),
         story_test(what_a_run_gives_in_the_end_needs_no_memory),
+        story_test(an_error_that_stands_in_two_trees_is_a_leaf_of_both),
+        story_test(a_group_of_errors_that_stands_in_two_trees_is_whole_in_both),
+        story_test(a_group_that_cannot_be_copied_is_known_by_code_and_place),
+        story_test(a_lone_error_that_stands_elsewhere_comes_out_as_itself),
+        story_test(a_lone_error_that_stands_elsewhere_comes_out_of_a_guard_as_itself),
+        story_test(a_split_gives_both_halves_whole_or_none),
+        story_test(a_group_is_derived_whole_or_not_at_all),
+        story_test(a_wrap_without_memory_gives_the_code_and_keeps_an_error_that_has_it),
+        story_test(a_scope_gives_its_code_when_the_store_of_errors_is_used_up),
+        story_test(a_second_fatal_error_needs_no_memory_and_changes_nothing),
+        story_test(an_error_outside_a_run_is_its_code_when_there_is_no_memory),
+        story_test(a_message_that_cannot_be_formatted_is_none),
+        story_test(characters_that_control_a_terminal_are_shown_as_numbers),
+        story_test(nothing_has_no_leaves_and_no_code),
+        story_test(a_leaf_can_be_split_for_one_part_only),
+        story_test(printing_to_no_stream_is_refused),
+        story_test(a_task_without_a_name_is_left_out_of_the_text),
+        story_test(groups_that_are_causes_are_shown_whole_to_a_depth_of_eight),
+        story_test(the_text_moves_to_the_right_for_twenty_four_levels),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

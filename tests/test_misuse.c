@@ -1208,8 +1208,9 @@ static void tell_where_it_was_and_die(int number, siginfo_t *info, void *context
 
     (void)context;
     if (info->si_addr == noted && write(STDERR_FILENO, words, sizeof(words) - 1) > 0)
-        signal(number, SIG_DFL);
-    raise(number);
+        die_of(number);
+    else
+        _exit(1);
 }
 
 OSR_TASK(write_where_it_may_not, void, unused)
@@ -1409,6 +1410,345 @@ TEST(handlers_that_chain_in_a_circle_come_to_an_end)
     assert_dies(run_with_handlers_in_a_circle, SIGSEGV, "");
 }
 
+/* ---- What the handler of a run does, told by itself ---------------------------------------------------- */
+
+static void end_by_hand(int code, void (*previous)(int))
+{
+    struct sigaction now;
+    siginfo_t info = {.si_signo = SIGSEGV, .si_code = code};
+    sigset_t set;
+
+    check(handler_now() == handler_seen && handler_seen != previous);
+    sigemptyset(&set);
+    sigaddset(&set, SIGSEGV);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    sigaction(SIGSEGV, NULL, &now);
+    now.sa_sigaction(SIGSEGV, &info, NULL);
+    sigpending(&set);
+    check_int(sigismember(&set, SIGSEGV), code == SI_USER); /* a fault comes again by itself */
+    check(handler_now() == SIG_DFL);
+}
+
+OSR_TASK(have_a_signal_sent, void, unused)
+{
+    handler_seen = handler_now();
+    end_by_hand(SI_USER, SIG_DFL);
+    return 0;
+}
+
+OSR_TASK(have_a_fault, void, unused)
+{
+    handler_seen = handler_now();
+    end_by_hand(SEGV_MAPERR, SIG_DFL);
+    return 0;
+}
+
+static void run_and_have_a_signal_sent(void) { check_int(osr_run(have_a_signal_sent, NULL), 0); }
+
+static void run_and_have_a_fault(void) { check_int(osr_run(have_a_fault, NULL), 0); }
+
+static void run_and_have_a_fault_though_ignored(void)
+{
+    signal(SIGSEGV, SIG_IGN);
+    check_int(osr_run(have_a_fault, NULL), 0);
+}
+
+TEST(without_a_previous_handler_the_next_signal_is_deadly)
+{
+    assert_child_succeeds(run_and_have_a_signal_sent);
+    assert_child_succeeds(run_and_have_a_fault);
+    assert_child_succeeds(run_and_have_a_fault_though_ignored);
+}
+
+static void call_the_runs_handler_once_more(int number, siginfo_t *info, void *context)
+{
+    handler_of_the_run(number, info, context);
+    check(handler_now() == SIG_DFL);
+    leave_child(handler_now() == SIG_DFL ? 0 : 1);
+}
+
+static void run_with_a_handler_that_calls_back(void)
+{
+    struct sigaction action = {.sa_sigaction = call_the_runs_handler_once_more, .sa_flags = SA_SIGINFO};
+
+    make_a_page_that_may_not_be_written();
+    sigaction(SIGSEGV, &action, NULL);
+    osr_run(fault_between_two_handlers, NULL);
+    leave_child(1);
+}
+
+TEST(a_handler_that_is_called_again_while_it_runs_gives_up)
+{
+    assert_child_succeeds(run_with_a_handler_that_calls_back);
+}
+
+static void let_the_page_be_written(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)context;
+    if ((char *)info->si_addr - (char *)noted < (ptrdiff_t)sizeof(*noted))
+        mprotect(noted, sizeof(*noted), PROT_READ | PROT_WRITE);
+}
+
+OSR_TASK(write_twice_where_it_may_not, void, unused)
+{
+    noted->opened[0] = 'x';
+    mprotect(noted, sizeof(*noted), PROT_READ);
+    noted->opened[1] = 'y';
+    check_text(noted->opened, "xy");
+    return 0;
+}
+
+static void run_with_a_handler_that_mends(void)
+{
+    struct sigaction action = {.sa_sigaction = let_the_page_be_written, .sa_flags = SA_SIGINFO};
+
+    make_a_page_that_may_not_be_written();
+    sigaction(SIGSEGV, &action, NULL);
+    check_int(osr_run(write_twice_where_it_may_not, NULL), 0);
+}
+
+TEST(a_task_goes_on_after_a_fault_that_the_previous_handler_has_mended)
+{
+    assert_child_succeeds(run_with_a_handler_that_mends);
+}
+
+static void large_handler(int number, siginfo_t *info, void *context) { (void)number, (void)info, (void)context; }
+
+OSR_TASK(install_a_large_handler, void, unused)
+{
+    const struct sigaction action = {.sa_sigaction = large_handler, .sa_flags = SA_SIGINFO};
+
+    return sigaction(SIGSEGV, &action, NULL);
+}
+
+TEST(a_handler_of_three_arguments_that_was_installed_during_a_run_stays)
+{
+    struct sigaction before, after;
+
+    sigaction(SIGSEGV, NULL, &before);
+    assert_int_equal(osr_run(install_a_large_handler, NULL), 0);
+    sigaction(SIGSEGV, NULL, &after);
+    sigaction(SIGSEGV, &before, NULL);
+    assert_ptr_equal(after.sa_sigaction, large_handler);
+}
+
+/* ---- Still more that is refused ------------------------------------------------------------------------ */
+
+static void stop_with_nobody_listening(void)
+{
+    close(STDERR_FILENO);
+    run_large_shielded_deadlock();
+}
+
+TEST(misuse_stops_the_program_also_where_standard_error_is_closed)
+{
+    assert_dies(stop_with_nobody_listening, SIGABRT, "");
+}
+
+struct between {
+    struct osr_scope *scope;
+    struct osr_group *group;
+    bool asked;
+};
+
+/* Asked by the loop, while no task runs. */
+static unsigned call_the_library_all_the_same(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    struct between *between = arg;
+
+    (void)n, (void)what;
+    if (kind == OSR_CHOICE_DEADLINE && between->scope) {
+        between->asked = true;
+        check_int(osr_check(), -EPERM);
+        check_int(osr_scope_cancel(between->scope, NULL), -EPERM);
+        check_int(osr_spawn(between->group, end_at_once, NULL), -EPERM);
+        check(!osr_cancelled());
+    }
+    return 0;
+}
+
+OSR_TASK(nap, void, unused) { return osr_sleep(osr_ms(1)); }
+
+OSR_TASK(nap_at_once_with_others, struct between, between)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    *between = (struct between){&group.scope, &group, false};
+    osr_spawn(&group, nap, NULL);
+    osr_spawn(&group, nap, NULL);
+    check_int(osr_sleep(osr_ms(2)), 0);
+    between->scope = NULL;
+    return osr_group_close(&group, 0);
+}
+
+TEST(between_tasks_calls_are_refused)
+{
+    struct between between = {0};
+
+    assert_int_equal(run_simulated(nap_at_once_with_others, &between, .choose = call_the_library_all_the_same,
+                                   .choose_arg = &between),
+                     0);
+    assert_checked();
+    assert_true(between.asked);
+    osr_error_clear();
+}
+
+OSR_TASK(use_what_was_never_opened, void, unused)
+{
+    struct osr_scope scope = {0};
+    struct osr_group group = {0};
+
+    check_int(osr_scope_cancel(&scope, NULL), -EINVAL);
+    check_int(osr_scope_set_deadline(&scope, 1), -EINVAL);
+    check_int(osr_spawn(&group, end_at_once, NULL), -EINVAL);
+    check_int(osr_group_cancel(&group, NULL), -EINVAL);
+    check_int(osr_group_open_with(NULL, NULL), -EINVAL);
+    return 0;
+}
+
+TEST(scopes_and_groups_that_were_never_opened_are_refused)
+{
+    assert_int_equal(run_simulated(use_what_was_never_opened, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Guards in a bad hour ------------------------------------------------------------------------------ */
+
+static void open_guards(int count)
+{
+    OSR_GUARD_TIMEOUT(guard, OSR_NEVER);
+
+    if (count > 1)
+        open_guards(count - 1);
+}
+
+OSR_TASK(open_more_guards_than_memory_allows, void, unused)
+{
+    struct osr_scope outer;
+
+    osr_scope_open(&outer);
+    open_guards(40);
+    check_int(osr_scope_close(&outer, 0), 0);
+    osr_scope_open(&outer);
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    open_guards(200);
+    check(counting.made >= counting.fail_at);
+    counting.fail_at = 0;
+    check_int(osr_scope_close(&outer, 0), -ENOMEM);
+    return 0;
+}
+
+TEST(a_guard_for_which_there_is_no_memory_is_heard_of_later)
+{
+    assert_int_equal(run_simulated(open_more_guards_than_memory_allows, NULL, .stack_size = 1 << 20,
+                                   .allocator = &counting_allocator),
+                     0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
+static void leave_a_guarded_scope_that_was_cut(void)
+{
+    OSR_GUARD_TIMEOUT(limit, osr_s(1));
+
+    check_int(osr_sleep(1), -ECANCELED);
+}
+
+static void leave_a_guarded_group_that_was_cut(void)
+{
+    OSR_GUARD_GROUP(workers);
+
+    osr_spawn(&workers, sleep_forever, NULL);
+    check_int(osr_sleep(1), -ECANCELED);
+}
+
+OSR_TASK(leave_guards_in_a_cancelled_scope, void, unused)
+{
+    void (*const leave[])(void) = {leave_a_guarded_scope_that_was_cut, leave_a_guarded_group_that_was_cut};
+    struct osr_scope outer;
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        osr_scope_open(&outer);
+        osr_scope_cancel(&outer, "enough");
+        leave[i]();
+        check_int(osr_scope_close(&outer, 0), -OSR_ESCOPECANCELED);
+        check(!osr_error_is_group(osr_error_last()));
+        check(osr_scope_caught(&outer));
+    }
+    return 0;
+}
+
+TEST(a_cut_inside_a_guard_belongs_to_the_scope_that_was_cancelled)
+{
+    assert_int_equal(run_simulated(leave_guards_in_a_cancelled_scope, NULL), 0);
+    assert_checked();
+}
+
+/* In the child process the guards are left outside a run. */
+static pid_t fork_inside_guards(void)
+{
+    OSR_GUARD_TIMEOUT(limit, osr_s(1));
+    OSR_GUARD_GROUP(workers);
+
+    return fork();
+}
+
+OSR_TASK(leave_guards_in_two_processes, void, unused)
+{
+    int status;
+    pid_t pid = fork_inside_guards();
+
+    if (pid == 0)
+        leave_child(osr_check() == -EPERM ? 0 : 1);
+    check(pid > 0);
+    check_int(waitpid(pid, &status, 0), pid);
+    check_int(status, 0);
+    check_int(osr_check(), 0);
+    return 0;
+}
+
+TEST(guards_left_in_a_forked_child_do_nothing)
+{
+    assert_int_equal(osr_run(leave_guards_in_two_processes, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(fail_with_eio, void, unused) { return -EIO; }
+
+static void leave_a_failure_to_a_guard(void)
+{
+    OSR_GUARD_GROUP(workers, .unwrap = true);
+
+    osr_spawn(&workers, fail_with_eio, NULL);
+    osr_yield();
+}
+
+OSR_TASK(return_what_it_did_not_get, void, unused)
+{
+    struct osr_scope outer;
+
+    osr_scope_open(&outer);
+    leave_a_failure_to_a_guard();
+    osr_fail(-EPIPE, "of another call");
+    check_int(osr_scope_close(&outer, -EPROTO), -OSR_EGROUP);
+    check(osr_error_find(osr_error_last(), EIO) != NULL);
+    check_int(osr_error_code(osr_error_cause(osr_error_find(osr_error_last(), EPROTO))), -EPIPE);
+    osr_scope_open(&outer);
+    leave_a_failure_to_a_guard();
+    check_int(osr_scope_close(&outer, -ECANCELED), -EIO);
+    check(!osr_scope_caught(&outer));
+    return 0;
+}
+
+TEST(beside_a_pending_error_a_body_may_return_what_its_slot_does_not_hold)
+{
+    assert_int_equal(run_simulated(return_what_it_did_not_get, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1464,6 +1804,17 @@ int main(void)
         story_test(the_last_of_several_runs_puts_the_previous_handler_back),
         story_test(a_thread_keeps_the_signal_stack_that_it_has),
         story_test(handlers_that_chain_in_a_circle_come_to_an_end),
+        story_test(without_a_previous_handler_the_next_signal_is_deadly),
+        story_test(a_handler_that_is_called_again_while_it_runs_gives_up),
+        story_test(a_task_goes_on_after_a_fault_that_the_previous_handler_has_mended),
+        story_test(a_handler_of_three_arguments_that_was_installed_during_a_run_stays),
+        story_test(misuse_stops_the_program_also_where_standard_error_is_closed),
+        story_test(between_tasks_calls_are_refused),
+        story_test(scopes_and_groups_that_were_never_opened_are_refused),
+        story_test(a_guard_for_which_there_is_no_memory_is_heard_of_later),
+        story_test(a_cut_inside_a_guard_belongs_to_the_scope_that_was_cancelled),
+        story_test(guards_left_in_a_forked_child_do_nothing),
+        story_test(beside_a_pending_error_a_body_may_return_what_its_slot_does_not_hold),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -3,10 +3,12 @@
  */
 #include "harness.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- A program with a bit of everything ---------------------------------------------------------------- */
@@ -436,7 +438,7 @@ static void the_tree_shows_tasks_groups_scopes_waits_and_reasons(void **state)
     assert_checked();
     snprintf(expected, sizeof(expected),
              "task \"root\", spawned at %s:%d, runs\n"
-             "  group \"branch\\x09\" of 1 (at most 7), opened at %s:%d, cancelled by task \"root\" at %s:%d: autumn\n"
+             "  group \"branch\\x09\" with 1 running (at most 7), opened at %s:%d, cancelled by task \"root\" at %s:%d: autumn\n"
              "    task \"leaf\", spawned at %s:%d, waits in osr_sleep at %s:%d\n"
              "      shield, opened at %s:%d, due in 250.000 ms\n",
              __FILE__, line_of_run, __FILE__, line_of_open, __FILE__, line_of_spawn + 2, __FILE__, line_of_spawn, __FILE__, line_of_sleep,
@@ -846,6 +848,177 @@ static void the_tree_says_that_a_limit_has_passed(void **state)
     assert_checked();
 }
 
+/* ---- Descriptors under simulated time ------------------------------------------------------------------ */
+
+static void *write_a_byte_later(void *arg)
+{
+    const int *fd = arg;
+
+    usleep(20000);
+    return write(*fd, "x", 1) == 1 ? NULL : arg;
+}
+
+OSR_TASK(wait_for_nothing_but_a_byte, int, ends)
+{
+    pthread_t thread;
+    void *failed;
+    char byte;
+
+    check_int(pthread_create(&thread, NULL, write_a_byte_later, &ends[1]), 0);
+    check_int(osr_read(ends[0], &byte, 1), 1);
+    check_int(osr_now(), 0);
+    pthread_join(thread, &failed);
+    check(!failed);
+    return 0;
+}
+
+static void simulated_time_stands_still_while_only_a_descriptor_is_waited_for(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    assert_return_code(pipe(ends), errno);
+    assert_int_equal(run_simulated(wait_for_nothing_but_a_byte, ends), 0);
+    assert_checked();
+    close(ends[0]), close(ends[1]);
+}
+
+OSR_TASK(drain, int, fd)
+{
+    static char bytes[1 << 16];
+
+    check_int(osr_sleep(osr_ms(1)), 0);
+    check(osr_read(*fd, bytes, sizeof(bytes)) > 0);
+    return 0;
+}
+
+OSR_TASK(fill_and_go_on, int, ends)
+{
+    static const char bytes[1 << 16];
+    struct osr_group group;
+
+    while (write(ends[1], bytes, sizeof(bytes)) > 0)
+        ;
+    osr_group_open(&group);
+    osr_spawn(&group, drain, &ends[0]);
+    check_int(osr_now(), 0);
+    check(osr_write(ends[1], bytes, 1) == 1);
+    check_int(osr_now(), osr_ms(1));
+    return osr_group_close(&group, 0);
+}
+
+static void a_full_descriptor_is_waited_for_under_simulated_time(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    assert_return_code(pipe2(ends, O_NONBLOCK), errno);
+    assert_int_equal(run_simulated(fill_and_go_on, ends), 0);
+    assert_checked();
+    close(ends[0]), close(ends[1]);
+}
+
+/* ---- Equal times in any order -------------------------------------------------------------------------- */
+
+struct turn {
+    int64_t until;
+    const char *name;
+};
+
+OSR_TASK(take_a_turn, struct turn, turn)
+{
+    int rc = osr_sleep_until(turn->until);
+
+    tell("%s", turn->name);
+    return rc;
+}
+
+OSR_TASK(take_turns, void, unused)
+{
+    static struct turn turns[] = {{1, "1"}, {1, "2"}, {1, "3"}, {1, "4"}, {1, "5"}, {1, "6"}, {2, "later"}};
+    struct osr_group group;
+    size_t i;
+
+    osr_group_open(&group);
+    for (i = 0; i < sizeof(turns) / sizeof(turns[0]); i++)
+        osr_spawn(&group, take_a_turn, &turns[i]);
+    return osr_group_close(&group, 0);
+}
+
+/* The first, then always the last. */
+static unsigned first_then_last(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    int *asked = arg;
+
+    (void)what;
+    return kind == OSR_CHOICE_DEADLINE && ++*asked > 1 ? n - 1 : 0;
+}
+
+static void equal_times_are_counted_in_the_order_in_which_they_were_set(void **state)
+{
+    int asked = 0;
+
+    (void)state;
+    assert_int_equal(run_simulated(take_turns, NULL, .choose = first_then_last, .choose_arg = &asked), 0);
+    assert_story("1\n6\n5\n4\n3\n2\nlater\n");
+    assert_int_equal(asked, 5);
+}
+
+/* ---- Outside --------------------------------------------------------------------------------------------- */
+
+static void outside_a_run_the_clock_is_the_systems(void **state)
+{
+    struct timespec before, after;
+    int64_t now;
+
+    (void)state;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    now = osr_now();
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    assert_true(now >= before.tv_sec * 1000000000 + before.tv_nsec);
+    assert_true(now <= after.tv_sec * 1000000000 + after.tv_nsec);
+}
+
+struct report {
+    char text[1024];
+};
+
+static void note_report(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    struct report *report = arg;
+
+    if (kind == OSR_DIAGNOSIS_LEAK)
+        strncat(report->text, text, sizeof(report->text) - strlen(report->text) - 1);
+}
+
+OSR_TASK(keep_outcomes, struct report, report)
+{
+    struct osr_task handles[3];
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < 3; i++)
+        osr_spawn(&group, tell_nothing, NULL, .handle = &handles[i]);
+    check_int(osr_leaks_report(), 0);
+    check_int(osr_sleep(osr_ms(2)), 0);
+    osr_task_release(&handles[1]);
+    check_int(osr_leaks_report(), 2);
+    check(strstr(report->text, "2 outcomes are kept for handles") != NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_leaks_report(), 0);
+    return 0;
+}
+
+static void outcomes_that_are_kept_for_handles_are_reported(void **state)
+{
+    struct report report = {""};
+
+    (void)state;
+    assert_int_equal(run_simulated(keep_outcomes, &report, .diagnose = note_report, .diagnose_arg = &report), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -874,6 +1047,11 @@ int main(void)
         story_test(the_loop_looks_after_256_steps),
         story_test(a_debug_run_names_at_its_end_the_descriptors_left_open),
         story_test(the_tree_says_that_a_limit_has_passed),
+        story_test(simulated_time_stands_still_while_only_a_descriptor_is_waited_for),
+        story_test(a_full_descriptor_is_waited_for_under_simulated_time),
+        story_test(equal_times_are_counted_in_the_order_in_which_they_were_set),
+        story_test(outside_a_run_the_clock_is_the_systems),
+        story_test(outcomes_that_are_kept_for_handles_are_reported),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
@@ -88,8 +90,21 @@ REPLACE(int, getsockopt, (int fd, int level, int option, void *value, socklen_t 
 REPLACE(int, setsockopt, (int fd, int level, int option, const void *value, socklen_t size),
         (fd, level, option, value, size))
 REPLACE(int, getsockname, (int fd, __SOCKADDR_ARG address, socklen_t *size), (fd, address, size))
+REPLACE(int, eventfd, (unsigned count, int flags), (count, flags))
+REPLACE(int, epoll_create1, (int flags), (flags))
 REPLACE(int, sigaction, (int number, const struct sigaction *action, struct sigaction *old), (number, action, old))
 REPLACE(int, sigaltstack, (const stack_t *stack, stack_t *old), (stack, old))
+
+FILE *fopen(const char *path, const char *mode)
+{
+    static FILE *(*real)(const char *, const char *);
+
+    if (misbehaves("fopen"))
+        return misbehaviour(), NULL;
+    if (!real)
+        real = (FILE * (*)(const char *, const char *))(uintptr_t) dlsym(RTLD_NEXT, "fopen");
+    return real(path, mode);
+}
 
 int fcntl(int fd, int command, ...)
 {
@@ -387,6 +402,36 @@ TEST(a_run_that_cannot_watch_for_overflows_says_why_and_leaves_nothing)
     assert_return_code(sigaltstack(&mine, NULL), errno);
 }
 
+/* ---- Descriptors of another loop ----------------------------------------------------------------------- */
+
+/* Whether one may be waited for is asked with descriptors of the library's own. */
+OSR_TASK(wait_for_another_loop, int, fd)
+{
+    struct osr_scope limit;
+
+    spoil("eventfd", 0, 1, EMFILE);
+    check_int(osr_fd_readable(*fd), -EBADF);
+    check_int(spoilt.made, 1);
+    spoil("epoll_create1", 0, 1, EMFILE);
+    check_int(osr_fd_readable(*fd), -EBADF);
+    check_int(spoilt.made, 1);
+    spoil("fopen", 0, 1, EMFILE);
+    osr_move_on_open(&limit, osr_ms(1));
+    check_int(osr_fd_readable(*fd), -ECANCELED);
+    check_int(spoilt.made, 1);
+    return osr_scope_close(&limit, -ECANCELED);
+}
+
+TEST(without_a_descriptor_to_ask_with_another_loops_is_refused)
+{
+    int fd = epoll_create1(0), before = open_descriptors();
+
+    assert_int_equal(osr_run(wait_for_another_loop, &fd), 0);
+    assert_checked();
+    assert_int_equal(open_descriptors(), before);
+    close(fd);
+}
+
 #define sys_test(function) cmocka_unit_test_setup_teardown(function, open_what_is_needed, close_what_was_needed)
 
 int main(void)
@@ -400,6 +445,7 @@ int main(void)
         sys_test(stacks_are_guarded_whatever_the_system_thinks_of_advice),
         sys_test(a_stack_larger_than_the_address_space_is_refused),
         sys_test(a_run_that_cannot_watch_for_overflows_says_why_and_leaves_nothing),
+        sys_test(without_a_descriptor_to_ask_with_another_loops_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1205,6 +1205,100 @@ TEST(a_task_that_only_joins_what_has_ended_lets_others_run)
     assert_checked();
 }
 
+/* ---- Handles in a bad hour ----------------------------------------------------------------------------- */
+
+OSR_TASK(forge_handles, void, unused)
+{
+    const uint32_t indices[] = {0, 128 * 32767, 128 * 32767 + 127, 128u * 32768, UINT32_MAX};
+    size_t i;
+
+    for (i = 0; i < sizeof(indices) / sizeof(indices[0]); i++)
+        check_stale((struct osr_task){(uint64_t)0xffffffff << 32 | indices[i]});
+    return 0;
+}
+
+TEST(a_forged_handle_is_stale)
+{
+    assert_int_equal(run_simulated(forge_handles, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(ask_for_itself_without_memory, void, unused)
+{
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    check(is_nothing(osr_self()));
+    counting.fail_at = 0;
+    check(!is_nothing(osr_self()));
+    check_int(osr_task_state(osr_self()), OSR_TASK_RUNNING);
+    return 0;
+}
+
+TEST(without_memory_a_task_has_no_handle_to_itself_until_there_is_some)
+{
+    assert_int_equal(run_simulated(ask_for_itself_without_memory, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(ask_for_the_name_of_what_has_ended, void, unused)
+{
+    struct osr_group group;
+    struct osr_task task;
+
+    osr_group_open(&group);
+    osr_spawn(&group, end_at_once, NULL, .name = "the late one", .handle = &task);
+    check_text(osr_task_name(task), "the late one");
+    check_int(osr_task_join(task), 0);
+    check_text(osr_task_name(task), "the late one");
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_task_that_has_ended_keeps_its_name_for_its_handle)
+{
+    assert_int_equal(run_simulated(ask_for_the_name_of_what_has_ended, NULL), 0);
+    assert_checked();
+}
+
+static unsigned refuse_mappings(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)n;
+    return *(bool *)arg && kind == OSR_CHOICE_FAULT && strcmp(what, "mmap") == 0;
+}
+
+/* Those who have ended leave their stacks to the next, but need their places in the table of handles. */
+OSR_TASK(keep_handles_until_the_table_is_full, bool, refused)
+{
+    struct osr_group group;
+    struct osr_task task;
+    int rc = 0, kept = 0;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, end_at_once, NULL), 0);
+    *refused = true;
+    while (rc == 0 && kept < 1000000) {
+        rc = osr_spawn(&group, end_at_once, NULL, .handle = &task);
+        kept += rc == 0;
+        osr_yield();
+    }
+    check_int(rc, -ENOMEM);
+    check_int(osr_group_running(&group), 0);
+    *refused = false;
+    check_int(osr_spawn(&group, end_at_once, NULL, .handle = &task), 0);
+    check_int(osr_task_join(task), 0);
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_spawn_for_whose_handle_there_is_no_room_is_refused)
+{
+    bool refused = false;
+
+    assert_int_equal(run_simulated(keep_handles_until_the_table_is_full, &refused, .choose = refuse_mappings,
+                                   .choose_arg = &refused),
+                     0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1250,6 +1344,10 @@ int main(void)
         story_test(a_handle_that_was_never_given_is_stale),
         story_test(runs_give_their_records_back),
         story_test(a_task_that_only_joins_what_has_ended_lets_others_run),
+        story_test(a_forged_handle_is_stale),
+        story_test(without_memory_a_task_has_no_handle_to_itself_until_there_is_some),
+        story_test(a_task_that_has_ended_keeps_its_name_for_its_handle),
+        story_test(a_spawn_for_whose_handle_there_is_no_room_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

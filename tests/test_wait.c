@@ -4,6 +4,8 @@
  */
 #include "harness.h"
 
+#include <unistd.h>
+
 #include "2_sched/wait.h"
 
 /* ---- A primitive: a box that hands items to those who wait, first come first served -------------------- */
@@ -376,6 +378,97 @@ static void no_item_is_lost_among_many_waiters_of_which_half_are_cancelled(void 
     assert_true(list_empty(&crowd.box.takers));
 }
 
+/* ---- What a hook may not do ---------------------------------------------------------------------------- */
+
+static struct osr_group full_group;
+
+/* Not cut itself, as it stands behind a shield. */
+static void wait_in_the_hook(struct wait *wait OSR_MAYBE_UNUSED_)
+{
+    struct osr_scope shield;
+
+    osr_shield_open_unlimited(&shield);
+    check_int(osr_sleep(osr_ms(1)), -EPERM);
+    check_int(osr_yield(), -EPERM);
+    check_int(osr_spawn(&full_group, taker, NULL), -EPERM);
+    check_int(osr_scope_close(&shield, 0), 0);
+    tell("hook");
+}
+
+OSR_TASK(take_with_a_hook_that_waits, struct box, box)
+{
+    struct wait wait;
+    int rc;
+
+    wait_init(&wait, osri_current(), "box_take", OSR_HERE);
+    wait.on_cancel = wait_in_the_hook;
+    list_append(&box->takers, &wait.waiter.node);
+    rc = osri_wait(osri_sched, &wait);
+    tell("%d", rc);
+    return rc;
+}
+
+OSR_TASK(cut_one_with_a_hook_that_waits, struct box, box)
+{
+    struct taker last = {box, "last"};
+
+    box_init(box);
+    osr_group_open(&full_group, .limit = 2);
+    osr_spawn(&full_group, take_with_a_hook_that_waits, box);
+    osr_spawn(&full_group, taker, &last);
+    osr_yield();
+    osr_group_cancel(&full_group, NULL);
+    return osr_group_close(&full_group, 0);
+}
+
+static void a_hook_may_not_wait_not_even_behind_a_shield(void **state)
+{
+    struct box box;
+
+    (void)state;
+    assert_int_equal(run_simulated(cut_one_with_a_hook_that_waits, &box), 0);
+    assert_checked();
+    assert_story("hook\n-125\nlast: -125\n");
+}
+
+/* ---- Watching ------------------------------------------------------------------------------------------ */
+
+static void told_of_a_watch(struct watch *watch OSR_MAYBE_UNUSED_) { tell("ready"); }
+
+OSR_TASK(watch_twice, int, fd)
+{
+    struct sched *sched = osri_sched;
+    struct watch watch;
+
+    watch_init(&watch, *fd, WATCH_READ, told_of_a_watch);
+    osri_watch_arm(sched, &watch);
+    osri_watch_arm(sched, &watch);
+    osri_watch_fired(sched, &watch);
+    osri_watch_fired(sched, &watch);
+    check_int(osr_sleep(osr_us(1)), 0);
+    osri_watch_disarm(sched, &watch);
+    osri_watch_disarm(sched, &watch);
+    osri_watch_fired(sched, &watch);
+    osri_watch_disarm(sched, &watch);
+    check_int(osr_sleep(osr_us(1)), 0);
+    check(!watch.armed);
+    return 0;
+}
+
+static void what_is_watched_or_ready_twice_is_told_once(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(osr_run(watch_twice, &ends[0]), 0);
+    assert_story("ready\n");
+    assert_int_equal(run_simulated(watch_twice, &ends[0]), 0);
+    assert_story("ready\n");
+    assert_checked();
+    close(ends[0]), close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +481,8 @@ int main(void)
         story_test(a_wait_that_was_woken_before_it_was_parked_returns_at_once),
         story_test(a_wait_that_cannot_be_cut_goes_on_until_it_is_woken),
         story_test(no_item_is_lost_among_many_waiters_of_which_half_are_cancelled),
+        story_test(a_hook_may_not_wait_not_even_behind_a_shield),
+        story_test(what_is_watched_or_ready_twice_is_told_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

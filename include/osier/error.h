@@ -100,7 +100,10 @@ OSR_API int osr_error_code(const struct osr_error *error);
 /* The message; for an error without one the text of its code. Never NULL. */
 OSR_API const char *osr_error_message(const struct osr_error *error);
 
-/* The place, as "file.c:12", where the error arose; for a group, where the group was opened. Never NULL. */
+/*
+ * The place, as "file.c:12", where the error arose, or where the task was spawned if none was recorded; for a group,
+ * where the group was opened. Never NULL.
+ */
 OSR_API const char *osr_error_where(const struct osr_error *error);
 
 /* The name of the task that failed, or that owned the group; "" outside tasks. Never NULL. */

@@ -131,7 +131,8 @@ struct osr_spawn_options {
  *
  * `arg` is passed on as it is and must live until the child has ended, which is so for anything declared in
  * the frame that opens the group, before it. osr_spawn_copy() passes the child a copy of `*arg` instead, on the
- * child's own stack: for loops.
+ * child's own stack: for loops. These are macros: a compound literal with a comma in it needs parentheses around it,
+ * `(&(struct job){.number = i, .of = n})`.
  *
  * It does not wait, unless the group has a limit and that is reached: then it is a cancellation point, and
  * spawners are served in the order in which they came.

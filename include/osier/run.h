@@ -27,7 +27,7 @@ extern "C" {
 /* Which clock, and with it which loop, a run has. */
 enum osr_clock {
     OSR_CLOCK_REAL,     /* CLOCK_MONOTONIC and libev */
-    OSR_CLOCK_SIMULATED /* starts at 0 and jumps to the next deadline when no task can run */
+    OSR_CLOCK_SIMULATED /* starts at 0 and jumps to the next deadline when no task can run; it waits for no other process */
 };
 
 /*

@@ -202,9 +202,17 @@ void osri_pause_slowly(struct sched *sched)
     osri_pause(sched);
 }
 
+/* At the 10,000th call, the 100,000th, and so on. */
+static bool is_worth_telling(unsigned refused)
+{
+    while (refused > RUNAWAY && refused % 10 == 0)
+        refused /= 10;
+    return refused == RUNAWAY;
+}
+
 static int refuse(struct sched *sched, struct task *task, const char *where)
 {
-    if (++task->refused % RUNAWAY == 0)
+    if (unlikely(++task->refused >= RUNAWAY) && is_worth_telling(task->refused))
         osri_diagnose(sched, OSR_DIAGNOSIS_RUNAWAY,
                       "osier: task \"%s\" (spawned at %s) goes on calling in a cancelled scope: %u calls refused in a "
                       "row, the last at %s\n",

@@ -18,6 +18,13 @@ static void make_thread_key(void)
     (void)pthread_key_create(&thread_key, clear_at_thread_end);
 }
 
+/* For the thread that ends the program. */
+__attribute__((destructor)) static void clear_at_exit(void)
+{
+    if (!osri_current())
+        osri_slot_clear(&osri_thread_slot);
+}
+
 struct slot *osri_slot(void)
 {
     struct task *task = osri_current();

@@ -57,7 +57,7 @@ static void write_group(struct text *text, const struct osr_group *group)
         osri_text_words(text, group->name_, "");
         osri_text(text, "\" ");
     }
-    osri_text(text, "of %zu", group->running_);
+    osri_text(text, "with %zu running", group->running_);
     if (group->limit_)
         osri_text(text, " (at most %u)", group->limit_);
     osri_text(text, ", opened at %s", group->scope.where_);
