@@ -1014,6 +1014,36 @@ SIMULATED_TEST(test_a_scope_has_caught_the_bodys_cut_beside_an_error_that_a_guar
     return 0;
 }
 
+static void leaves_a_failure_to_its_guard(void)
+{
+    OSR_GUARD_GROUP(group);
+
+    osr_spawn(&group, fails, NULL);
+    osr_yield();
+}
+
+SIMULATED_TEST(test_a_scope_has_caught_what_stood_beside_the_bodys_errors_where_a_guard_left_one_before)
+{
+    struct osr_scope outer;
+    struct osr_group group;
+    int rc;
+
+    osr_move_on_open(&outer, OSR_NEVER);
+    leaves_a_failure_to_its_guard();
+    osr_group_open(&group);
+    osr_spawn(&group, waits_and_fails_when_cut, NULL);
+    osr_spawn(&group, waits, NULL);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    osr_scope_cancel(&outer, NULL);
+    rc = osr_group_close(&group, 0);
+    check_int(rc, -OSR_EGROUP);
+    check_int(osr_scope_close(&outer, rc), -OSR_EGROUP);
+    check(osr_error_find(osr_error_last(), EPROTO) != NULL);
+    check(osr_error_find(osr_error_last(), EIO) != NULL);
+    check(osr_scope_caught(&outer));
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1060,6 +1090,7 @@ int main(void)
         story_test(test_a_timeout_that_takes_up_what_another_scope_cut_is_named_below_the_error),
         story_test(test_a_scope_has_caught_what_stood_beside_an_error_that_a_guard_left),
         story_test(test_a_scope_has_caught_the_bodys_cut_beside_an_error_that_a_guard_left),
+        story_test(test_a_scope_has_caught_what_stood_beside_the_bodys_errors_where_a_guard_left_one_before),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1455,6 +1455,9 @@ static void run_and_have_a_fault_though_ignored(void)
 
 TEST(without_a_previous_handler_the_next_signal_is_deadly)
 {
+#ifdef OSR_CONTEXT_UCONTEXT
+    skip(); /* it holds the signal back with a mask, and there every context has a mask of its own */
+#endif
     assert_child_succeeds(run_and_have_a_signal_sent);
     assert_child_succeeds(run_and_have_a_fault);
     assert_child_succeeds(run_and_have_a_fault_though_ignored);
@@ -1653,6 +1656,7 @@ static void leave_a_guarded_scope_that_was_cut(void)
 {
     OSR_GUARD_TIMEOUT(limit, osr_s(1));
 
+    osr_scope_cancel(&limit, "as well");
     check_int(osr_sleep(1), -ECANCELED);
 }
 

@@ -1000,6 +1000,7 @@ OSR_TASK(keep_outcomes, struct report, report)
     osr_group_open(&group);
     for (i = 0; i < 3; i++)
         osr_spawn(&group, tell_nothing, NULL, .handle = &handles[i]);
+    check(osr_self().id_ != 0); /* which keeps no outcome */
     check_int(osr_leaks_report(), 0);
     check_int(osr_sleep(osr_ms(2)), 0);
     osr_task_release(&handles[1]);
@@ -1017,6 +1018,81 @@ static void outcomes_that_are_kept_for_handles_are_reported(void **state)
     (void)state;
     assert_int_equal(run_simulated(keep_outcomes, &report, .diagnose = note_report, .diagnose_arg = &report), 0);
     assert_checked();
+}
+
+/* ---- One of two descriptors ---------------------------------------------------------------------------- */
+
+struct two_pipes {
+    int silent[2], busy[2];
+    bool short_of_memory;
+};
+
+OSR_TASK(read_a_byte, int, fd)
+{
+    char byte = 0;
+    int rc = (int)osr_read(*fd, &byte, 1);
+
+    tell("%d '%c'", rc, byte);
+    return 0;
+}
+
+OSR_TASK(write_to_one_and_then_the_other, struct two_pipes, pipes)
+{
+    struct osr_group group;
+
+    check_int(osr_sleep(osr_ms(1)), 0); /* makes room for the timer of the next */
+    osr_group_open(&group);
+    osr_spawn(&group, read_a_byte, &pipes->silent[0]);
+    osr_spawn(&group, read_a_byte, &pipes->busy[0]);
+    osr_yield();
+    counting.fail_at = pipes->short_of_memory ? counting.made + 1 : 0;
+    counting.all_after = true;
+    check(write(pipes->busy[1], "b", 1) == 1);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    check(counting.made >= counting.fail_at);
+    tell("later");
+    counting.fail_at = 0;
+    check(write(pipes->silent[1], "s", 1) == 1);
+    return osr_group_close(&group, 0);
+}
+
+static void tell_of_two_pipes(bool short_of_memory)
+{
+    struct two_pipes pipes = {.short_of_memory = short_of_memory};
+
+    assert_return_code(pipe(pipes.silent), errno);
+    assert_return_code(pipe(pipes.busy), errno);
+    assert_int_equal(run_simulated(write_to_one_and_then_the_other, &pipes, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_story("1 'b'\nlater\n1 's'\n");
+    close(pipes.silent[0]), close(pipes.silent[1]), close(pipes.busy[0]), close(pipes.busy[1]);
+}
+
+static void only_what_is_ready_is_told_under_simulated_time(void **state)
+{
+    (void)state;
+    tell_of_two_pipes(false);
+    tell_of_two_pipes(true); /* where all cannot be asked about at once */
+}
+
+/* ---- The end of the program ---------------------------------------------------------------------------- */
+
+OSR_TASK(end_the_program, void, unused)
+{
+    osr_fail(-EIO, "nobody asks any more");
+    exit(0);
+}
+
+static void run_to_the_programs_end(void)
+{
+    osr_run(end_the_program, NULL);
+    leave_child(1);
+}
+
+static void a_task_may_end_the_program(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_to_the_programs_end);
 }
 
 int main(void)
@@ -1052,6 +1128,8 @@ int main(void)
         story_test(equal_times_are_counted_in_the_order_in_which_they_were_set),
         story_test(outside_a_run_the_clock_is_the_systems),
         story_test(outcomes_that_are_kept_for_handles_are_reported),
+        story_test(only_what_is_ready_is_told_under_simulated_time),
+        story_test(a_task_may_end_the_program),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

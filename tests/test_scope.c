@@ -1343,6 +1343,18 @@ static void test_refused_calls_count_only_until_the_cancelled_scope_is_closed(vo
     assert_int_equal(heard.runaways, 0);
 }
 
+static void test_a_task_that_goes_on_is_named_ever_more_seldom(void **state)
+{
+    struct heard heard = {0};
+    struct spin spin = {120000, NULL};
+
+    (void)state;
+    assert_int_equal(run_simulated(spinner, &spin, .diagnose = hear, .diagnose_arg = &heard), 0);
+    assert_checked();
+    assert_int_equal(heard.runaways, 2);
+    assert_non_null(strstr(heard.text, " 100000 calls"));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1405,6 +1417,7 @@ int main(void)
         story_test(test_a_limit_that_could_not_be_set_leaves_no_scope_behind),
         story_test(test_a_groups_scope_is_closed_with_the_group_only),
         story_test(test_refused_calls_count_only_until_the_cancelled_scope_is_closed),
+        story_test(test_a_task_that_goes_on_is_named_ever_more_seldom),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

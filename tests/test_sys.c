@@ -432,6 +432,31 @@ TEST(without_a_descriptor_to_ask_with_another_loops_is_refused)
     close(fd);
 }
 
+/* ---- The table of handles ------------------------------------------------------------------------------ */
+
+OSR_TASK(ask_for_itself, void, unused)
+{
+    struct osr_group group;
+    struct osr_task task;
+
+    spoil("mmap", 0, 2, ENOMEM);
+    check_int((long long)osr_self().id_, 0);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, end_at_once, NULL, .handle = &task), -ENOMEM);
+    check_int(osr_group_running(&group), 0);
+    check(osr_self().id_ != 0);
+    check_int(osr_spawn(&group, end_at_once, NULL, .handle = &task), 0);
+    return osr_group_close(&group, 0);
+}
+
+/* In a process of its own: the table only grows. */
+static void ask_for_the_first_handle(void) { check_int(osr_run(ask_for_itself, NULL), 0); }
+
+TEST(where_the_table_of_handles_cannot_grow_there_is_none)
+{
+    assert_child_succeeds(ask_for_the_first_handle);
+}
+
 #define sys_test(function) cmocka_unit_test_setup_teardown(function, open_what_is_needed, close_what_was_needed)
 
 int main(void)
@@ -446,6 +471,7 @@ int main(void)
         sys_test(a_stack_larger_than_the_address_space_is_refused),
         sys_test(a_run_that_cannot_watch_for_overflows_says_why_and_leaves_nothing),
         sys_test(without_a_descriptor_to_ask_with_another_loops_is_refused),
+        sys_test(where_the_table_of_handles_cannot_grow_there_is_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
