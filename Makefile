@@ -57,6 +57,8 @@ VERSION := $(shell sed -n 's/^#define OSR_VERSION  *"\(.*\)"/\1/p' include/osier
 SOURCES := $(sort $(wildcard src/*/*.c src/*/*.S))
 HEADERS := include/osier.h $(sort $(wildcard include/osier/*.h))
 TESTS := $(sort $(wildcard tests/test_*.c))
+# It stands in for functions of the C library that ThreadSanitizer calls before the program begins.
+TESTS := $(filter-out $(if $(filter tsan,$(TOOL)),tests/test_sys.c),$(TESTS))
 SCRIPTS := $(sort $(wildcard tests/*.test.sh))
 EXAMPLES := $(sort $(wildcard examples/*.c))
 BENCHES := $(sort $(wildcard tests/bench/*.c))

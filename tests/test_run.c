@@ -1056,14 +1056,27 @@ OSR_TASK(write_to_one_and_then_the_other, struct two_pipes, pipes)
     return osr_group_close(&group, 0);
 }
 
-static void tell_of_two_pipes(bool short_of_memory)
+/* Each reader asks about its own descriptor first; when the loop then asks about both, the system cannot tell. */
+static unsigned fail_the_loops_first_poll(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    int *asked = arg;
+
+    (void)n;
+    return kind == OSR_CHOICE_FAULT && strcmp(what, "poll") == 0 && ++*asked == 3;
+}
+
+static void tell_of_two_pipes(bool short_of_memory, osr_choose *choose)
 {
     struct two_pipes pipes = {.short_of_memory = short_of_memory};
+    int asked = 0;
 
     assert_return_code(pipe(pipes.silent), errno);
     assert_return_code(pipe(pipes.busy), errno);
-    assert_int_equal(run_simulated(write_to_one_and_then_the_other, &pipes, .allocator = &counting_allocator), 0);
+    assert_int_equal(run_simulated(write_to_one_and_then_the_other, &pipes, .allocator = &counting_allocator,
+                                   .choose = choose, .choose_arg = &asked),
+                     0);
     assert_checked();
+    assert_true(asked > 3 || !choose);
     assert_story("1 'b'\nlater\n1 's'\n");
     close(pipes.silent[0]), close(pipes.silent[1]), close(pipes.busy[0]), close(pipes.busy[1]);
 }
@@ -1071,8 +1084,9 @@ static void tell_of_two_pipes(bool short_of_memory)
 static void only_what_is_ready_is_told_under_simulated_time(void **state)
 {
     (void)state;
-    tell_of_two_pipes(false);
-    tell_of_two_pipes(true); /* where all cannot be asked about at once */
+    tell_of_two_pipes(false, NULL);
+    tell_of_two_pipes(true, NULL); /* there is no room to ask about all at once */
+    tell_of_two_pipes(false, fail_the_loops_first_poll);
 }
 
 /* ---- The end of the program ---------------------------------------------------------------------------- */
@@ -1092,6 +1106,8 @@ static void run_to_the_programs_end(void)
 static void a_task_may_end_the_program(void **state)
 {
     (void)state;
+    if (under_tools())
+        skip(); /* they would call leaks what the runner of the tests still holds */
     assert_child_succeeds(run_to_the_programs_end);
 }
 
