@@ -136,9 +136,13 @@ static struct osr_error *around(struct osr_error *inner, int code, const char *w
         return error;
     }
     error = osri_error_new_group(osri_sched, where, osri_who(), NULL);
-    if (error)
-        osri_error_adopt(osri_sched, error, osr_error_retain(inner));
-    return error;
+    if (!error)
+        return NULL;
+    osri_error_adopt(osri_sched, error, osr_error_retain(inner));
+    if (error->first)
+        return error;
+    osr_error_release(error); /* no memory to copy or link it: better no message than no errors */
+    return NULL;
 }
 
 int osr_wrap_here(const char *where, int code, const char *format, ...)
