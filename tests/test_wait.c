@@ -16,7 +16,7 @@ struct box {
 };
 
 struct taking {
-    struct wait wait;
+    struct osr_wait wait;
     struct box *box;
 };
 
@@ -29,7 +29,7 @@ static void box_init(struct box *box)
 static int box_take(struct box *box, const char *where)
 {
     struct sched *sched = osri_sched;
-    struct wait wait;
+    struct osr_wait wait;
     int rc = osri_enter(sched, where);
 
     if (rc < 0)
@@ -40,7 +40,7 @@ static int box_take(struct box *box, const char *where)
         return 1;
     }
     wait_init(&wait, sched->current, "box_take", where);
-    list_append(&box->takers, &wait.waiter.node);
+    list_append(&box->takers, &wait.waiter_.node_);
     return osri_wait(sched, &wait);
 }
 
@@ -144,12 +144,12 @@ static void what_was_handed_over_stays_handed_over(void **state)
 
 /* ---- The cancel hook ----------------------------------------------------------------------------------- */
 
-static void hook(struct wait *wait)
+static void hook(struct osr_wait *wait)
 {
     struct taking *taking = container_of(wait, struct taking, wait);
 
     taking->box->returned++;
-    check(osri_current() == wait->task);
+    check(osri_current() == wait->task_);
     check_int(osr_sleep(1), -EPERM); /* it may not wait */
     check_int(osr_yield(), -EPERM);
     check_int(osr_check(), -EPERM);
@@ -162,7 +162,7 @@ OSR_TASK(take_with_a_hook, struct box, box)
 
     wait_init(&taking.wait, osri_current(), "box_take", OSR_HERE);
     taking.wait.on_cancel = hook;
-    list_append(&box->takers, &taking.wait.waiter.node);
+    list_append(&box->takers, &taking.wait.waiter_.node_);
     rc = osri_wait(osri_sched, &taking.wait);
     tell("returns %d after %d", rc, box->returned);
     check_int(osr_check(), rc < 0 ? -ECANCELED : 0);
@@ -223,15 +223,15 @@ struct both {
 
 OSR_TASK(take_from_either, struct both, both)
 {
-    struct waiter second;
-    struct wait wait;
+    struct osr_waiter_ second;
+    struct osr_wait wait;
     int rc;
 
     wait_init(&wait, osri_current(), "either", OSR_HERE);
-    second = (struct waiter){.wait = &wait};
-    wait.waiter.also = &second;
-    list_append(&both->left.takers, &wait.waiter.node);
-    list_append(&both->right.takers, &second.node);
+    waiter_init(&second, &wait, NULL, 1);
+    wait.waiter_.also_ = &second;
+    list_append(&both->left.takers, &wait.waiter_.node_);
+    list_append(&both->right.takers, &second.node_);
     rc = osri_wait(osri_sched, &wait);
     check(list_empty(&both->left.takers) && list_empty(&both->right.takers));
     tell("either: %d", rc);
@@ -273,11 +273,11 @@ static void a_wait_for_several_things_leaves_all_of_them_at_once(void **state)
 OSR_TASK(wake_before_parking, void, unused)
 {
     struct box box;
-    struct wait wait;
+    struct osr_wait wait;
 
     box_init(&box);
     wait_init(&wait, osri_current(), "box_take", OSR_HERE);
-    list_append(&box.takers, &wait.waiter.node);
+    list_append(&box.takers, &wait.waiter_.node_);
     box_put(&box);
     check_int(osri_wait(osri_sched, &wait), 1);
     return 0;
@@ -292,11 +292,11 @@ static void a_wait_that_was_woken_before_it_was_parked_returns_at_once(void **st
 
 OSR_TASK(wait_uncut, struct box, box)
 {
-    struct wait wait;
+    struct osr_wait wait;
 
     wait_init(&wait, osri_current(), "uncut", OSR_HERE);
-    wait.uncut = true;
-    list_append(&box->takers, &wait.waiter.node);
+    wait.uncut_ = true;
+    list_append(&box->takers, &wait.waiter_.node_);
     check_int(osri_wait(osri_sched, &wait), 1);
     check_int(osr_check(), -ECANCELED);
     return 0;
@@ -383,7 +383,7 @@ static void no_item_is_lost_among_many_waiters_of_which_half_are_cancelled(void 
 static struct osr_group full_group;
 
 /* Not cut itself, as it stands behind a shield. */
-static void wait_in_the_hook(struct wait *wait OSR_MAYBE_UNUSED_)
+static void wait_in_the_hook(struct osr_wait *wait OSR_MAYBE_UNUSED_)
 {
     struct osr_scope shield;
 
@@ -397,12 +397,12 @@ static void wait_in_the_hook(struct wait *wait OSR_MAYBE_UNUSED_)
 
 OSR_TASK(take_with_a_hook_that_waits, struct box, box)
 {
-    struct wait wait;
+    struct osr_wait wait;
     int rc;
 
     wait_init(&wait, osri_current(), "box_take", OSR_HERE);
     wait.on_cancel = wait_in_the_hook;
-    list_append(&box->takers, &wait.waiter.node);
+    list_append(&box->takers, &wait.waiter_.node_);
     rc = osri_wait(osri_sched, &wait);
     tell("%d", rc);
     return rc;

@@ -2,7 +2,7 @@
 #include "2_sched/wait.h"
 
 struct sleep {
-    struct wait wait;
+    struct osr_wait wait;
     struct osr_timer_ timer;
 };
 
@@ -20,7 +20,7 @@ static int sleep_until(struct sched *sched, int64_t at, const char *call, const 
         osri_timer_init(&sleep.timer, wake_up, false);
         if (osri_timer_set(&sched->timers, &sleep.timer, at) < 0)
             return osri_task_failed(sched->current, -ENOMEM, where);
-        sleep.wait.timer = &sleep.timer;
+        sleep.wait.timer_ = &sleep.timer;
     }
     return osri_wait(sched, &sleep.wait);
 }

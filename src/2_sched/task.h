@@ -13,7 +13,7 @@
 struct osr_error;
 struct osr_scope;
 struct sched;
-struct wait;
+struct osr_wait;
 
 /*
  * The error behind a code that is on its way up. A call that fails only notes code and place, for nothing; the
@@ -31,7 +31,7 @@ struct task {
     struct fiber fiber; /* first: it lies on top of the task's stack */
     struct sched *sched;
     struct osr_list_ ready;
-    struct wait *wait;      /* what it is parked in, or NULL */
+    struct osr_wait *wait;      /* what it is parked in, or NULL */
     struct task *eager_for; /* who spawned it eagerly, and goes on at its first wait */
 
     /* From the floor above. */

@@ -4,69 +4,168 @@
 
 #include "0_base/text.h"
 
-static void unlink_wait(struct sched *sched, struct wait *wait)
+static void unlink_wait(struct sched *sched, struct osr_wait *wait)
 {
-    struct waiter *waiter;
+    struct osr_waiter_ *waiter;
 
-    assert(wait->linked);
-    for (waiter = &wait->waiter; waiter; waiter = waiter->also)
-        list_remove(&waiter->node);
-    if (wait->timer)
-        osri_timer_clear(&sched->timers, wait->timer);
-    wait->linked = false;
+    assert(wait->linked_);
+    for (waiter = &wait->waiter_; waiter; waiter = waiter->also_)
+        list_remove(&waiter->node_);
+    if (wait->timer_)
+        osri_timer_clear(&sched->timers, wait->timer_);
+    wait->linked_ = false;
 }
 
-static void end(struct sched *sched, struct wait *wait, int result)
+static void end(struct sched *sched, struct osr_wait *wait, int result)
 {
-    struct task *task = wait->task;
+    struct task *task = wait->task_;
 
     unlink_wait(sched, wait);
-    wait->result = result;
+    wait->result_ = result;
     if (task->wait != wait)
         return; /* not parked yet */
     task->wait = NULL;
-    osri_observe(sched, OSR_EVENT_WAKE, task, wait->call, wait->where, result);
+    osri_observe(sched, OSR_TRACE_WAKE, task, wait->call, wait->where_, result);
     osri_ready(sched, task);
 }
 
-void osri_wake(struct sched *sched, struct wait *wait, int result)
+void osri_wake(struct sched *sched, struct osr_wait *wait, int result)
 {
     end(sched, wait, result);
 }
 
 bool osri_cut(struct sched *sched, struct task *task)
 {
-    struct wait *wait = task->wait;
+    struct osr_wait *wait = task->wait;
 
-    if (!wait || wait->uncut)
+    if (!wait || wait->uncut_)
         return false;
-    wait->cut = true;
+    wait->was_cut_ = true;
     end(sched, wait, -ECANCELED);
     return true;
 }
 
-static int was_cut(struct sched *sched, struct wait *wait)
+static int was_cut(struct sched *sched, struct osr_wait *wait)
 {
-    struct task *task = wait->task;
+    struct task *task = wait->task_;
 
     if (wait->on_cancel) {
         task->hooked = true;
         wait->on_cancel(wait);
         task->hooked = false;
     }
-    return osri_refused(sched, task, wait->where);
+    return osri_refused(sched, task, wait->where_);
 }
 
-int osri_wait(struct sched *sched, struct wait *wait)
+int osri_wait(struct sched *sched, struct osr_wait *wait)
 {
-    struct task *task = wait->task;
+    struct task *task = wait->task_;
 
     assert(task == sched->current && !task->wait);
-    if (wait->linked) {
+    if (wait->linked_) {
         task->wait = wait;
         task->budget = BUDGET;
-        osri_observe(sched, OSR_EVENT_WAIT, task, wait->call, wait->where, 0);
+        osri_observe(sched, OSR_TRACE_WAIT, task, wait->call, wait->where_, 0);
         osri_leave(sched);
     }
-    return unlikely(wait->cut) ? was_cut(sched, wait) : wait->result;
+    return unlikely(wait->was_cut_) ? was_cut(sched, wait) : wait->result_;
+}
+
+/* ---- For primitives of the program's own ---- */
+
+void osr_waiters_init(struct osr_waiters *waiters)
+{
+    list_init(&waiters->list_);
+}
+
+size_t osr_waiters_count(const struct osr_waiters *waiters)
+{
+    const struct osr_list_ *node;
+    size_t count = 0;
+
+    for (node = waiters->list_.next; node != &waiters->list_; node = node->next)
+        count++;
+    return count;
+}
+
+struct osr_wait *osr_waiters_first(const struct osr_waiters *waiters)
+{
+    struct osr_waiter_ *first = osri_first(waiters);
+
+    return first ? first->wait_ : NULL;
+}
+
+int osr_enter_here(const char *where)
+{
+    return osri_enter(osri_sched, where);
+}
+
+int osr_pass_here(const char *where)
+{
+    if (!osri_current())
+        return osri_failed(-EPERM, where);
+    osri_at_once(osri_sched);
+    return 0;
+}
+
+static int park(struct osr_waiters *waiters, struct osr_wait *wait, bool uncut, const char *where)
+{
+    struct sched *sched = osri_sched;
+    void (*on_cancel)(struct osr_wait *wait) = wait->on_cancel;
+    uint64_t ticket = wait->ticket_;
+
+    wait_init(wait, sched->current, wait->call ? wait->call : "osr_park", where);
+    wait->on_cancel = on_cancel;
+    wait->ticket_ = ticket;
+    wait->uncut_ = uncut;
+    list_append(&waiters->list_, &wait->waiter_.node_);
+    return osri_wait(sched, wait);
+}
+
+/* What is wrong with what was given to park with: 0 or a code. */
+static int may_park(const struct osr_waiters *waiters, const struct osr_wait *wait)
+{
+    return !waiters || !wait || wait->linked_ ? -EINVAL : osri_may_wake(osri_sched, waiters);
+}
+
+int osr_park_here(struct osr_waiters *waiters, struct osr_wait *wait, const char *where)
+{
+    int rc = osri_enter(osri_sched, where);
+
+    if (rc < 0)
+        return rc;
+    rc = may_park(waiters, wait);
+    return rc < 0 ? osri_failed(rc, where) : park(waiters, wait, false, where);
+}
+
+int osr_park_uncut_here(struct osr_waiters *waiters, struct osr_wait *wait, const char *where)
+{
+    struct task *task = osri_current();
+    int rc = !task || task->hooked ? -EPERM : may_park(waiters, wait);
+
+    return rc < 0 ? osri_failed(rc, where) : park(waiters, wait, true, where);
+}
+
+int osr_unpark(struct osr_waiters *waiters, int result)
+{
+    int rc = waiters ? osri_may_wake(osri_sched, waiters) : -EINVAL;
+
+    if (rc < 0)
+        return osri_failed(rc, NULL);
+    if (osr_waiters_empty(waiters))
+        return 0;
+    osri_wake(osri_sched, wait_of(waiters->list_.next), result);
+    return 1;
+}
+
+int osr_unpark_one(struct osr_wait *wait, int result)
+{
+    if (!wait)
+        return osri_failed(-EINVAL, NULL);
+    if (!osri_sched || (wait->task_ && ((struct task *)wait->task_)->sched != osri_sched))
+        return osri_failed(-EPERM, NULL);
+    if (!wait->linked_)
+        return osri_failed(-ESTALE, NULL);
+    osri_wake(osri_sched, wait, result);
+    return 0;
 }

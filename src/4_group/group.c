@@ -128,13 +128,13 @@ static void child_ended(struct child *child, const struct outcome *outcome)
 
 static int wait_for_place(struct sched *sched, struct osr_group *group, const char *where)
 {
-    struct wait wait;
+    struct osr_wait wait;
     int rc = osri_enter(sched, where);
 
     if (rc < 0)
         return rc;
     wait_init(&wait, sched->current, "osr_spawn", where);
-    list_append(&group->spawners_, &wait.waiter.node);
+    list_append(&group->spawners_, &wait.waiter_.node_);
     return osri_wait(sched, &wait);
 }
 
@@ -184,7 +184,7 @@ static int start(struct sched *sched, struct osr_group *group, const struct osr_
         unmake(sched, child);
         return -ENOMEM;
     }
-    osri_observe(sched, OSR_EVENT_SPAWN, &child->task, NULL, child->task.where, 0);
+    osri_observe(sched, OSR_TRACE_SPAWN, &child->task, NULL, child->task.where, 0);
     if (options->eager)
         osri_run_eagerly(sched, &child->task);
     else
@@ -273,13 +273,13 @@ static struct outcome body_outcome(struct sched *sched, struct osr_group *group,
 
 static void wait_for_children(struct sched *sched, struct osr_group *group, const char *where)
 {
-    struct wait wait;
+    struct osr_wait wait;
 
     if (group->running_ == 0)
         return;
     wait_init(&wait, sched->current, "osr_group_close", where);
-    wait.uncut = true;
-    list_append(&group->closer_, &wait.waiter.node);
+    wait.uncut_ = true;
+    list_append(&group->closer_, &wait.waiter_.node_);
     (void)osri_wait(sched, &wait);
 }
 

@@ -257,7 +257,7 @@ int osr_task_join_here(struct osr_task handle, const char *where)
 {
     struct sched *sched = osri_sched;
     struct record *record;
-    struct wait wait;
+    struct osr_wait wait;
     int rc = osri_enter(sched, where);
 
     if (rc < 0)
@@ -273,7 +273,7 @@ int osr_task_join_here(struct osr_task handle, const char *where)
         return rc;
     }
     wait_init(&wait, sched->current, "osr_task_join", where);
-    list_append(&record->joiners, &wait.waiter.node);
+    list_append(&record->joiners, &wait.waiter_.node_);
     record->joiners_left++;
     rc = osri_wait(sched, &wait);
     if (rc == 0)
@@ -349,7 +349,7 @@ int osr_task_where(struct osr_task handle, struct osr_task_wait *wait)
         return osri_failed(-EINVAL, NULL);
     *wait = (struct osr_task_wait){0};
     if (record->child && record->child->task.wait)
-        *wait = (struct osr_task_wait){record->child->task.wait->call, record->child->task.wait->where};
+        *wait = (struct osr_task_wait){record->child->task.wait->call, record->child->task.wait->where_};
     return 0;
 }
 

@@ -244,13 +244,13 @@ static int arm(struct sched *sched, struct descriptor *descriptor, struct direct
 static int park(struct sched *sched, struct descriptor *descriptor, struct direction *direction, const char *call,
                 const char *where)
 {
-    struct wait wait;
+    struct osr_wait wait;
     int rc = arm(sched, descriptor, direction);
 
     if (rc < 0)
         return rc;
     wait_init(&wait, sched->current, call, where);
-    list_append(&direction->waiter, &wait.waiter.node);
+    list_append(&direction->waiter, &wait.waiter_.node_);
     sched->outside++;
     rc = osri_wait(sched, &wait);
     sched->outside--;

@@ -40,8 +40,8 @@ static void audit_owner(struct sched *sched, struct osr_scope *scope)
         return;
     require(sched, task->refusal == (scope->by_ ? &scope->cut_at_ : NULL), scope, "its task does not know it is cancelled");
     require(sched, task->due == scope->due_, scope, "its task does not know the deadline");
-    require(sched, !task->wait || !task->refusal || task->wait->uncut, scope, "its task is parked although cancelled");
-    require(sched, !task->wait || task->wait->linked, scope, "its task is parked in a wait that has ended");
+    require(sched, !task->wait || !task->refusal || task->wait->uncut_, scope, "its task is parked although cancelled");
+    require(sched, !task->wait || task->wait->linked_, scope, "its task is parked in a wait that has ended");
 }
 
 static void audit_group(struct sched *sched, struct osr_scope *scope)

@@ -44,7 +44,7 @@ static void write_task(struct text *text, const struct child *child)
     osri_text_words(text, task->name, "");
     osri_text(text, "\", spawned at %s, ", task->where);
     if (task->wait)
-        osri_text(text, "waits in %s at %s", task->wait->call, place_or_unknown(task->wait->where));
+        osri_text(text, "waits in %s at %s", task->wait->call, place_or_unknown(task->wait->where_));
     else
         osri_text(text, task == osri_current() ? "runs" : "is ready");
 }
