@@ -44,7 +44,11 @@ enum osr_code {
     OSR_ESCOPECANCELED, /* the scope that was closed had been cancelled, not by its deadline */
     OSR_ESPURIOUS,      /* a task or body gave -ECANCELED though no scope around it is cancelled */
     OSR_ECLOSED,        /* the group or scope is closed already */
-    OSR_EDEADLOCK       /* nothing could ever run again */
+    OSR_EDEADLOCK,      /* nothing could ever run again */
+    OSR_ENOTSTARTED,    /* a task ended without calling osr_started() */
+    OSR_EBROKEN,        /* the barrier was aborted or reset */
+    OSR_EFUTURECANCELED, /* the future was cancelled */
+    OSR_EWORKER         /* the worker process died */
 };
 
 /*
@@ -69,6 +73,12 @@ OSR_API const char *osr_version(void);
 
 struct osr_list_ {
     struct osr_list_ *next, *prev;
+};
+
+/* Something bound to a scope, which is left when the scope closes. */
+struct osr_bound_ {
+    struct osr_bound_ *next_, **prev_;
+    void (*leave_)(struct osr_bound_ *bound); /* NULL: a clean-up */
 };
 
 struct osr_timer_ {

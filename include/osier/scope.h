@@ -47,6 +47,9 @@ struct osr_scope {
     int64_t due_;             /* the smallest deadline up to the nearest shield */
     const char *where_;       /* where it was opened */
     struct osr_error *pending_;
+    struct osr_bound_ *bound_;    /* what is left when the scope closes, the latest first */
+    struct osr_binding *values_;  /* the latest first */
+    struct osr_error *kept_;      /* errors that closed groups inside have kept */
     uint64_t cancelled_at_, cut_at_, lifted_at_; /* in the count of the run's cancellations; 0: never */
     int refusal_;                    /* the code of an open that failed */
     unsigned char form_, state_;
@@ -105,7 +108,8 @@ enum osr_scope_form {
 OSR_API int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const char *where);
 
 /*
- * Closes `scope`; `rc` is what the body came to: 0 or more, or a negative code. Never waits, reads no clock.
+ * Closes `scope`; `rc` is what the body came to: 0 or more, or a negative code. Never waits, unless clean-ups were
+ * deferred in it (osr_defer()), which it waits for, uncancelled. Reads no clock.
  * Gives:
  *
  *   - a real error: `rc`, with its error in the slot. If the scope's limit had cut something too, that is
@@ -174,6 +178,62 @@ OSR_API int64_t osr_deadline(void);
 
 /* Whether the calling task's next cancellation point would give -ECANCELED. Reads no clock. */
 OSR_API bool osr_cancelled(void);
+
+/* ---- Clean-up ------------------------------------------------------------------------------------------ */
+
+/* A function that runs when a scope closes, in the frame of whoever defers it. Its fields are private. */
+struct osr_cleanup {
+    struct osr_bound_ bound_;
+    int (*run_)(void *arg);
+    void *arg_;
+    int64_t grace_;
+    const char *where_;
+    uint64_t reserved_[2];
+};
+
+/*
+ * Has run(arg) called when the calling task's innermost scope closes (of a scope, a group, or the task itself, when
+ * it returns): after the children of a group have been joined, the last deferred first, whatever the outcome. Each
+ * runs in the closing task under a shield of its own for at most `grace` nanoseconds; then what it calls is cut. It
+ * gives 0 or more, or a negative code. Never waits; closing then waits for it, uncancelled.
+ *
+ * If any fails, the close gives an exception group of the error of the body, if it had one, and those of the clean-ups
+ * in the order in which they ran; an expired grace is an ETIMEDOUT in it. A group adds them to its own errors.
+ *
+ * `cleanup` must live until the scope has closed. 0; -EINVAL; -ENOMEM, and then it will not run; -EPERM.
+ */
+#define osr_defer(cleanup, run, arg, grace) osr_defer_here((cleanup), (run), (arg), (grace), OSR_HERE)
+/* The same without a limit: use it where the clean-up is certain to end. */
+#define osr_defer_unlimited(cleanup, run, arg) osr_defer_here((cleanup), (run), (arg), OSR_NEVER, OSR_HERE)
+OSR_API int osr_defer_here(struct osr_cleanup *cleanup, int (*run)(void *arg), void *arg, int64_t grace,
+                           const char *where);
+
+/* Takes a clean-up back, which then does not run. 0; -ESTALE if it has run, runs, or was never deferred; -EINVAL;
+ * -EPERM from another task than the one that deferred it. */
+OSR_API int osr_defer_cancel(struct osr_cleanup *cleanup);
+
+/* ---- Values -------------------------------------------------------------------------------------------- */
+
+/* A value bound to a scope, in the frame of whoever binds it. Its fields are private. */
+struct osr_binding {
+    const void *key_;
+    void *value_;
+    struct osr_binding *next_;
+};
+
+/*
+ * Binds `value` to `key`, an address that nobody else uses, such as that of a static variable, in the calling task's
+ * innermost scope: from now on until that scope closes, osr_value(key) gives it in this task and in all tasks whose
+ * groups are inside (contextvars, bound to a scope). An inner binding hides an outer one; to hide it with nothing, bind
+ * NULL. `binding` must live until the scope has closed. Takes no memory, never waits. 0; -EINVAL; -EPERM.
+ */
+OSR_API int osr_bind(struct osr_binding *binding, const void *key, void *value);
+
+/*
+ * The value bound to `key` nearest to the calling task, or, inside a job in a thread, to the task that offloaded it;
+ * NULL if there is none. Never waits; costs the scopes up to the one that binds it.
+ */
+OSR_API void *osr_value(const void *key);
 
 /* ---- Guards -------------------------------------------------------------------------------------------- */
 

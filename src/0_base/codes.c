@@ -12,6 +12,10 @@ static const struct {
     [OSR_ESPURIOUS - OSR_EGROUP] = {"OSR_ESPURIOUS", "ECANCELED although no scope around is cancelled"},
     [OSR_ECLOSED - OSR_EGROUP] = {"OSR_ECLOSED", "Already closed"},
     [OSR_EDEADLOCK - OSR_EGROUP] = {"OSR_EDEADLOCK", "Nothing can ever run again"},
+    [OSR_ENOTSTARTED - OSR_EGROUP] = {"OSR_ENOTSTARTED", "Task ended without saying that it had started"},
+    [OSR_EBROKEN - OSR_EGROUP] = {"OSR_EBROKEN", "Barrier is broken"},
+    [OSR_EFUTURECANCELED - OSR_EGROUP] = {"OSR_EFUTURECANCELED", "Future was cancelled"},
+    [OSR_EWORKER - OSR_EGROUP] = {"OSR_EWORKER", "Worker process died"},
 };
 
 static unsigned magnitude(int code)

@@ -100,13 +100,21 @@ static int grow(struct timers *timers)
 int osri_timer_set(struct timers *timers, struct osr_timer_ *timer, int64_t at)
 {
     osri_timer_clear(timers, timer);
-    if (unlikely(timers->count == timers->capacity) && grow(timers) < 0)
+    if (unlikely(timers->count + timers->reserved >= timers->capacity) && grow(timers) < 0)
         return -ENOMEM;
     timers->count++;
     timer->at = at;
     timer->order = ++timers->order;
     timer->state = TIMER_LISTED;
     list_append(&timers->fresh, &timer->node);
+    return 0;
+}
+
+int osri_timers_reserve(struct timers *timers)
+{
+    if (timers->count + timers->reserved >= timers->capacity && grow(timers) < 0)
+        return -ENOMEM;
+    timers->reserved++;
     return 0;
 }
 

@@ -24,7 +24,8 @@ struct timers {
     struct osr_list_ fresh; /* set since the loop looked */
     struct timer_slot *heap;
     uint32_t heaped, capacity;
-    uint32_t count; /* of all that are set: never more than the capacity, so that setting again cannot fail */
+    uint32_t count;    /* of all that are set: never more than the capacity, so that setting again cannot fail */
+    uint32_t reserved; /* places kept free besides */
     uint64_t order;
     const struct memory *memory;
 };
@@ -42,6 +43,14 @@ static inline void osri_timer_init(struct osr_timer_ *timer, void (*fire)(struct
 
 /* Sets the timer, or moves it: 0 or -ENOMEM, which cannot happen to one that is set. */
 int osri_timer_set(struct timers *timers, struct osr_timer_ *timer, int64_t at);
+
+/* Keeps a place free: 0 or -ENOMEM. After osri_timers_unreserve() the next timer can be set for certain. */
+int osri_timers_reserve(struct timers *timers);
+
+static inline void osri_timers_unreserve(struct timers *timers)
+{
+    timers->reserved--;
+}
 
 /* Takes the timer out, if it is set. Its time can still be read. */
 void osri_timer_clear_set(struct timers *timers, struct osr_timer_ *timer);

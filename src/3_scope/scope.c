@@ -338,6 +338,7 @@ int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where)
     if (scope->guarded_)
         osri_errors_unpromise(sched, GUARD_ERRORS);
     rc = osri_scope_join_pending(sched, scope, &task->slot, rc, where);
+    rc = osri_scope_clean_up(sched, scope, rc, where);
     rc = settle(scope, &task->slot, rc, where);
     osri_scope_pass_cut(sched, scope, rc);
     if (osri_scope_absorbs(scope))
@@ -413,6 +414,19 @@ void osr_scope_leave_(struct osr_scope *scope)
         osri_scope_leave_pending(sched, outer, &task->slot, rc, scope->where_);
     osri_slot_clear(&task->slot);
     task->slot = kept;
+}
+
+/* ---- Errors that closed groups inside have kept ---- */
+
+void osri_scope_drop_kept(struct osr_scope *scope)
+{
+    while (scope->kept_) {
+        struct osr_error *error = scope->kept_;
+
+        scope->kept_ = error->next;
+        error->next = NULL;
+        osr_error_release(error);
+    }
 }
 
 /* ---- Asking ---- */

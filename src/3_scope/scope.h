@@ -23,6 +23,7 @@ enum { GUARD_ERRORS = 4 };
 /* ---- Opening and closing ---- */
 
 void osri_scope_deadline_passed(struct osr_timer_ *timer);
+void osri_scope_drop_kept(struct osr_scope *scope);
 
 /* Makes `scope` part of the tree below `parent`, which may be NULL. It sees what its parent sees. */
 static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner, struct osr_scope *parent,
@@ -42,6 +43,9 @@ static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner
     osri_timer_init(&scope->timer_, osri_scope_deadline_passed, true);
     scope->where_ = place_or_unknown(where);
     scope->pending_ = NULL;
+    scope->bound_ = NULL;
+    scope->values_ = NULL;
+    scope->kept_ = NULL;
     scope->refusal_ = 0;
     scope->form_ = form;
     scope->state_ = SCOPE_OPEN;
@@ -52,6 +56,8 @@ static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner
 
 static inline void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
 {
+    if (unlikely(scope->kept_ != NULL))
+        osri_scope_drop_kept(scope);
     osri_timer_clear(&sched->timers, &scope->timer_);
     list_remove(&scope->sibling_);
     scope->state_ = SCOPE_CLOSED;
@@ -112,6 +118,32 @@ static inline void osri_scope_pass_cut(struct sched *sched, const struct osr_sco
     else if (parent->cut_at_ < scope->cut_at_ && scope->cut_at_ >= scope->lifted_at_) /* not what a shield hid */
         parent->cut_at_ = scope->cut_at_;
 }
+
+/* ---- What is bound to a scope: bound.c ---- */
+
+/* Binds it: leave(bound) is called when the scope closes, on the closing task. */
+void osri_bind(struct osr_scope *scope, struct osr_bound_ *bound, void (*leave)(struct osr_bound_ *bound));
+
+/* Takes it out of its scope; nothing happens if it is in none (all zeros). */
+void osri_unbind(struct osr_bound_ *bound);
+
+/* Told of each clean-up that has failed; takes over the reference. */
+typedef void osri_cleanup_failed(void *arg, struct osr_error *error);
+
+/* Leaves all that is bound to the scope, the latest first, when it closes. */
+void osri_scope_leave_bound(struct sched *sched, struct osr_scope *scope, osri_cleanup_failed *failed, void *arg);
+
+/* The same for a scope without a tree of its own: gives `rc`, or the code of the group that clean-ups and body form,
+ * which is in the slot then. */
+int osri_scope_clean_up_some(struct sched *sched, struct osr_scope *scope, int rc, const char *where);
+
+static inline int osri_scope_clean_up(struct sched *sched, struct osr_scope *scope, int rc, const char *where)
+{
+    return likely(!scope->bound_) ? rc : osri_scope_clean_up_some(sched, scope, rc, where);
+}
+
+/* The value bound to `key` nearest to `scope`, NULL if there is none. */
+void *osri_value_from(const struct osr_scope *scope, const void *key);
 
 /* ---- Cancelling ---- */
 

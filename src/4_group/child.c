@@ -52,6 +52,7 @@ static void end(struct child *child, int rc)
     if (child->task.scope != &child->scope)
         osri_die(sched, "osier: task \"%s\", spawned at %s, returned while what it opened at %s is still open\n",
                  child->task.name, child->task.where, child->task.opened);
+    rc = osri_scope_clean_up(sched, &child->scope, rc, child->task.where);
     outcome = judge(child, rc);
     osri_observe(sched, OSR_TRACE_END, &child->task, NULL, child->task.where, outcome.rc);
     osri_scope_pass_cut(sched, &child->scope, outcome.rc);

@@ -1,0 +1,52 @@
+/*
+ * Workers: a function that runs in a forked process, with bytes back (ProcessPoolExecutor): for what may crash, leak,
+ * or has to be killed.
+ */
+#ifndef OSIER_PROCESS_H
+#define OSIER_PROCESS_H
+
+#include <osier/base.h>
+#include <osier/group.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct osr_worker_options {
+    size_t size;       /* of this struct; the macro sets it */
+    const char *where; /* the place; the macro sets it */
+    const char *name;  /* for errors; else the function's */
+    void *result;      /* where the bytes go that the worker gives with osr_worker_give() */
+    size_t room;       /* how many bytes fit there */
+    size_t *got;       /* NULL, or receives how many came */
+    int64_t grace;     /* between SIGTERM and SIGKILL, when cancelled; 0: one second */
+};
+
+/*
+ * Forks, and runs the function there: osr_worker(render, &page, .result = image, .room = sizeof(image), .got = &n).
+ * The child has a copy of the program's memory, the calling thread only, and no run: every call of this library there
+ * gives -EPERM but for osr_fail(), osr_wrap(), osr_worker_give() and osr_run(). It ends with the function, without
+ * running the program's exit handlers.
+ *
+ * A cancellation point: cancelled, the process gets SIGTERM, after `grace` SIGKILL, and is reaped before the call
+ * returns. Other children of the program are not touched.
+ *
+ * What the function returned, with its error's code and message in the slot; -OSR_EWORKER if the process died of a
+ * signal or by exit(), with a message that says which; -EMSGSIZE if it gave more bytes than fit, which ends it;
+ * -ECANCELED; what fork() or pipe2() failed with; -EINVAL; -ENOMEM; -EPERM.
+ */
+#define osr_worker(...) OSR_WORKER_(__VA_ARGS__, .size = sizeof(struct osr_worker_options))
+#define OSR_WORKER_(function, arg, ...)                                   \
+    osr_worker_with(&(function).routine_, (1 ? (arg) : (function).arg_),  \
+                    &(const struct osr_worker_options){.where = OSR_HERE, __VA_ARGS__})
+OSR_API int osr_worker_with(const struct osr_routine *function, void *arg, const struct osr_worker_options *options);
+
+/* In a worker: sends `size` bytes to whoever called, behind those before. Blocks. 0; -EPIPE if the caller has given
+ * up; -EINVAL; -EPERM outside a worker. */
+OSR_API int osr_worker_give(const void *data, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
