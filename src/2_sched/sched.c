@@ -45,6 +45,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
     sched->plain = !sched->tools && !sched->observe && !sched->door.choose;
     list_init(&sched->ready);
     list_init(&sched->fired);
+    list_init(&sched->calls);
     osri_timers_open(&sched->timers, &sched->memory);
     osri_stacks_open(&sched->stacks, options->stack_size, task_size, &sched->memory, &sched->door);
     return sched->driver->open(sched);
@@ -177,13 +178,15 @@ void osri_sched_run(struct sched *sched)
 {
     osri_fiber_adopt(&sched->hub, sched->tools);
     while (!sched->finished) {
-        bool idle = list_empty(&sched->ready);
+        bool idle = list_empty(&sched->ready) && list_empty(&sched->calls);
         struct task *task;
 
         if (idle && sched->timers.count == 0 && sched->outside == 0)
             sched->stuck(sched);
         else
             osri_look(sched, idle ? OSR_NEVER : 0);
+        if (!list_empty(&sched->calls))
+            sched->make_calls(sched);
         task = next_ready(sched);
         if (task)
             step(sched, &sched->hub, task);

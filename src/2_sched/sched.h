@@ -35,6 +35,9 @@ struct sched {
     void *loop;             /* the driver's own */
     struct osr_list_ fired; /* watches that the last poll found ready */
     unsigned outside;       /* waits that the outside world can end */
+    struct osr_list_ calls; /* that are due; made by the hub */
+    struct osr_scope *calling; /* what calls that are made on no task are bound to */
+    void (*make_calls)(struct sched *sched); /* from the floor above */
 
     uint64_t cancellations; /* how many there have been, which serves as a time of its own */
 

@@ -68,7 +68,9 @@ int osri_wait(struct sched *sched, struct osr_wait *wait)
         osri_observe(sched, OSR_TRACE_WAIT, task, wait->call, wait->where_, 0);
         osri_leave(sched);
     }
-    return unlikely(wait->was_cut_) ? was_cut(sched, wait) : wait->result_;
+    if (unlikely(wait->result_ < 0))
+        return wait->was_cut_ ? was_cut(sched, wait) : osri_task_failed(task, wait->result_, wait->where_);
+    return wait->result_;
 }
 
 /* ---- For primitives of the program's own ---- */

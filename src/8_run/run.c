@@ -7,6 +7,7 @@
 #include "0_base/text.h"
 #include "1_stack/overflow.h"
 #include "2_sched/wait.h"
+#include "3_scope/call.h"
 #include "4_group/child.h"
 #include "6_ready/fd.h"
 #include "8_run/audit.h"
@@ -140,6 +141,7 @@ static int open_run(struct run *run, const struct osr_run_options *options)
     if (rc < 0)
         return rc;
     run->sched.stuck = stuck;
+    run->sched.make_calls = osri_calls_make;
     run->sched.audit = options->debug ? osri_audit : NULL;
     rc = options->no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, explain_fault);
     if (rc < 0)
@@ -165,6 +167,7 @@ static void root_ended(struct child *root, const struct outcome *outcome)
 
     run_of(sched)->outcome = *outcome;
     sched->floors[8] = NULL;
+    sched->calling = NULL;
     sched->finished = true;
     sched->steps = 1; /* the hub is next */
 }
@@ -182,6 +185,7 @@ static int run_root(struct sched *sched, const struct osr_routine *routine, void
     root->group = NULL;
     root->ended = root_ended;
     sched->floors[8] = root;
+    sched->calling = &root->scope;
     osri_observe(sched, OSR_TRACE_SPAWN, &root->task, NULL, root->task.where, 0);
     osri_ready(sched, &root->task);
     osri_sched_run(sched);

@@ -1,0 +1,48 @@
+#include <osier/event.h>
+
+#include "2_sched/wait.h"
+
+void osr_event_init(struct osr_event *event)
+{
+    osr_waiters_init(&event->waiters_);
+    event->set_ = false;
+}
+
+int osr_event_set(struct osr_event *event)
+{
+    struct sched *sched = osri_sched;
+    struct osr_waiter_ *first;
+    int rc = event ? osri_may_wake(sched, &event->waiters_) : -EINVAL;
+
+    if (rc < 0)
+        return osri_failed(rc, NULL);
+    event->set_ = true;
+    while ((first = osri_first(&event->waiters_)) != NULL)
+        osri_wake(sched, first->wait_, 0);
+    return 0;
+}
+
+int osr_event_clear(struct osr_event *event)
+{
+    if (!event || !osri_sched)
+        return osri_failed(event ? -EPERM : -EINVAL, NULL);
+    event->set_ = false;
+    return 0;
+}
+
+int osr_event_wait_here(struct osr_event *event, const char *where)
+{
+    struct sched *sched = osri_sched;
+    struct osr_wait wait;
+    int rc = osri_enter(sched, where);
+
+    if (rc < 0)
+        return rc;
+    if (unlikely(!event))
+        return osri_task_failed(sched->current, -EINVAL, where);
+    if (event->set_) {
+        osri_at_once(sched);
+        return 0;
+    }
+    return osri_park(sched, &event->waiters_, &wait, "osr_event_wait", where);
+}

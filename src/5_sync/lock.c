@@ -1,0 +1,159 @@
+#include <osier/lock.h>
+
+#include "2_sched/wait.h"
+
+/* ---- Locks ---- */
+
+void osr_lock_init(struct osr_lock *lock)
+{
+    lock->owner_ = 0;
+    osr_waiters_init(&lock->waiters_);
+}
+
+/* Takes the lock for the task if it can be had at once: 0; -EAGAIN; -EDEADLK; -EINVAL. */
+static inline int take_now(struct osr_lock *lock, const struct task *task)
+{
+    if (unlikely(!lock))
+        return -EINVAL;
+    if (likely(lock->owner_ == 0)) {
+        lock->owner_ = task->number;
+        return 0;
+    }
+    return lock->owner_ == task->number ? -EDEADLK : -EAGAIN;
+}
+
+int osr_lock_acquire_here(struct osr_lock *lock, const char *where)
+{
+    struct sched *sched = osri_sched;
+    struct osr_wait wait;
+    int rc = osri_enter(sched, where);
+
+    if (rc < 0)
+        return rc;
+    rc = take_now(lock, sched->current);
+    if (likely(rc == 0)) {
+        osri_at_once(sched);
+        return 0;
+    }
+    if (rc != -EAGAIN)
+        return osri_task_failed(sched->current, rc, where);
+    return osri_park(sched, &lock->waiters_, &wait, "osr_lock_acquire", where);
+}
+
+int osr_lock_try_acquire(struct osr_lock *lock)
+{
+    struct task *task = osri_current();
+    int rc = task ? take_now(lock, task) : -EPERM;
+
+    return rc < 0 ? osri_failed(rc, NULL) : 0;
+}
+
+/* The lock goes to whoever has waited longest. */
+static void hand_over(struct sched *sched, struct osr_lock *lock)
+{
+    struct osr_waiter_ *first = osri_first(&lock->waiters_);
+
+    lock->owner_ = 0;
+    if (likely(!first))
+        return;
+    lock->owner_ = ((struct task *)first->wait_->task_)->number;
+    osri_wake(sched, first->wait_, 0);
+}
+
+/* Whether the calling task holds the lock: 0 or a code. */
+static inline int must_be_mine(const struct osr_lock *lock)
+{
+    struct task *task = osri_current();
+
+    if (unlikely(!lock))
+        return -EINVAL;
+    return likely(task && lock->owner_ == task->number) ? 0 : -EPERM;
+}
+
+int osr_lock_release(struct osr_lock *lock)
+{
+    int rc = must_be_mine(lock);
+
+    if (unlikely(rc < 0))
+        return osri_failed(rc, NULL);
+    hand_over(osri_sched, lock);
+    return 0;
+}
+
+bool osr_lock_is_mine(const struct osr_lock *lock)
+{
+    return must_be_mine(lock) == 0;
+}
+
+/* ---- Conditions ---- */
+
+void osr_condition_init(struct osr_condition *condition, struct osr_lock *lock)
+{
+    condition->lock_ = lock;
+    osr_waiters_init(&condition->waiters_);
+}
+
+static int must_hold(const struct osr_condition *condition)
+{
+    return condition ? must_be_mine(condition->lock_) : -EINVAL;
+}
+
+/* Takes the lock again after a wait that was cut: not to be cut once more. */
+static void take_again(struct sched *sched, struct osr_lock *lock, const char *where)
+{
+    struct osr_wait wait;
+
+    if (take_now(lock, sched->current) == 0)
+        return;
+    wait_init(&wait, sched->current, "osr_condition_wait", where);
+    wait.uncut_ = true;
+    list_append(&lock->waiters_.list_, &wait.waiter_.node_);
+    (void)osri_wait(sched, &wait);
+}
+
+int osr_condition_wait_here(struct osr_condition *condition, const char *where)
+{
+    struct sched *sched = osri_sched;
+    struct osr_wait wait;
+    int rc = osri_enter(sched, where);
+
+    if (rc < 0)
+        return rc;
+    rc = must_hold(condition);
+    if (rc < 0)
+        return osri_task_failed(sched->current, rc, where);
+    hand_over(sched, condition->lock_);
+    rc = osri_park(sched, &condition->waiters_, &wait, "osr_condition_wait", where);
+    if (rc < 0)
+        take_again(sched, condition->lock_, where);
+    return rc;
+}
+
+/* Who is notified waits for the lock from now on, which the caller holds, and can no longer be cut. */
+static unsigned notify(struct osr_condition *condition, unsigned count)
+{
+    struct osr_waiter_ *first;
+    unsigned notified = 0;
+
+    while (notified < count && (first = osri_first(&condition->waiters_)) != NULL) {
+        list_remove(&first->node_);
+        first->wait_->uncut_ = true;
+        list_append(&condition->lock_->waiters_.list_, &first->node_);
+        notified++;
+    }
+    return notified;
+}
+
+int osr_condition_notify(struct osr_condition *condition, unsigned count)
+{
+    int rc = must_hold(condition);
+
+    if (rc < 0)
+        return osri_failed(rc, NULL);
+    return (int)notify(condition, count < INT32_MAX ? count : INT32_MAX);
+}
+
+int osr_condition_notify_all(struct osr_condition *condition)
+{
+    return osr_condition_notify(condition, INT32_MAX);
+}
