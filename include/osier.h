@@ -11,6 +11,14 @@
  *   osier/scope.h   timeouts, cancellation, shields
  *   osier/group.h   groups of tasks, spawning
  *   osier/task.h    the running task, handles to tasks, joining
+ *   osier/wait.h    parking: for primitives of your own
+ *   osier/event.h   events
+ *   osier/lock.h    locks and conditions
+ *   osier/semaphore.h  semaphores and limiters
+ *   osier/barrier.h barriers
+ *   osier/queue.h   queues, and a select over several
+ *   osier/future.h  futures
+ *   osier/call.h    functions that the loop calls, soon or later
  *   osier/fd.h      waiting for descriptors, reading, writing, closing
  *   osier/socket.h  stream sockets: listen, accept, connect
  *   osier/run.h     running a program, its options
@@ -37,6 +45,14 @@
 #include <osier/scope.h>
 #include <osier/task.h>
 #include <osier/group.h>
+#include <osier/wait.h>
+#include <osier/event.h>
+#include <osier/lock.h>
+#include <osier/semaphore.h>
+#include <osier/barrier.h>
+#include <osier/queue.h>
+#include <osier/future.h>
+#include <osier/call.h>
 #include <osier/fd.h>
 #include <osier/socket.h>
 #include <osier/run.h>

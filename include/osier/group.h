@@ -58,13 +58,28 @@ struct osr_group {
     struct osr_error *tree_;          /* the errors so far, in the order in which they happened; or NULL */
     unsigned errors_, cancelled_;     /* outcomes so far */
     unsigned limit_;                  /* 0: none */
-    unsigned char unwrap_, passed_on_, spare_[2];
+    unsigned char unwrap_, passed_on_, policy_, closing_;
     size_t running_;                  /* children that have not ended, and places given to spawners */
+    size_t daemons_;                  /* of them */
+    size_t awaited_;                  /* of them, with a handle that keeps their outcome */
+    size_t spawned_;                  /* children in all */
+    size_t winner_;                   /* counted from 1; 0: none yet */
+    struct osr_error *losses_;        /* errors before the first success */
     struct osr_list_ spawners_;       /* waits for a place under the limit */
     struct osr_list_ kept_;           /* outcomes kept for handles */
+    struct osr_list_ ended_;          /* those of them that osr_group_next() has not told yet */
+    struct osr_list_ nexts_;          /* waits for one of those */
     struct osr_list_ closer_;         /* the owner's wait, while it closes */
     char name_[OSR_NAME_SIZE];
     uint64_t reserved_[4];
+};
+
+/* What the end of a child means for the others. */
+enum osr_policy {
+    OSR_FAIL_FAST,     /* the first error cancels the others (TaskGroup, gather, FIRST_EXCEPTION) */
+    OSR_COLLECT,       /* no error cancels, the body's neither; all come out in the end (ALL_COMPLETED) */
+    OSR_FIRST_DONE,    /* the first child to end, well or not, cancels the others (FIRST_COMPLETED) */
+    OSR_FIRST_SUCCESS  /* the first child to end well cancels the others; see osr_group_losses() for the errors before */
 };
 
 struct osr_group_options {
@@ -72,6 +87,7 @@ struct osr_group_options {
     const char *where; /* the place; the macro sets it */
     const char *name;  /* for trees and errors; copied, cut at 63 bytes */
     int limit;         /* how many children may run at once; 0: as many as wanted */
+    enum osr_policy policy; /* fail fast if left out */
     bool unwrap;       /* a lone error comes out as itself, with its own code, instead of in a group */
 };
 
@@ -94,6 +110,8 @@ OSR_API int osr_group_open_with(struct osr_group *group, const struct osr_group_
  * the group may close it (else -EPERM, and nothing changes), with everything inside it closed (else the program
  * stops with a message).
  *
+ * Daemons, children spawned with `.daemon = true`, are cancelled as soon as the body and all other children have ended.
+ *
  * Gives, in this order:
  *   - -OSR_EGROUP if the body or any child failed, with the exception group in the slot, whatever was
  *     cancelled beside; or the lone error's own code where the group was opened so;
@@ -104,6 +122,30 @@ OSR_API int osr_group_open_with(struct osr_group *group, const struct osr_group_
 #define osr_group_close(group, rc) osr_group_close_here((group), (rc), OSR_HERE)
 OSR_API int osr_group_close_here(struct osr_group *group, int rc, const char *where);
 
+/*
+ * Under the last two policies a group has a winner: the first child that ended, or that ended well. Its index in the
+ * order of spawning, counted from 0; -ENOENT if there is none (yet), or the policy is another; -EINVAL. May be asked after
+ * the close.
+ */
+OSR_API int osr_group_winner(const struct osr_group *group);
+
+/*
+ * Under OSR_FIRST_SUCCESS: the errors that came before the winner, as an exception group, NULL if there were none. They do
+ * not fail the group; those that come after the winner, from clean-up, do; and if there is no winner all come out of the
+ * close. Belongs to the group while it is open, then to the scope around it, and is valid until that closes.
+ */
+OSR_API struct osr_error *osr_group_losses(const struct osr_group *group);
+
+/*
+ * Waits for the next child to end, of those that were spawned with a handle, and gives that into `*task`: so they are told
+ * one by one in the order of completion (asyncio.as_completed), each once. Its outcome can then be asked for, or joined. A
+ * cancellation point; cancelled, the child is told the next time. Several tasks may ask.
+ *
+ * 1; 0 if there is none left; -ECANCELED; -OSR_ECLOSED; -EINVAL; -EPERM.
+ */
+#define osr_group_next(group, task) osr_group_next_here((group), (task), OSR_HERE)
+OSR_API int osr_group_next_here(struct osr_group *group, struct osr_task *task, const char *where);
+
 /* osr_scope_cancel() on the group's scope: cancels the children and what is left of the body. */
 #define osr_group_cancel(group, text) osr_group_cancel_here((group), (text), OSR_HERE)
 OSR_API int osr_group_cancel_here(struct osr_group *group, const char *text, const char *where);
@@ -113,6 +155,12 @@ OSR_API size_t osr_group_running(const struct osr_group *group);
 
 /* ---- Spawning ------------------------------------------------------------------------------------------ */
 
+/* How a task ended, its error being a result and nothing else: see osr_spawn_options.outcome. */
+struct osr_outcome {
+    int rc;                  /* 0 or more; the error's code; -OSR_ETASKCANCELED if it ended cancelled */
+    struct osr_error *error; /* or NULL; the reader's, to be given back with osr_error_release() */
+};
+
 struct osr_spawn_options {
     size_t size;             /* of this struct; the macro sets it */
     const char *where;       /* the place; the macro sets it */
@@ -120,6 +168,11 @@ struct osr_spawn_options {
     struct osr_task *handle; /* if set, receives a handle, and the outcome is kept for it */
     size_t copy;             /* if set, so many bytes of the argument are copied to the child */
     bool eager;              /* run the child at once, up to its first wait */
+    bool daemon;             /* the group does not wait for it, but cancels it when only daemons are left */
+    int *result;             /* if set, receives what the task gave, as osr_outcome.rc, when it has ended */
+    /* If set, receives the outcome when the task has ended, and an error in it is a result: it does not fail the group, and
+     * cancels nobody. */
+    struct osr_outcome *outcome;
 };
 
 /*
@@ -151,6 +204,59 @@ struct osr_spawn_options {
                    &(const struct osr_spawn_options){.where = OSR_HERE, .copy = sizeof(*(arg)), __VA_ARGS__})
 OSR_API int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
                            const struct osr_spawn_options *options);
+
+/* ---- Starting ------------------------------------------------------------------------------------------ */
+
+/*
+ * Starts a task in `group` like osr_spawn(), and waits until it says that it is ready, by osr_started() (Trio's
+ * nursery.start). Until then the child lives under the caller: the caller's cancellation and deadlines reach it, and its
+ * error comes out of here and does not fail the group. From then on it is a child of the group like any other. The group
+ * does not close as long as one is being started.
+ *
+ * Waits, and a cancellation reaches the child, whose end is waited for. 0 once the child has started, whatever is cancelled
+ * meanwhile; -ECANCELED, and the child has ended; the child's own error; -OSR_ENOTSTARTED if it ended well without a word;
+ * -OSR_ETASKCANCELED if it was cancelled by somebody else; and the codes of osr_spawn(). `.eager` and `.outcome` give
+ * -EINVAL.
+ */
+#define osr_start(...) OSR_START_(__VA_ARGS__, .size = sizeof(struct osr_spawn_options))
+#define OSR_START_(group, task, arg, ...)                               \
+    osr_start_with((group), &(task).routine_, (1 ? (arg) : (task).arg_), \
+                   &(const struct osr_spawn_options){.where = OSR_HERE, __VA_ARGS__})
+OSR_API int osr_start_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
+                           const struct osr_spawn_options *options);
+
+/*
+ * Says that the calling task, which osr_start() is waiting for, is ready: it moves into the group at once. Never waits.
+ * 0; -ECANCELED if the caller of osr_start() was cancelled first; -EALREADY if it has been said; -EINVAL if nobody waits
+ * for it; -EPERM.
+ */
+OSR_API int osr_started(void);
+
+/* ---- Many at once -------------------------------------------------------------------------------------- */
+
+struct osr_gather_options {
+    size_t size;       /* of this struct; the macro sets it */
+    const char *where; /* the place; the macro sets it */
+    const char *name;  /* of the group that it makes */
+    int limit;         /* how many may run at once; 0: all */
+    enum osr_policy policy;
+    int *results;                 /* NULL, or `count` places for what the tasks gave, in the order of the arguments */
+    struct osr_outcome *outcomes; /* NULL, or the same with errors as results, which then fail nothing */
+};
+
+/*
+ * Runs a task for each of the `count` arguments of the array `args`, side by side, and waits for all (asyncio.gather):
+ * osr_gather(fetch, fetches, 12, .outcomes = outcomes). What the tasks found is in their arguments. Places of tasks that
+ * were never spawned get -OSR_ETASKCANCELED.
+ *
+ * 0; what osr_group_close() gives; -EINVAL; -EPERM.
+ */
+#define osr_gather(...) OSR_GATHER_(__VA_ARGS__, .size = sizeof(struct osr_gather_options))
+#define OSR_GATHER_(task, args, count, ...)                                                   \
+    osr_gather_with(&(task).routine_, (1 ? (args) : (task).arg_), (count), sizeof(*(args)),   \
+                    &(const struct osr_gather_options){.where = OSR_HERE, __VA_ARGS__})
+OSR_API int osr_gather_with(const struct osr_routine *routine, void *args, size_t count, size_t stride,
+                            const struct osr_gather_options *options);
 
 /* ---- Guards -------------------------------------------------------------------------------------------- */
 

@@ -138,7 +138,7 @@ struct osr_wait_ref {
 };
 
 /* All zeros outside a task, or if memory is short. */
-OSR_API struct osr_wait_ref osr_wait_ref(struct osr_wait *wait);
+OSR_API struct osr_wait_ref osr_wait_refer(struct osr_wait *wait);
 
 /* osr_unpark_one() by reference. 0; -ESTALE; -EPERM. */
 OSR_API int osr_unpark_ref(struct osr_wait_ref ref, int result);

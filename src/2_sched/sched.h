@@ -50,7 +50,7 @@ struct sched {
     void *diagnose_arg;
     osr_observe *observe;
     void *observe_arg;
-    uint64_t numbers;
+    uint64_t numbers, tickets;
 
     void *floors[FLOORS]; /* what the floors above keep for a run, each under its own number */
 };

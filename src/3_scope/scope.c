@@ -238,6 +238,16 @@ int osr_scope_unshield(struct osr_scope *scope)
     return 0;
 }
 
+void osri_scope_move(struct osr_scope *scope, struct osr_scope *parent)
+{
+    list_remove(&scope->sibling_);
+    list_append(&parent->children_, &scope->sibling_);
+    scope->parent_ = parent;
+    respread_due(scope);
+    if (parent->by_)
+        spread(osri_sched, scope, parent->by_);
+}
+
 /* ---- Closing ---- */
 
 int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, const char *where)
@@ -423,10 +433,15 @@ void osri_scope_drop_kept(struct osr_scope *scope)
     while (scope->kept_) {
         struct osr_error *error = scope->kept_;
 
-        scope->kept_ = error->next;
-        error->next = NULL;
+        scope->kept_ = error->kept;
         osr_error_release(error);
     }
+}
+
+void osri_scope_keep(struct osr_scope *scope, struct osr_error *error)
+{
+    error->kept = scope->kept_;
+    scope->kept_ = error;
 }
 
 /* ---- Asking ---- */

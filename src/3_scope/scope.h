@@ -12,7 +12,7 @@
 #include "3_scope/slot.h"
 
 /* Forms beyond the public ones. */
-enum { SCOPE_TASK = 8, SCOPE_GROUP = 9 };
+enum { SCOPE_TASK = 8, SCOPE_GROUP = 9, SCOPE_START = 10 };
 
 /* Odd numbers, so that a scope that was never opened is hardly taken for one. */
 enum scope_state { SCOPE_OPEN = 0xa5, SCOPE_ENDED = 0x96, SCOPE_CLOSED = 0x5c, SCOPE_REFUSED = 0x3e };
@@ -24,6 +24,10 @@ enum { GUARD_ERRORS = 4 };
 
 void osri_scope_deadline_passed(struct osr_timer_ *timer);
 void osri_scope_drop_kept(struct osr_scope *scope);
+/* Keeps the error, with the caller's reference, until the scope closes. */
+void osri_scope_keep(struct osr_scope *scope, struct osr_error *error);
+/* Moves the scope, which saw no cancelled one outside, below another parent, which may be. */
+void osri_scope_move(struct osr_scope *scope, struct osr_scope *parent);
 
 /* Makes `scope` part of the tree below `parent`, which may be NULL. It sees what its parent sees. */
 static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner, struct osr_scope *parent,

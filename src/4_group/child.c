@@ -113,6 +113,7 @@ struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, cons
     child->run = routine->run;
     child->arg = arg;
     child->record = NULL;
+    child->extras = 0;
     osri_scope_attach(&child->scope, task, parent, SCOPE_TASK, options->where);
     osri_scope_enter(task, &child->scope);
     osri_task_prepare(task, room, begin);

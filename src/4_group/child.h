@@ -22,8 +22,20 @@ struct child {
     struct osr_group *group;
     void (*ended)(struct child *child, const struct outcome *outcome); /* the last thing but one that a task does */
     struct record *record;                                             /* or NULL */
+    unsigned extras;                                                   /* what is not usual about it: enum child_extra */
     struct osr_scope scope;
     char name[OSR_NAME_SIZE]; /* if it was given one */
+    /* Only with the extras. */
+    size_t index; /* in its group, in the order of spawning, counted from 1 */
+    int *result;
+    struct osr_outcome *outcome;
+};
+
+enum child_extra {
+    CHILD_DAEMON = 1,
+    CHILD_TELLS = 2,   /* its result or outcome goes to who spawned it */
+    CHILD_STARTED = 4, /* came into its group by osr_started() */
+    CHILD_COUNTED = 8  /* its group wants to know which one it is */
 };
 
 static inline struct child *child_of(struct task *task)

@@ -13,7 +13,15 @@ enum { GROUP_ERRORS = 2 };
 
 static int check_options(const struct osr_group_options *options)
 {
-    return options->size != sizeof(*options) || options->limit < 0 ? -EINVAL : 0;
+    return options->size != sizeof(*options) || options->limit < 0 || (unsigned)options->policy > OSR_FIRST_SUCCESS
+               ? -EINVAL
+               : 0;
+}
+
+/* Its errors before the winner and those after it are two trees. */
+static unsigned errors_of(enum osr_policy policy)
+{
+    return policy == OSR_FIRST_SUCCESS ? GROUP_ERRORS + 1 : GROUP_ERRORS;
 }
 
 static int open_group(struct osr_group *group, const struct osr_group_options *options, bool guarded)
@@ -27,13 +35,15 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
         return osri_failed(-EINVAL, options ? options->where : NULL);
     if (!options)
         options = &none;
-    group->running_ = 0;
+    group->running_ = group->daemons_ = group->awaited_ = group->spawned_ = group->winner_ = 0;
+    group->losses_ = NULL;
+    group->policy_ = OSR_FAIL_FAST;
     group->name_[0] = '\0';
     if (!task)
         return osri_failed(osri_scope_refuse(&group->scope, -EPERM), options->where);
     rc = check_options(options);
     if (rc == 0)
-        rc = osri_errors_promise(sched, GROUP_ERRORS + (guarded ? GUARD_ERRORS : 0));
+        rc = osri_errors_promise(sched, errors_of(options->policy) + (guarded ? GUARD_ERRORS : 0));
     if (rc < 0)
         return osri_task_failed(task, osri_scope_refuse(&group->scope, rc), options->where);
     osri_scope_attach(&group->scope, task, task->scope, SCOPE_GROUP, options->where);
@@ -42,9 +52,12 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
     group->errors_ = group->cancelled_ = 0;
     group->limit_ = (unsigned)options->limit;
     group->unwrap_ = options->unwrap;
-    group->passed_on_ = 0;
+    group->policy_ = (unsigned char)options->policy;
+    group->passed_on_ = group->closing_ = 0;
     list_init(&group->spawners_);
     list_init(&group->kept_);
+    list_init(&group->ended_);
+    list_init(&group->nexts_);
     list_init(&group->closer_);
     if (options->name)
         osri_name_copy(group->name_, options->name);
@@ -78,6 +91,11 @@ static struct osr_error *tree_of(struct sched *sched, struct osr_group *group)
     return group->tree_;
 }
 
+static bool fails_fast(const struct osr_group *group)
+{
+    return group->policy_ == OSR_FAIL_FAST || group->policy_ == OSR_FIRST_DONE;
+}
+
 /* Takes over the reference to `error`, and cancels the rest at the first one. */
 static void count_failure(struct sched *sched, struct osr_group *group, const char *who, struct osr_error *error)
 {
@@ -86,7 +104,8 @@ static void count_failure(struct sched *sched, struct osr_group *group, const ch
         return;
     }
     group->errors_++;
-    osri_scope_cancel(sched, &group->scope, error->code, who, error->where, because_it_failed);
+    if (fails_fast(group))
+        osri_scope_cancel(sched, &group->scope, error->code, who, error->where, because_it_failed);
     osri_error_adopt(sched, tree_of(sched, group), error);
 }
 
@@ -102,6 +121,21 @@ static inline void count_outcome(struct sched *sched, struct osr_group *group, c
         count_failure(sched, group, who, outcome->error);
 }
 
+/* ---- The end of a child ---- */
+
+/* Only daemons are left: cancels them. */
+static void cancel_daemons(struct sched *sched, struct osr_group *group)
+{
+    struct osr_list_ *node;
+
+    for (node = group->scope.children_.next; node != &group->scope.children_; node = node->next) {
+        struct osr_scope *scope = container_of(node, struct osr_scope, sibling_);
+
+        if (scope->form_ == SCOPE_TASK)
+            osri_scope_cancel(sched, scope, -ECANCELED, "", group->scope.where_, "only daemons are left");
+    }
+}
+
 /* A place under the limit is free, or a child has ended: hands the place to the next spawner, or tells the owner that
  * nobody is left. */
 static void free_place(struct sched *sched, struct osr_group *group)
@@ -110,17 +144,81 @@ static void free_place(struct sched *sched, struct osr_group *group)
         osri_wake(sched, wait_of(group->spawners_.next), 0);
         return;
     }
-    if (--group->running_ == 0 && !list_empty(&group->closer_)) {
-        group->scope.state_ = SCOPE_ENDED;
-        osri_wake(sched, wait_of(group->closer_.next), 0);
+    group->running_--;
+    if (unlikely(group->running_ == group->daemons_) && group->closing_) {
+        if (group->running_ > 0) {
+            cancel_daemons(sched, group);
+        } else {
+            group->scope.state_ = SCOPE_ENDED;
+            osri_wake(sched, wait_of(group->closer_.next), 0);
+        }
     }
+}
+
+/* The first success: the errors until now are no failure of the group. */
+static void set_losses_aside(struct sched *sched, struct osr_group *group)
+{
+    if (!group->tree_) {
+        osri_errors_unpromise(sched, 1);
+        return;
+    }
+    group->losses_ = group->tree_;
+    osri_error_say(group->losses_, "%u %s before the first success", group->errors_,
+                   group->errors_ == 1 ? "error" : "errors");
+    group->tree_ = NULL;
+    group->errors_ = 0;
+}
+
+static bool wins(const struct osr_group *group, const struct child *child, const struct outcome *outcome)
+{
+    if (group->winner_ || child->extras & CHILD_DAEMON)
+        return false;
+    return group->policy_ == OSR_FIRST_DONE || (group->policy_ == OSR_FIRST_SUCCESS && outcome->rc >= 0);
+}
+
+/* Tells whoever spawned the child. Gives what is left for the group to count. */
+static struct outcome tell_spawner(const struct child *child, const struct outcome *outcome)
+{
+    struct outcome left = *outcome;
+    int rc = outcome->rc < 0 && !outcome->error ? -OSR_ETASKCANCELED : outcome->rc;
+
+    if (child->result)
+        *child->result = rc;
+    if (child->outcome) {
+        *child->outcome = (struct osr_outcome){rc, outcome->error};
+        left.error = NULL;
+        if (outcome->error && !outcome->passed_on)
+            left.rc = 0;
+    }
+    return left;
+}
+
+static void special_child_ended(struct sched *sched, struct child *child, const struct outcome *outcome)
+{
+    struct osr_group *group = child->group;
+    struct outcome left = child->extras & CHILD_TELLS ? tell_spawner(child, outcome) : *outcome;
+    bool won = wins(group, child, outcome);
+
+    if (won) {
+        group->winner_ = child->index;
+        if (group->policy_ == OSR_FIRST_SUCCESS)
+            set_losses_aside(sched, group);
+    }
+    count_outcome(sched, group, child->task.name, &left);
+    if (won)
+        osri_scope_cancel(sched, &group->scope, -ECANCELED, child->task.name, child->task.where, "it was the first");
+    if (child->extras & CHILD_DAEMON)
+        group->daemons_--;
 }
 
 static void child_ended(struct child *child, const struct outcome *outcome)
 {
     struct sched *sched = child->task.sched;
 
-    count_outcome(sched, child->group, child->task.name, outcome);
+    if (unlikely(child->extras))
+        special_child_ended(sched, child, outcome);
+    else
+        count_outcome(sched, child->group, child->task.name, outcome);
     free_place(sched, child->group);
 }
 
@@ -161,6 +259,20 @@ static int keep_record(struct sched *sched, struct osr_group *group, struct chil
     return 0;
 }
 
+/* What is not usual about a child. */
+static void set_extras(struct osr_group *group, struct child *child, const struct osr_spawn_options *options)
+{
+    group->spawned_++;
+    if (likely(!options->daemon && !options->result && !options->outcome && group->policy_ == OSR_FAIL_FAST))
+        return;
+    child->extras = (options->daemon ? CHILD_DAEMON : 0u) | (options->result || options->outcome ? CHILD_TELLS : 0u) |
+                    (group->policy_ != OSR_FAIL_FAST ? CHILD_COUNTED : 0u);
+    child->index = group->spawned_;
+    child->result = options->result;
+    child->outcome = options->outcome;
+    group->daemons_ += options->daemon;
+}
+
 static void unmake(struct sched *sched, struct child *child)
 {
     osri_scope_detach(sched, &child->scope);
@@ -168,23 +280,38 @@ static void unmake(struct sched *sched, struct child *child)
     osri_task_free(sched, &child->task);
 }
 
-/* The place is taken; makes the child and queues it. */
-static int start(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
-                 const struct osr_spawn_options *options)
+/* A child inside `parent`, for a place that is taken; NULL with a code, and then nothing is left behind. */
+static struct child *make_child(struct sched *sched, struct osr_group *group, struct osr_scope *parent,
+                                const struct osr_routine *routine, void *arg, const struct osr_spawn_options *options,
+                                int *code)
 {
-    struct child *child;
-    int rc;
+    struct child *child = osri_child_new(sched, parent, routine, arg, options, code);
 
-    child = osri_child_new(sched, &group->scope, routine, arg, options, &rc);
     if (unlikely(!child))
-        return rc;
+        return NULL;
     child->group = group;
     child->ended = child_ended;
     if (options->handle && keep_record(sched, group, child, options->handle) < 0) {
         unmake(sched, child);
-        return -ENOMEM;
+        *code = -ENOMEM;
+        return NULL;
     }
+    set_extras(group, child, options);
     osri_observe(sched, OSR_TRACE_SPAWN, &child->task, NULL, child->task.where, 0);
+    return child;
+}
+
+/* The place is taken; makes the child and queues it. */
+static int start(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
+                 const struct osr_spawn_options *options)
+{
+    int rc;
+    struct child *child = make_child(sched, group, &group->scope, routine, arg, options, &rc);
+
+    if (unlikely(!child))
+        return rc;
+    if (options->handle)
+        osri_group_awaits(group, child->record);
     if (options->eager)
         osri_run_eagerly(sched, &child->task);
     else
@@ -192,8 +319,8 @@ static int start(struct sched *sched, struct osr_group *group, const struct osr_
     return 0;
 }
 
-/* Whether a task of this run may spawn into the group: 0 or a code. */
-static int may_spawn(struct sched *sched, const struct osr_group *group)
+/* Whether the group belongs to this run, and is open: 0 or a code. */
+static int may_enter(struct sched *sched, const struct osr_group *group)
 {
     const struct task *owner;
 
@@ -209,6 +336,15 @@ static int may_spawn(struct sched *sched, const struct osr_group *group)
     default:
         return -EINVAL;
     }
+}
+
+/* Whether this can be spawned into the group: 0 or a code. */
+static inline int may_spawn(struct sched *sched, const struct osr_group *group, const struct osr_routine *routine,
+                            const void *arg, const struct osr_spawn_options *options)
+{
+    if (unlikely(!group || !routine || !routine->run || options->size != sizeof(*options) || (options->copy && !arg)))
+        return -EINVAL;
+    return may_enter(sched, group);
 }
 
 static int fail_to_spawn(struct task *task, int rc, const char *where)
@@ -231,10 +367,7 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
         options = &none;
     if (unlikely(!sched || !sched->current))
         return osri_failed(-EPERM, options->where);
-    if (unlikely(!group || !routine || !routine->run || options->size != sizeof(*options) ||
-                 (options->copy && !arg)))
-        return osri_task_failed(sched->current, -EINVAL, options->where);
-    rc = may_spawn(sched, group);
+    rc = may_spawn(sched, group, routine, arg, options);
     if (rc == 0) {
         rc = take_place(sched, group, options->where);
         if (rc == -ECANCELED)
@@ -246,6 +379,157 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
         }
     }
     return likely(rc == 0) ? 0 : fail_to_spawn(sched->current, rc, options->where);
+}
+
+/* ---- Starting ---- */
+
+/* In the frame of osr_start(), until the child has started or ended. */
+struct starting {
+    struct osr_wait wait;
+    struct osr_scope scope; /* the child's parent, inside the scopes of the caller */
+    struct outcome outcome; /* of a child that ended before it had started */
+    bool started;
+};
+
+static void ended_unstarted(struct child *child, const struct outcome *outcome)
+{
+    struct starting *starting = container_of(child->scope.parent_, struct starting, scope);
+
+    if (child->extras & CHILD_TELLS)
+        (void)tell_spawner(child, outcome);
+    if (child->extras & CHILD_DAEMON)
+        child->group->daemons_--;
+    starting->outcome = *outcome;
+    osri_wake(child->task.sched, &starting->wait, 0);
+}
+
+int osr_started(void)
+{
+    struct task *task = osri_current();
+    struct child *child = task ? child_of(task) : NULL;
+    struct starting *starting;
+
+    if (!child)
+        return osri_failed(-EPERM, NULL);
+    if (child->ended != ended_unstarted)
+        return osri_task_failed(task, child->extras & CHILD_STARTED ? -EALREADY : -EINVAL, NULL);
+    starting = container_of(child->scope.parent_, struct starting, scope);
+    if (starting->scope.by_)
+        return task->refusal ? osri_refused(task->sched, task, NULL) : osri_task_failed(task, -ECANCELED, NULL);
+    child->ended = child_ended;
+    child->extras |= CHILD_STARTED;
+    osri_scope_move(&child->scope, &child->group->scope);
+    if (child->record && child->record->kept)
+        osri_group_awaits(child->group, child->record);
+    starting->started = true;
+    osri_wake(task->sched, &starting->wait, 0);
+    return 0;
+}
+
+/* What osr_start() gives for a child that has ended without a word. */
+static int judge_unstarted(struct sched *sched, const struct starting *starting, const char *where)
+{
+    const struct outcome *outcome = &starting->outcome;
+    struct task *task = sched->current;
+    bool cancelled = starting->scope.by_ != NULL;
+
+    if (outcome->error) {
+        osri_slot_put(&task->slot, outcome->error);
+        task->slot.riding = outcome->passed_on;
+        return outcome->rc;
+    }
+    if (cancelled)
+        return osri_refused(sched, task, where);
+    return osri_task_failed(task, outcome->rc < 0 ? -OSR_ETASKCANCELED : -OSR_ENOTSTARTED, where);
+}
+
+/* The place is taken; makes the child, and waits. */
+static int start_and_wait(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
+                          const struct osr_spawn_options *options)
+{
+    struct task *task = sched->current;
+    struct starting starting = {.started = false};
+    struct child *child;
+    int rc;
+
+    osri_scope_attach(&starting.scope, task, task->scope, SCOPE_START, options->where);
+    child = make_child(sched, group, &starting.scope, routine, arg, options, &rc);
+    if (!child) {
+        osri_scope_detach(sched, &starting.scope);
+        free_place(sched, group);
+        return fail_to_spawn(task, rc, options->where);
+    }
+    child->ended = ended_unstarted;
+    osri_ready(sched, &child->task);
+    wait_init(&starting.wait, task, "osr_start", options->where);
+    starting.wait.uncut_ = true;
+    (void)osri_wait(sched, &starting.wait);
+    osri_scope_detach(sched, &starting.scope);
+    if (starting.started)
+        return 0;
+    free_place(sched, group);
+    return judge_unstarted(sched, &starting, options->where);
+}
+
+int osr_start_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
+                   const struct osr_spawn_options *options)
+{
+    static const struct osr_spawn_options none = {.size = sizeof(none)};
+    struct sched *sched = osri_sched;
+    int rc;
+
+    if (!options)
+        options = &none;
+    rc = osri_enter(sched, options->where);
+    if (rc < 0)
+        return rc;
+    rc = may_spawn(sched, group, routine, arg, options);
+    if (rc == 0 && (options->eager || options->outcome))
+        rc = -EINVAL;
+    if (rc < 0)
+        return osri_task_failed(sched->current, rc, options->where);
+    rc = take_place(sched, group, options->where);
+    return rc < 0 ? rc : start_and_wait(sched, group, routine, arg, options);
+}
+
+/* ---- Many at once ---- */
+
+int osr_gather_with(const struct osr_routine *routine, void *args, size_t count, size_t stride,
+                    const struct osr_gather_options *options)
+{
+    static const struct osr_gather_options none = {.size = sizeof(none)};
+    struct osr_group group;
+    int rc = 0;
+    size_t i;
+
+    if (!options)
+        options = &none;
+    if (!osri_current())
+        return osri_failed(-EPERM, options->where);
+    if (!routine || (count > 0 && !args) || options->size != sizeof(*options))
+        return osri_failed(-EINVAL, options->where);
+    for (i = 0; i < count; i++) {
+        if (options->results)
+            options->results[i] = -OSR_ETASKCANCELED;
+        if (options->outcomes)
+            options->outcomes[i] = (struct osr_outcome){-OSR_ETASKCANCELED, NULL};
+    }
+    osr_group_open_with(&group, &(const struct osr_group_options){.size = sizeof(struct osr_group_options),
+                                                                  .where = options->where,
+                                                                  .name = options->name,
+                                                                  .limit = options->limit,
+                                                                  .policy = options->policy});
+    for (i = 0; i < count && rc == 0; i++) {
+        const struct osr_spawn_options spawn = {
+            .size = sizeof(spawn),
+            .where = options->where,
+            .result = options->results ? &options->results[i] : NULL,
+            .outcome = options->outcomes ? &options->outcomes[i] : NULL,
+        };
+
+        rc = osr_spawn_with(&group, routine, (char *)args + i * stride, &spawn);
+    }
+    return osr_group_close_here(&group, rc, options->where);
 }
 
 /* ---- Closing ---- */
@@ -280,14 +564,22 @@ static void wait_for_children(struct sched *sched, struct osr_group *group, cons
     wait_init(&wait, sched->current, "osr_group_close", where);
     wait.uncut_ = true;
     list_append(&group->closer_, &wait.waiter_.node_);
+    group->closing_ = 1;
+    if (group->running_ == group->daemons_)
+        cancel_daemons(sched, group);
     (void)osri_wait(sched, &wait);
 }
 
-/* Who cancelled first: the group itself, as it does at its first error, or the scope outside that it sees. */
+/* Who cancelled first: the group itself, as it usually does at its first error, or the scope outside that it sees; NULL
+ * if nobody did. */
 static const struct osr_reason *first_reason(const struct osr_group *group)
 {
     const struct osr_scope *own = &group->scope, *outer = own->by_;
 
+    if (!outer)
+        return NULL;
+    if (!own->cancelled_at_)
+        return &outer->reason_;
     return outer->cancelled_at_ < own->cancelled_at_ ? &outer->reason_ : &own->reason_;
 }
 
@@ -295,13 +587,15 @@ static const struct osr_reason *first_reason(const struct osr_group *group)
 static void say_group(struct osr_group *group, struct osr_error *tree)
 {
     const struct osr_reason *reason = first_reason(group);
-    const char *by = reason->who[0] ? " by task \"" : "", *end = reason->who[0] ? "\"" : "";
+    const char *by = reason && reason->who[0] ? " by task \"" : "", *end = *by ? "\"" : "";
     const char *errors = group->errors_ == 1 ? "error" : "errors";
 
     tree->cancelled = group->cancelled_;
-    if (group->cancelled_ || reason->text != because_it_failed)
+    if (reason && (group->cancelled_ || reason->text != because_it_failed))
         osri_error_say(tree, "%u %s, %u cancelled%s%s%s at %s%s%s", group->errors_, errors, group->cancelled_, by,
                        reason->who, end, reason->where, *reason->text ? ": " : "", reason->text);
+    else if (group->cancelled_)
+        osri_error_say(tree, "%u %s, %u cancelled", group->errors_, errors, group->cancelled_);
     else
         osri_error_say(tree, "%u %s", group->errors_, errors);
 }
@@ -332,6 +626,8 @@ static int conclude(struct sched *sched, struct osr_group *group, int rc, const 
 
     if (group->passed_on_ && absorbs)
         group->scope.caught_ = 1;
+    if (group->policy_ == OSR_FIRST_SUCCESS && !group->winner_)
+        osri_errors_unpromise(sched, 1); /* no second tree was needed */
     if (group->errors_ > 0)
         return give_errors(group, &task->slot, goes_on);
     osri_errors_unpromise(sched, 1); /* no tree was needed */
@@ -341,21 +637,42 @@ static int conclude(struct sched *sched, struct osr_group *group, int rc, const 
     return rc > 0 ? rc : 0;
 }
 
+/* A clean-up of the group has failed: one error more, which has nobody left to cancel. */
+static void cleanup_failed(void *arg, struct osr_error *error)
+{
+    struct osr_group *group = arg;
+
+    group->errors_++;
+    osri_error_adopt(osri_sched, tree_of(osri_sched, group), error);
+}
+
+/* What the group has kept goes: outcomes for handles, and to the scope around the errors before the winner. */
+static void give_up_kept(struct osr_group *group)
+{
+    struct osr_list_ *node;
+
+    while ((node = group->kept_.next) != &group->kept_ || (node = group->ended_.next) != &group->ended_)
+        osri_record_unkeep(container_of(node, struct record, node));
+    if (group->losses_)
+        osri_scope_keep(group->scope.parent_, group->losses_);
+}
+
 static int close_group(struct osr_group *group, int rc, const char *where)
 {
     struct sched *sched = osri_sched;
     struct task *task = sched->current;
-    struct osr_list_ *node;
     struct outcome outcome;
 
     outcome = body_outcome(sched, group, rc, where);
     count_outcome(sched, group, task->name, &outcome);
     wait_for_children(sched, group, where);
+    group->scope.state_ = SCOPE_ENDED;
+    if (unlikely(group->scope.bound_ != NULL))
+        osri_scope_leave_bound(sched, &group->scope, cleanup_failed, group);
     if (group->scope.guarded_)
         osri_errors_unpromise(sched, GUARD_ERRORS);
     rc = conclude(sched, group, rc, where);
-    while ((node = group->kept_.next) != &group->kept_)
-        osri_record_unkeep(container_of(node, struct record, node));
+    give_up_kept(group);
     osri_scope_pass_cut(sched, &group->scope, rc);
     osri_scope_detach(sched, &group->scope);
     osri_scope_enter(task, group->scope.parent_);
@@ -380,6 +697,97 @@ int osr_group_cancel_here(struct osr_group *group, const char *text, const char 
 size_t osr_group_running(const struct osr_group *group)
 {
     return group ? group->running_ : 0;
+}
+
+int osr_group_winner(const struct osr_group *group)
+{
+    if (!group)
+        return osri_failed(-EINVAL, NULL);
+    return group->winner_ ? (int)(group->winner_ - 1) : -ENOENT;
+}
+
+struct osr_error *osr_group_losses(const struct osr_group *group)
+{
+    return group ? group->losses_ : NULL;
+}
+
+/* ---- In the order of completion ---- */
+
+void osri_group_awaits(struct osr_group *group, struct record *record)
+{
+    record->group = group;
+    group->awaited_++;
+}
+
+/* Hands the ended child over to who waits for the next one: it will not be told again. */
+static void tell_next(struct osr_group *group, struct record *record, struct osr_task *task)
+{
+    *task = osri_record_handle(record);
+    list_remove(&record->node);
+    list_append(&group->kept_, &record->node);
+}
+
+/* Nobody more will end whom they wait for. */
+static void dismiss_nexts(struct osr_group *group)
+{
+    while (!list_empty(&group->nexts_))
+        osri_wake(osri_sched, wait_of(group->nexts_.next), 0);
+}
+
+void osri_group_told(struct osr_group *group, struct record *record)
+{
+    struct osr_waiter_ *next;
+
+    list_remove(&record->node);
+    list_append(&group->ended_, &record->node);
+    group->awaited_--;
+    if (!list_empty(&group->nexts_)) {
+        next = waiter_of(group->nexts_.next);
+        tell_next(group, record, next->item_);
+        osri_wake(record->sched, next->wait_, 1);
+    }
+    if (group->awaited_ == 0)
+        dismiss_nexts(group);
+}
+
+void osri_group_gives_up(struct osr_group *group)
+{
+    if (--group->awaited_ == 0)
+        dismiss_nexts(group);
+}
+
+/* Whether the group can be asked by a task of this run. */
+static int may_ask(struct sched *sched, const struct osr_group *group)
+{
+    int rc = may_enter(sched, group);
+
+    return rc == -OSR_ECLOSED && group->scope.state_ == SCOPE_ENDED ? 0 : rc;
+}
+
+int osr_group_next_here(struct osr_group *group, struct osr_task *task, const char *where)
+{
+    struct sched *sched = osri_sched;
+    struct osr_wait wait;
+    int rc = osri_enter(sched, where);
+
+    if (rc < 0)
+        return rc;
+    rc = group && task ? may_ask(sched, group) : -EINVAL;
+    if (rc < 0)
+        return osri_task_failed(sched->current, rc, where);
+    *task = (struct osr_task){0};
+    if (!list_empty(&group->ended_)) {
+        tell_next(group, container_of(group->ended_.next, struct record, node), task);
+        rc = 1;
+    }
+    if (rc == 1 || group->awaited_ == 0) {
+        osri_at_once(sched);
+        return rc;
+    }
+    wait_init(&wait, sched->current, "osr_group_next", where);
+    wait.waiter_.item_ = task;
+    list_append(&group->nexts_, &wait.waiter_.node_);
+    return osri_wait(sched, &wait);
 }
 
 /* ---- Guards ---- */

@@ -6,6 +6,7 @@
 #include "0_base/sys.h"
 #include "0_base/text.h"
 #include "2_sched/wait.h"
+#include "3_scope/call.h"
 #include "4_group/child.h"
 
 /* ---- The table ---- */
@@ -140,6 +141,8 @@ struct record *osri_record_new(struct sched *sched, struct child *child)
     record->state = record->rc = 0;
     record->error = NULL;
     record->kept = false;
+    record->group = NULL;
+    list_init(&record->calls);
     record->joiners_left = 0;
     list_init(&record->joiners);
     atomic_fetch_add_explicit(&record->generation, 1, memory_order_release);
@@ -174,6 +177,9 @@ void osri_record_end(struct record *record, int state, int rc, struct osr_error 
     osri_name_copy(record->name, name);
     while ((node = record->joiners.next) != &record->joiners)
         osri_wake(record->sched, wait_of(node), 0);
+    osri_calls_due(record->sched, &record->calls);
+    if (record->kept && record->group)
+        osri_group_told(record->group, record);
     free_if_done(record);
 }
 
@@ -183,18 +189,20 @@ void osri_record_unkeep(struct record *record)
     atomic_fetch_add_explicit(&record->generation, 2, memory_order_release);
     list_remove(&record->node);
     record->kept = false;
+    if (record->child && record->group)
+        osri_group_gives_up(record->group);
     free_if_done(record);
 }
 
 /* ---- Handles ---- */
 
-/* 0 and the record; -EPERM, -ESTALE. */
-static int look_up_quietly(struct osr_task task, struct record **found)
+/* By tasks and callbacks of the run: 0 and the record; -EPERM, -ESTALE. */
+static int look_up_on_loop(struct osr_task task, struct record **found)
 {
     uint32_t index = (uint32_t)task.id_, generation = (uint32_t)(task.id_ >> 32);
     struct record *chunk, *record;
 
-    if (!osri_current())
+    if (!osri_sched)
         return -EPERM;
     if (!in_use(generation) || index / CHUNK >= MOST_CHUNKS)
         return -ESTALE;
@@ -206,6 +214,11 @@ static int look_up_quietly(struct osr_task task, struct record **found)
         return -ESTALE;
     *found = record;
     return record->sched == osri_sched ? 0 : -EPERM;
+}
+
+static int look_up_quietly(struct osr_task task, struct record **found)
+{
+    return osri_current() ? look_up_on_loop(task, found) : -EPERM;
 }
 
 static int look_up(struct osr_task task, struct record **found, const char *where)
@@ -365,5 +378,49 @@ int osr_task_release(struct osr_task *handle)
         return rc;
     osri_record_unkeep(record);
     *handle = (struct osr_task){0};
+    return 0;
+}
+
+int osr_task_on_done(struct osr_task handle, struct osr_call *call, void (*run)(void *arg), void *arg)
+{
+    struct record *record;
+    int rc = look_up_on_loop(handle, &record);
+
+    if (rc == 0)
+        rc = osri_call_prepare(call, run, arg);
+    if (rc < 0)
+        return osri_failed(rc, NULL);
+    if (record->child)
+        list_append(&record->calls, &call->node_);
+    else
+        osri_call_due(osri_sched, call);
+    return 0;
+}
+
+/* ---- References to waits ---- */
+
+struct osr_wait_ref osr_wait_refer(struct osr_wait *wait)
+{
+    struct osr_wait_ref ref = {.task_ = osr_self()};
+
+    if (!wait || ref.task_.id_ == 0)
+        return (struct osr_wait_ref){0};
+    if (wait->ticket_ == 0)
+        wait->ticket_ = ++osri_sched->tickets;
+    ref.ticket_ = wait->ticket_;
+    return ref;
+}
+
+int osr_unpark_ref(struct osr_wait_ref ref, int result)
+{
+    struct record *record;
+    int rc = look_up_on_loop(ref.task_, &record);
+    struct osr_wait *wait = rc == 0 && record->child ? record->child->task.wait : NULL;
+
+    if (rc == 0 && (!wait || ref.ticket_ == 0 || wait->ticket_ != ref.ticket_))
+        rc = -ESTALE;
+    if (rc < 0)
+        return osri_failed(rc, NULL);
+    osri_wake(osri_sched, wait, result);
     return 0;
 }

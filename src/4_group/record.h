@@ -20,6 +20,8 @@ struct record {
     int state, rc;           /* then: an osr_task_state, and what it gives */
     struct osr_error *error;
     bool kept;               /* for a handle that osr_spawn() gave */
+    struct osr_group *group; /* that has to be told when it ends, or NULL */
+    struct osr_list_ calls;  /* to be made when it has ended */
     unsigned joiners_left;   /* joiners that have not read the outcome yet */
     struct osr_list_ joiners;
     struct osr_list_ node; /* in the group's list of those kept, or free */
@@ -38,6 +40,13 @@ struct osr_task osri_record_handle(const struct record *record);
 
 /* The task has ended: fills the outcome in (`error` is retained) and wakes the joiners. */
 void osri_record_end(struct record *record, int state, int rc, struct osr_error *error, const char *name);
+
+/* Its group is `group` from now on, which waits for its end (osr_group_next()). In group.c, like the next two. */
+void osri_group_awaits(struct osr_group *group, struct record *record);
+/* The task of a record that is kept has ended. */
+void osri_group_told(struct osr_group *group, struct record *record);
+/* A record is given up before its task has ended. */
+void osri_group_gives_up(struct osr_group *group);
 
 /* Makes every handle stale, and keeps nothing for them. The record is free again as soon as its task has ended and
  * nobody reads it. */

@@ -74,6 +74,8 @@ static void write_scope(struct sched *sched, struct text *text, const struct osr
         write_task(text, container_of(scope, struct child, scope));
     else if (scope->form_ == SCOPE_GROUP)
         write_group(text, container_of(scope, struct osr_group, scope));
+    else if (scope->form_ == SCOPE_START)
+        osri_text(text, "to be started at %s", scope->where_);
     else
         osri_text(text, "%s, opened at %s", names[scope->form_], scope->where_);
     write_deadline(sched, text, scope);
