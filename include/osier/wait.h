@@ -45,29 +45,33 @@ struct osr_wait;
 /* Private: a wait's place in one list. A wait for several things has several. */
 struct osr_waiter_ {
     struct osr_list_ node_;
-    struct osr_wait *wait_;
     struct osr_waiter_ *also_; /* the next one of the same wait */
-    void *item_;               /* where what is handed over goes, or comes from */
+    struct osr_wait *wait_;
+    void *item_; /* where what is handed over goes, or comes from */
     int number_;
 };
 
-/* One wait, in the frame of the call that waits. Fill the first three fields in before osr_park(), zero the rest. */
+/*
+ * One wait, in the frame of the call that waits. Before osr_park(), fill in what is public and zero the rest:
+ * `struct osr_wait wait = {.call = "gate_pass"}`.
+ */
 struct osr_wait {
+    /* Private, and first what is needed for waking. */
+    void *task_;
+    struct osr_timer_ *timer_; /* or NULL; taken out of the timers together with the waiters */
+    int result_;
+    bool linked_; /* still to be woken or cut */
+    bool uncut_;  /* cannot be cut: closing a group, taking a lock again */
+    bool was_cut_;
+    struct osr_waiter_ waiter_;
+    const char *where_;
+    uint64_t ticket_; /* of a reference to it; 0 if there is none */
+
     const char *call; /* its name in trees and traces, such as "gate_pass"; a literal */
     void *item;       /* for the waker to read or write: whatever the two agree on */
     /* NULL, or runs if the wait was cut: on the waiting task, before its call returns. It may call whatever does not
      * wait; a call that waits gives -EPERM. */
     void (*on_cancel)(struct osr_wait *wait);
-
-    void *task_;
-    struct osr_waiter_ waiter_;
-    struct osr_timer_ *timer_; /* or NULL; taken out of the timers together with the waiters */
-    const char *where_;
-    uint64_t ticket_; /* of a reference to it; 0 if there is none */
-    int result_;
-    bool linked_; /* still to be woken or cut */
-    bool uncut_;  /* cannot be cut: closing a group, taking a lock again */
-    bool was_cut_;
 };
 
 /* Makes an empty list. May be called from anywhere. */

@@ -180,9 +180,8 @@ static inline int osri_enter(struct sched *sched, const char *where)
 
     if (unlikely(!sched || !(task = sched->current)))
         return osri_failed(-EPERM, where);
-    if (unlikely(task->refusal || task->due != OSR_NEVER || task->hooked))
+    if (unlikely(task->attention))
         return osri_enter_slowly(sched, task, where);
-    task->refused = 0;
     return 0;
 }
 

@@ -1,37 +1,16 @@
 #include "2_sched/wait.h"
 
-#include <assert.h>
-
 #include "0_base/text.h"
 
-static void unlink_wait(struct sched *sched, struct osr_wait *wait)
+/* Takes a wait out of what few waits are in: further lists, a timer. */
+void osri_unlink_more(struct sched *sched, struct osr_wait *wait)
 {
     struct osr_waiter_ *waiter;
 
-    assert(wait->linked_);
-    for (waiter = &wait->waiter_; waiter; waiter = waiter->also_)
+    for (waiter = wait->waiter_.also_; waiter; waiter = waiter->also_)
         list_remove(&waiter->node_);
     if (wait->timer_)
         osri_timer_clear(&sched->timers, wait->timer_);
-    wait->linked_ = false;
-}
-
-static void end(struct sched *sched, struct osr_wait *wait, int result)
-{
-    struct task *task = wait->task_;
-
-    unlink_wait(sched, wait);
-    wait->result_ = result;
-    if (task->wait != wait)
-        return; /* not parked yet */
-    task->wait = NULL;
-    osri_observe(sched, OSR_TRACE_WAKE, task, wait->call, wait->where_, result);
-    osri_ready(sched, task);
-}
-
-void osri_wake(struct sched *sched, struct osr_wait *wait, int result)
-{
-    end(sched, wait, result);
 }
 
 bool osri_cut(struct sched *sched, struct task *task)
@@ -41,36 +20,20 @@ bool osri_cut(struct sched *sched, struct task *task)
     if (!wait || wait->uncut_)
         return false;
     wait->was_cut_ = true;
-    end(sched, wait, -ECANCELED);
+    osri_wake(sched, wait, -ECANCELED);
     return true;
 }
 
-static int was_cut(struct sched *sched, struct osr_wait *wait)
+int osri_was_cut(struct sched *sched, struct osr_wait *wait)
 {
     struct task *task = wait->task_;
 
     if (wait->on_cancel) {
-        task->hooked = true;
+        task->hooked = task->attention = true;
         wait->on_cancel(wait);
-        task->hooked = false;
+        task->hooked = false; /* and attention stays: there is a refusal */
     }
     return osri_refused(sched, task, wait->where_);
-}
-
-int osri_wait(struct sched *sched, struct osr_wait *wait)
-{
-    struct task *task = wait->task_;
-
-    assert(task == sched->current && !task->wait);
-    if (wait->linked_) {
-        task->wait = wait;
-        task->budget = BUDGET;
-        osri_observe(sched, OSR_TRACE_WAIT, task, wait->call, wait->where_, 0);
-        osri_leave(sched);
-    }
-    if (unlikely(wait->result_ < 0))
-        return wait->was_cut_ ? was_cut(sched, wait) : osri_task_failed(task, wait->result_, wait->where_);
-    return wait->result_;
 }
 
 /* ---- For primitives of the program's own ---- */

@@ -20,6 +20,8 @@
 #ifndef OSIER_SCHED_WAIT_H
 #define OSIER_SCHED_WAIT_H
 
+#include <assert.h>
+
 #include <osier/wait.h>
 
 #include "2_sched/sched.h"
@@ -27,24 +29,40 @@
 static inline void waiter_init(struct osr_waiter_ *waiter, struct osr_wait *wait, void *item, int number)
 {
     list_init(&waiter->node_);
-    waiter->wait_ = wait;
     waiter->also_ = NULL;
+    waiter->wait_ = wait;
     waiter->item_ = item;
     waiter->number_ = number;
 }
 
-static inline void wait_init(struct osr_wait *wait, struct task *task, const char *call, const char *where)
+/* A wait at the end of the list, which may still have more lists and a timer. */
+static inline void wait_begin(struct osr_wait *wait, struct task *task, struct osr_list_ *list, void *item,
+                              const char *call, const char *where)
 {
-    wait->call = call;
-    wait->on_cancel = NULL;
     wait->task_ = task;
-    waiter_init(&wait->waiter_, wait, NULL, 0);
     wait->timer_ = NULL;
-    wait->where_ = where;
-    wait->ticket_ = 0;
+    wait->result_ = 0;
     wait->linked_ = true;
     wait->uncut_ = false;
     wait->was_cut_ = false;
+    list_append(list, &wait->waiter_.node_);
+    wait->waiter_.also_ = NULL;
+    wait->waiter_.wait_ = wait;
+    wait->waiter_.item_ = item;
+    wait->where_ = where;
+    wait->ticket_ = 0;
+    wait->call = call;
+    wait->on_cancel = NULL;
+}
+
+/* The same in no list yet. */
+static inline void wait_init(struct osr_wait *wait, struct task *task, const char *call, const char *where)
+{
+    struct osr_list_ nowhere;
+
+    list_init(&nowhere);
+    wait_begin(wait, task, &nowhere, NULL, call, where);
+    list_init(&wait->waiter_.node_);
 }
 
 /* The waiter that a list holds at `node`, and its wait. */
@@ -58,21 +76,56 @@ static inline struct osr_wait *wait_of(struct osr_list_ *node)
     return waiter_of(node)->wait_;
 }
 
+/* What a wait that was cut gives: runs its hook. */
+int osri_was_cut(struct sched *sched, struct osr_wait *wait);
+
 /* Parks the calling task until the wait is woken or cut, and gives its result. A wait that was woken before it
  * was parked returns at once. */
-int osri_wait(struct sched *sched, struct osr_wait *wait);
+static inline int osri_wait(struct sched *sched, struct osr_wait *wait)
+{
+    struct task *task = sched->current;
+
+    assert(task == wait->task_ && !task->wait);
+    if (likely(wait->linked_)) {
+        task->wait = wait;
+        task->budget = BUDGET;
+        osri_observe(sched, OSR_TRACE_WAIT, task, wait->call, wait->where_, 0);
+        osri_leave(sched);
+    }
+    if (unlikely(wait->result_ < 0))
+        return wait->was_cut_ ? osri_was_cut(sched, wait) : osri_task_failed(task, wait->result_, wait->where_);
+    return wait->result_;
+}
 
 /* The usual way to park: in one list, after the entry check. */
 static inline int osri_park(struct sched *sched, struct osr_waiters *waiters, struct osr_wait *wait, const char *call,
                             const char *where)
 {
-    wait_init(wait, sched->current, call, where);
-    list_append(&waiters->list_, &wait->waiter_.node_);
+    wait_begin(wait, sched->current, &waiters->list_, NULL, call, where);
     return osri_wait(sched, wait);
 }
 
+void osri_unlink_more(struct sched *sched, struct osr_wait *wait);
+
 /* Ends a linked wait: hands `result` over, takes it out of everything, and queues its task. */
-void osri_wake(struct sched *sched, struct osr_wait *wait, int result);
+static inline void osri_wake(struct sched *sched, struct osr_wait *wait, int result)
+{
+    struct task *task = wait->task_;
+    struct osr_list_ *node = &wait->waiter_.node_;
+
+    assert(wait->linked_);
+    node->prev->next = node->next;
+    node->next->prev = node->prev;
+    if (unlikely(wait->waiter_.also_ || wait->timer_))
+        osri_unlink_more(sched, wait);
+    wait->linked_ = false;
+    wait->result_ = result;
+    if (unlikely(task->wait != wait))
+        return; /* not parked yet */
+    task->wait = NULL;
+    osri_observe(sched, OSR_TRACE_WAKE, task, wait->call, wait->where_, result);
+    osri_ready(sched, task);
+}
 
 /* Cuts the task's wait if it is parked in one that can be cut; says whether it did. */
 bool osri_cut(struct sched *sched, struct task *task);
@@ -85,6 +138,12 @@ static inline struct osr_waiter_ *osri_first(const struct osr_waiters *waiters)
     return node == &waiters->list_ ? NULL : waiter_of(node);
 }
 
+/* Whether it waits in this run. */
+static inline bool osri_is_here(const struct sched *sched, const struct osr_waiter_ *waiter)
+{
+    return likely(((const struct task *)waiter->wait_->task_)->sched == sched);
+}
+
 /* Whether the caller may wake those who wait there: 0, or -EPERM outside their run. */
 static inline int osri_may_wake(const struct sched *sched, const struct osr_waiters *waiters)
 {
@@ -92,7 +151,7 @@ static inline int osri_may_wake(const struct sched *sched, const struct osr_wait
 
     if (unlikely(!sched))
         return -EPERM;
-    return likely(!first || ((const struct task *)first->wait_->task_)->sched == sched) ? 0 : -EPERM;
+    return !first || osri_is_here(sched, first) ? 0 : -EPERM;
 }
 
 #endif

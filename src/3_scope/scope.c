@@ -34,6 +34,7 @@ static void spread(struct sched *sched, struct osr_scope *top, struct osr_scope 
             at->by_ = by;
             if (task->scope == at) {
                 task->refusal = &at->cut_at_;
+                task->attention = true;
                 osri_cut(sched, task);
             }
         }
@@ -351,8 +352,7 @@ int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where)
     rc = osri_scope_clean_up(sched, scope, rc, where);
     rc = settle(scope, &task->slot, rc, where);
     osri_scope_pass_cut(sched, scope, rc);
-    if (osri_scope_absorbs(scope))
-        task->refused = 0;
+    osri_scope_relieve(scope);
     osri_scope_detach(sched, scope);
     osri_scope_enter(task, scope->parent_);
     return rc;

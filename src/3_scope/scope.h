@@ -76,6 +76,7 @@ static inline void osri_scope_mirror(struct osr_scope *scope)
         return;
     task->refusal = unlikely(scope->by_ != NULL) ? &scope->cut_at_ : NULL;
     task->due = scope->due_;
+    task->attention = unlikely(scope->by_ || scope->due_ != OSR_NEVER || task->hooked);
     task->opened = scope->where_;
 }
 
@@ -92,6 +93,13 @@ int osri_scope_refuse(struct osr_scope *scope, int code);
 /* What every closer asks first: 1 to go on; else what it gives: `rc` or the code of an open that failed, -EINVAL,
  * -EPERM. Stops the program if something inside is open. */
 int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, const char *where);
+
+/* To be said when a scope closes that takes a cancellation up: calls are no longer refused on its account. */
+static inline void osri_scope_relieve(const struct osr_scope *scope)
+{
+    if (unlikely(scope->by_ == scope))
+        ((struct task *)scope->owner_)->refused = 0;
+}
 
 /* Whether a cancellation that reaches this scope as it closes is taken up by it (R20). */
 static inline bool osri_scope_absorbs(const struct osr_scope *scope)

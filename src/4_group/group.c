@@ -231,8 +231,7 @@ static int wait_for_place(struct sched *sched, struct osr_group *group, const ch
 
     if (rc < 0)
         return rc;
-    wait_init(&wait, sched->current, "osr_spawn", where);
-    list_append(&group->spawners_, &wait.waiter_.node_);
+    wait_begin(&wait, sched->current, &group->spawners_, NULL, "osr_spawn", where);
     return osri_wait(sched, &wait);
 }
 
@@ -561,9 +560,8 @@ static void wait_for_children(struct sched *sched, struct osr_group *group, cons
 
     if (group->running_ == 0)
         return;
-    wait_init(&wait, sched->current, "osr_group_close", where);
+    wait_begin(&wait, sched->current, &group->closer_, NULL, "osr_group_close", where);
     wait.uncut_ = true;
-    list_append(&group->closer_, &wait.waiter_.node_);
     group->closing_ = 1;
     if (group->running_ == group->daemons_)
         cancel_daemons(sched, group);
@@ -674,6 +672,7 @@ static int close_group(struct osr_group *group, int rc, const char *where)
     rc = conclude(sched, group, rc, where);
     give_up_kept(group);
     osri_scope_pass_cut(sched, &group->scope, rc);
+    osri_scope_relieve(&group->scope);
     osri_scope_detach(sched, &group->scope);
     osri_scope_enter(task, group->scope.parent_);
     return rc;
@@ -784,9 +783,7 @@ int osr_group_next_here(struct osr_group *group, struct osr_task *task, const ch
         osri_at_once(sched);
         return rc;
     }
-    wait_init(&wait, sched->current, "osr_group_next", where);
-    wait.waiter_.item_ = task;
-    list_append(&group->nexts_, &wait.waiter_.node_);
+    wait_begin(&wait, sched->current, &group->nexts_, task, "osr_group_next", where);
     return osri_wait(sched, &wait);
 }
 

@@ -285,8 +285,7 @@ int osr_task_join_here(struct osr_task handle, const char *where)
         osri_at_once(sched);
         return rc;
     }
-    wait_init(&wait, sched->current, "osr_task_join", where);
-    list_append(&record->joiners, &wait.waiter_.node_);
+    wait_begin(&wait, sched->current, &record->joiners, NULL, "osr_task_join", where);
     record->joiners_left++;
     rc = osri_wait(sched, &wait);
     if (rc == 0)

@@ -105,9 +105,8 @@ static void take_again(struct sched *sched, struct osr_lock *lock, const char *w
 
     if (take_now(lock, sched->current) == 0)
         return;
-    wait_init(&wait, sched->current, "osr_condition_wait", where);
+    wait_begin(&wait, sched->current, &lock->waiters_.list_, NULL, "osr_condition_wait", where);
     wait.uncut_ = true;
-    list_append(&lock->waiters_.list_, &wait.waiter_.node_);
     (void)osri_wait(sched, &wait);
 }
 

@@ -12,7 +12,7 @@
 
 enum { FIRST_ROOM = 16 };
 
-enum shut { OPEN, DRAINING, AT_ONCE };
+enum shut { OPEN, DRAINING, AT_ONCE, BAD /* could not be made, or was destroyed */ };
 
 /* ---- The buffer ---- */
 
@@ -168,7 +168,7 @@ int osr_queue_init_with(struct osr_queue *queue, size_t item_size, size_t capaci
         return osri_failed(-EINVAL, NULL);
     if (!options)
         options = &none;
-    *queue = (struct osr_queue){.capacity_ = capacity, .order_ = (unsigned char)options->order};
+    *queue = (struct osr_queue){.capacity_ = capacity, .order_ = (unsigned char)options->order, .shut_ = BAD};
     queue->allocator_ = osri_sched ? osri_sched->memory.from : osri_malloc_allocator;
     queue->compare_ = options->compare;
     queue->dispose_ = options->dispose;
@@ -190,10 +190,10 @@ int osr_queue_init_with(struct osr_queue *queue, size_t item_size, size_t capaci
         rc = make_room(queue, capacity);
         if (rc < 0) {
             release(queue, queue->turns_);
-            queue->item_size_ = 0;
             return osri_failed(rc, NULL);
         }
     }
+    queue->shut_ = OPEN;
     return 0;
 }
 
@@ -210,7 +210,7 @@ static size_t drop_items(struct osr_queue *queue)
 
 static bool is_bad(const struct osr_queue *queue)
 {
-    return unlikely(!queue || queue->item_size_ == 0);
+    return unlikely(!queue || queue->shut_ == BAD);
 }
 
 int osr_queue_destroy(struct osr_queue *queue)
@@ -225,7 +225,8 @@ int osr_queue_destroy(struct osr_queue *queue)
         release(queue, queue->items_);
         release(queue, queue->turns_);
     }
-    queue->item_size_ = 0;
+    queue->shut_ = BAD;
+    queue->count_ = queue->room_ = 0;
     return 0;
 }
 
@@ -249,41 +250,48 @@ static inline void answer(struct sched *sched, struct osr_waiter_ *waiter, int r
     osri_wake(sched, waiter->wait_, rc);
 }
 
-/* 0; -EAGAIN; -ESHUTDOWN; -ENOMEM. */
-static inline int put_now(struct sched *sched, struct osr_queue *queue, const void *item)
+/* 0; -EAGAIN; -ESHUTDOWN; -ENOMEM; -EPERM. */
+static inline __attribute__((always_inline)) int put_now(struct sched *sched, struct osr_queue *queue, const void *item)
 {
     struct osr_waiter_ *getter;
 
     if (unlikely(queue->shut_))
-        return -ESHUTDOWN;
+        return queue->shut_ == BAD ? -EINVAL : -ESHUTDOWN;
     getter = osri_first(&queue->getters_);
     if (getter) {
+        if (!osri_is_here(sched, getter))
+            return -EPERM;
         copy(getter->item_, item, queue->item_size_);
         queue->unfinished_++;
         answer(sched, getter, 0);
         return 0;
     }
-    if (queue->count_ >= queue->capacity_)
-        return -EAGAIN;
-    if (unlikely(queue->count_ == queue->room_) &&
-        make_room(queue, queue->room_ ? queue->room_ * 2 : FIRST_ROOM) < 0)
-        return -ENOMEM;
+    if (queue->count_ == queue->room_) {
+        if (likely(queue->capacity_ != OSR_UNBOUNDED))
+            return -EAGAIN;
+        if (make_room(queue, queue->room_ ? queue->room_ * 2 : FIRST_ROOM) < 0)
+            return -ENOMEM;
+    }
     push(queue, item);
     queue->unfinished_++;
     return 0;
 }
 
-/* 0; -EAGAIN; -ESHUTDOWN. */
-static inline int get_now(struct sched *sched, struct osr_queue *queue, void *item)
+/* 0; -EAGAIN; -ESHUTDOWN; -EPERM. */
+static inline __attribute__((always_inline)) int get_now(struct sched *sched, struct osr_queue *queue, void *item)
 {
     struct osr_waiter_ *putter = osri_first(&queue->putters_);
 
+    if (putter && !osri_is_here(sched, putter))
+        return -EPERM;
     if (queue->count_ > 0)
         pop(queue, item);
     else if (putter)
         copy(item, putter->item_, queue->item_size_);
+    else if (likely(!queue->shut_))
+        return -EAGAIN;
     else
-        return queue->shut_ ? -ESHUTDOWN : -EAGAIN;
+        return queue->shut_ == BAD ? -EINVAL : -ESHUTDOWN;
     if (putter) {
         if (queue->capacity_ > 0)
             push(queue, putter->item_);
@@ -298,21 +306,16 @@ static int park(struct sched *sched, struct osr_waiters *waiters, const void *it
 {
     struct osr_wait wait;
 
-    wait_init(&wait, sched->current, call, where);
-    wait.waiter_.item_ = (void *)item;
-    list_append(&waiters->list_, &wait.waiter_.node_);
+    wait_begin(&wait, sched->current, &waiters->list_, (void *)item, call, where);
     return osri_wait(sched, &wait);
 }
 
 /* 0 if the caller may do something with the queue and the item now; -EINVAL; -EPERM. */
 static inline int may_use(struct sched *sched, const struct osr_queue *queue, const void *item)
 {
-    int rc;
-
-    if (is_bad(queue) || !item)
+    if (unlikely(!queue || !item))
         return -EINVAL;
-    rc = osri_may_wake(sched, &queue->getters_);
-    return likely(rc == 0) ? osri_may_wake(sched, &queue->putters_) : rc;
+    return likely(sched != NULL) ? 0 : -EPERM;
 }
 
 int osr_queue_put_here(struct osr_queue *queue, const void *item, const char *where)
@@ -422,8 +425,10 @@ static void dismiss(struct sched *sched, struct osr_waiters *waiters)
 int osr_queue_shutdown(struct osr_queue *queue, bool at_once)
 {
     struct sched *sched = osri_sched;
-    int rc = may_use(sched, queue, queue);
+    int rc = is_bad(queue) ? -EINVAL : osri_may_wake(sched, &queue->getters_);
 
+    if (rc == 0)
+        rc = osri_may_wake(sched, &queue->putters_);
     if (rc == 0 && queue->shut_ >= (at_once ? AT_ONCE : DRAINING))
         rc = -EALREADY;
     if (rc < 0)

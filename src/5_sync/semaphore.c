@@ -106,10 +106,8 @@ int osr_limiter_acquire_here(struct osr_limiter *limiter, struct osr_permit *per
     }
     if (rc != -EAGAIN)
         return osri_task_failed(sched->current, rc, where);
-    wait_init(&wait, sched->current, "osr_limiter_acquire", where);
-    wait.waiter_.item_ = permit;
     permit->awaited_ = true;
-    list_append(&limiter->waiters_.list_, &wait.waiter_.node_);
+    wait_begin(&wait, sched->current, &limiter->waiters_.list_, permit, "osr_limiter_acquire", where);
     rc = osri_wait(sched, &wait);
     permit->awaited_ = false;
     return rc;
