@@ -81,7 +81,7 @@ int osri_was_cut(struct sched *sched, struct osr_wait *wait);
 
 /* Parks the calling task until the wait is woken or cut, and gives its result. A wait that was woken before it
  * was parked returns at once. */
-static inline int osri_wait(struct sched *sched, struct osr_wait *wait)
+static inline __attribute__((always_inline)) int osri_wait(struct sched *sched, struct osr_wait *wait)
 {
     struct task *task = sched->current;
 

@@ -73,9 +73,36 @@ BENCH_TASK(yield, results)
     return rc;
 }
 
+OSR_TASK(a_thousandth_of_the_yields, void, unused)
+{
+    int rc = 0, i;
+
+    for (i = 0; i < TURNS / TASKS && rc == 0; i++)
+        rc = osr_yield();
+    return rc;
+}
+
+BENCH_TASK(yield_of_many, results)
+{
+    struct osr_group group;
+    int64_t start;
+    int rc = 0, i;
+
+    osr_group_open(&group);
+    for (i = 0; i < TASKS && rc == 0; i++)
+        rc = osr_spawn(&group, a_thousandth_of_the_yields, NULL);
+    if (rc == 0)
+        rc = osr_yield(); /* so that all of them have begun */
+    start = bench_clock();
+    rc = osr_group_close(&group, rc);
+    results[0] = bench_each(start, (long)TURNS - TASKS);
+    return rc;
+}
+
 const struct workload bench_tasks[] = {
     {spawn, {{"spawn + join, 1,000 at a time", "ns/task", "25"}}},
     {spawn_and_yield, {{"the same with one yield in each", "ns/task", "36"}}},
     {yield, {{"yield between two tasks", "ns/switch", "6"}}},
+    {yield_of_many, {{"yield among 1,000 tasks", "ns/switch", NULL}}},
     {0},
 };
