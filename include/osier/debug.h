@@ -23,10 +23,16 @@ OSR_API int osr_tree_print(FILE *stream);
 OSR_API size_t osr_tree_format(char *buffer, size_t size);
 
 /*
- * Reports through the diagnostic hook what is open and should have an owner: descriptors that this library made
- * and that were not closed, each with the place where it was made (only a debug run knows them), how many errors
- * are held (in slots, in trees, or taken), and how many outcomes of ended tasks are kept for handles. A debug run
- * names its descriptors by itself at its end. Gives how many things there are; -EPERM.
+ * Names through the diagnostic hook, a line each, what is open and should have an owner:
+ *   - descriptors that this library made and that were not closed, with the place where each was made (only a debug
+ *     run knows them);
+ *   - outcomes of ended tasks that are kept for handles, with the task and where it was spawned;
+ *   - errors that somebody holds (a slot, a group that is open, who took or retained them), with code, place and task.
+ *     What is held by another error, in a tree or as a cause, and by an outcome, is not told beside it.
+ * Never waits. Gives how many things it named; -EPERM.
+ *
+ * A debug run names by itself, at its end, what is left then: descriptors, also those closed by a bare close() that
+ * nobody had noticed (OSR_DIAGNOSIS_DESCRIPTOR), and errors that are still held, but for what the run itself gives.
  */
 OSR_API int osr_leaks_report(void);
 
@@ -37,7 +43,8 @@ enum osr_diagnosis {
     OSR_DIAGNOSIS_OVERFLOW,   /* a task's stack is used up; told from within a signal handler */
     OSR_DIAGNOSIS_RUNAWAY,    /* a task goes on calling in a cancelled scope */
     OSR_DIAGNOSIS_LEAK,       /* something was left open */
-    OSR_DIAGNOSIS_DESCRIPTOR  /* a registered descriptor was closed behind the library's back */
+    OSR_DIAGNOSIS_DESCRIPTOR, /* a registered descriptor was closed behind the library's back */
+    OSR_DIAGNOSIS_SLOW        /* a task kept the thread for longer than osr_run_options.slow_step, and how it then left */
 };
 
 /*

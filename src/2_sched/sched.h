@@ -23,7 +23,7 @@ struct sched {
     struct task *current; /* NULL: the hub runs */
     struct osr_list_ ready;
     unsigned steps; /* left until the next look */
-    bool plain;     /* no tool, observer or door has to be told of a switch */
+    bool plain;     /* no tool, observer, door or clock has to be asked or told at a switch */
     unsigned tools;
     struct door door;
     struct timers timers;
@@ -35,6 +35,9 @@ struct sched {
     void *loop;             /* the driver's own */
     struct osr_list_ fired; /* watches that the last poll found ready */
     unsigned outside;       /* waits that the outside world can end */
+
+    int64_t slow_step;  /* a step that takes longer is told; OSR_NEVER: steps are not timed */
+    int64_t step_began;
 
     uint64_t cancellations; /* how many there have been, which serves as a time of its own */
 
