@@ -5,8 +5,8 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
+#include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
@@ -339,6 +339,442 @@ TEST(a_descriptor_that_was_closed_by_hand_is_no_leak)
     assert_heard("known since tests/test_debug.c:");
 }
 
+/* ---- The timeline -------------------------------------------------------------------------------------- */
+
+/* Each of these runs in a child process, whose first traced run it is. */
+
+static char directory[] = "/tmp/osier-trace-XXXXXX";
+static char content[1 << 22];
+
+static const char *in_directory(const char *name)
+{
+    static char path[sizeof(directory) + 64];
+
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    return path;
+}
+
+static const char *read_file(const char *name)
+{
+    FILE *file = fopen(in_directory(name), "r");
+    size_t size = 0;
+
+    check(file != NULL);
+    if (file) {
+        size = fread(content, 1, sizeof(content) - 1, file);
+        fclose(file);
+    }
+    content[size] = '\0';
+    return content;
+}
+
+/* If there is a Python to say so; `how` is "" or "unfinished". */
+static bool is_sound(const char *name, const char *how)
+{
+    char command[256];
+
+    if (system("python3 -c 'import json' 2>/dev/null") != 0)
+        return true;
+    snprintf(command, sizeof(command), "python3 tests/check_trace.py %s %s", in_directory(name), how);
+    return system(command) == 0;
+}
+
+static void trace_into(const char *name)
+{
+    setenv("OSR_TRACE", in_directory(name), 1);
+}
+
+static int make_directory(void **state)
+{
+    (void)state;
+    unsetenv("OSR_TRACE");
+    return mkdtemp(directory) ? 0 : -1;
+}
+
+static int remove_directory(void **state)
+{
+    char command[64];
+
+    (void)state;
+    snprintf(command, sizeof(command), "rm -r %s", directory);
+    return system(command);
+}
+
+OSR_TASK(nap, void, unused)
+{
+    return osr_sleep_here(osr_ms(2), "small.c:1");
+}
+
+OSR_TASK(yield_once, void, unused)
+{
+    return osr_yield();
+}
+
+/* With places given by hand, so that nothing moves when this file changes. */
+OSR_TASK(small, void, unused)
+{
+    const struct osr_group_options group_options = {.size = sizeof(group_options), .where = "small.c:5"};
+    const struct osr_spawn_options eager = {.size = sizeof(eager), .where = "small.c:6", .eager = true};
+    const struct osr_spawn_options napper = {
+        .size = sizeof(napper), .where = "small.c:7", .name = "a \"nap\"\n\xc3\xa9\xff\\"};
+    struct osr_group group;
+
+    osr_group_open_with(&group, &group_options);
+    osr_spawn_with(&group, &yield_once.routine_, NULL, &eager);
+    osr_spawn_with(&group, &nap.routine_, NULL, &napper);
+    osr_sleep_here(1500, "small.c:8");
+    osr_group_cancel(&group, NULL);
+    return osr_group_close_here(&group, 0, "small.c:10");
+}
+
+static int run_small(osr_observe *observe, void *arg)
+{
+    const struct osr_run_options options = {.size = sizeof(options),
+                                            .where = "small.c:14",
+                                            .clock = OSR_CLOCK_SIMULATED,
+                                            .debug = true,
+                                            .diagnose = hear,
+                                            .observe = observe,
+                                            .observe_arg = arg};
+
+    return osr_run_with(&small.routine_, NULL, &options);
+}
+
+static void trace_a_small_program(void)
+{
+    trace_into("small.json");
+    check_int(run_small(NULL, NULL), 0);
+    check_text(
+        read_file("small.json"),
+        "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"
+        "{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":\"osr_run at small.c:14\"}},\n"
+        "{\"ph\":\"M\",\"pid\":1,\"tid\":1,\"name\":\"thread_name\",\"args\":{\"name\":\"small\"}},\n"
+        "{\"ph\":\"i\",\"ts\":0.000,\"pid\":1,\"tid\":1,\"s\":\"t\",\"name\":\"spawn\",\"args\":{\"where\":"
+        "\"small.c:14\"}},\n"
+        "{\"ph\":\"B\",\"ts\":0.000,\"pid\":1,\"tid\":1,\"name\":\"runs\"},\n"
+        "{\"ph\":\"M\",\"pid\":1,\"tid\":2,\"name\":\"thread_name\",\"args\":{\"name\":\"yield_once\"}},\n"
+        "{\"ph\":\"i\",\"ts\":0.000,\"pid\":1,\"tid\":2,\"s\":\"t\",\"name\":\"spawn\",\"args\":{\"where\":\"small.c:6\"}},\n"
+        "{\"ph\":\"s\",\"ts\":0.000,\"pid\":1,\"tid\":1,\"cat\":\"spawn\",\"id\":2,\"name\":\"spawn\"},\n"
+        "{\"ph\":\"f\",\"ts\":0.000,\"pid\":1,\"tid\":2,\"cat\":\"spawn\",\"id\":2,\"name\":\"spawn\"},\n"
+        "{\"ph\":\"E\",\"ts\":0.000,\"pid\":1,\"tid\":1},\n"
+        "{\"ph\":\"B\",\"ts\":0.000,\"pid\":1,\"tid\":2,\"name\":\"runs\"},\n"
+        "{\"ph\":\"E\",\"ts\":0.000,\"pid\":1,\"tid\":2},\n"
+        "{\"ph\":\"B\",\"ts\":0.000,\"pid\":1,\"tid\":1,\"name\":\"runs\"},\n"
+        "{\"ph\":\"M\",\"pid\":1,\"tid\":3,\"name\":\"thread_name\",\"args\":{\"name\":"
+        "\"a \\\"nap\\\"\\u000a\xc3\xa9\\ufffd\\\\\"}},\n"
+        "{\"ph\":\"i\",\"ts\":0.000,\"pid\":1,\"tid\":3,\"s\":\"t\",\"name\":\"spawn\",\"args\":{\"where\":\"small.c:7\"}},\n"
+        "{\"ph\":\"s\",\"ts\":0.000,\"pid\":1,\"tid\":1,\"cat\":\"spawn\",\"id\":3,\"name\":\"spawn\"},\n"
+        "{\"ph\":\"f\",\"ts\":0.000,\"pid\":1,\"tid\":3,\"cat\":\"spawn\",\"id\":3,\"name\":\"spawn\"},\n"
+        "{\"ph\":\"E\",\"ts\":0.000,\"pid\":1,\"tid\":1},\n"
+        "{\"ph\":\"B\",\"ts\":0.000,\"pid\":1,\"tid\":1,\"name\":\"osr_sleep\",\"args\":{\"call\":\"osr_sleep\",\"where\":"
+        "\"small.c:8\"}},\n"
+        "{\"ph\":\"B\",\"ts\":0.000,\"pid\":1,\"tid\":2,\"name\":\"runs\"},\n"
+        "{\"ph\":\"i\",\"ts\":0.000,\"pid\":1,\"tid\":2,\"s\":\"t\",\"name\":\"end\",\"args\":{\"code\":0}},\n"
+        "{\"ph\":\"E\",\"ts\":0.000,\"pid\":1,\"tid\":2},\n"
+        "{\"ph\":\"B\",\"ts\":0.000,\"pid\":1,\"tid\":3,\"name\":\"runs\"},\n"
+        "{\"ph\":\"E\",\"ts\":0.000,\"pid\":1,\"tid\":3},\n"
+        "{\"ph\":\"B\",\"ts\":0.000,\"pid\":1,\"tid\":3,\"name\":\"osr_sleep\",\"args\":{\"call\":\"osr_sleep\",\"where\":"
+        "\"small.c:1\"}},\n"
+        "{\"ph\":\"i\",\"ts\":1.500,\"pid\":1,\"tid\":1,\"s\":\"t\",\"name\":\"wake\",\"args\":{\"code\":0}},\n"
+        "{\"ph\":\"E\",\"ts\":1.500,\"pid\":1,\"tid\":1},\n"
+        "{\"ph\":\"B\",\"ts\":1.500,\"pid\":1,\"tid\":1,\"name\":\"runs\"},\n"
+        "{\"ph\":\"i\",\"ts\":1.500,\"pid\":1,\"tid\":1,\"s\":\"t\",\"name\":\"cancel\",\"args\":{\"code\":-125,\"symbol\":"
+        "\"ECANCELED\",\"where\":\"small.c:5\"}},\n"
+        "{\"ph\":\"i\",\"ts\":1.500,\"pid\":1,\"tid\":3,\"s\":\"t\",\"name\":\"wake\",\"args\":{\"code\":-125,\"symbol\":"
+        "\"ECANCELED\"}},\n"
+        "{\"ph\":\"E\",\"ts\":1.500,\"pid\":1,\"tid\":3},\n"
+        "{\"ph\":\"E\",\"ts\":1.500,\"pid\":1,\"tid\":1},\n"
+        "{\"ph\":\"B\",\"ts\":1.500,\"pid\":1,\"tid\":1,\"name\":\"osr_group_close\",\"args\":{\"call\":"
+        "\"osr_group_close\",\"where\":\"small.c:10\"}},\n"
+        "{\"ph\":\"B\",\"ts\":1.500,\"pid\":1,\"tid\":3,\"name\":\"runs\"},\n"
+        "{\"ph\":\"i\",\"ts\":1.500,\"pid\":1,\"tid\":3,\"s\":\"t\",\"name\":\"end\",\"args\":{\"code\":-125,\"symbol\":"
+        "\"ECANCELED\"}},\n"
+        "{\"ph\":\"E\",\"ts\":1.500,\"pid\":1,\"tid\":3},\n"
+        "{\"ph\":\"i\",\"ts\":1.500,\"pid\":1,\"tid\":1,\"s\":\"t\",\"name\":\"wake\",\"args\":{\"code\":0}},\n"
+        "{\"ph\":\"E\",\"ts\":1.500,\"pid\":1,\"tid\":1},\n"
+        "{\"ph\":\"B\",\"ts\":1.500,\"pid\":1,\"tid\":1,\"name\":\"runs\"},\n"
+        "{\"ph\":\"i\",\"ts\":1.500,\"pid\":1,\"tid\":1,\"s\":\"t\",\"name\":\"end\",\"args\":{\"code\":0}},\n"
+        "{\"ph\":\"E\",\"ts\":1.500,\"pid\":1,\"tid\":1}\n"
+        "]}\n");
+    check(is_sound("small.json", ""));
+}
+
+TEST(the_timeline_of_a_simulated_program_is_the_same_to_the_byte)
+{
+    assert_child_succeeds(trace_a_small_program);
+}
+
+OSR_TASK(fail_after_a_nap, void, unused)
+{
+    int rc = osr_sleep(osr_ms(1));
+
+    return rc < 0 ? rc : osr_fail(-EIO, "on purpose");
+}
+
+OSR_TASK(sleep_forever, void, unused)
+{
+    return osr_sleep(OSR_NEVER);
+}
+
+static void trace_programs_that_fail(void)
+{
+    trace_into("failing");
+    check_int(run_simulated(fail_after_a_nap, NULL), -EIO);
+    check_int(osr_run(sleep_forever, NULL), -OSR_EDEADLOCK);
+    check(is_sound("failing", ""));
+    check(is_sound("failing.2", ""));
+    check(strstr(read_file("failing"), "\"code\":-5,\"symbol\":\"EIO\"") != NULL);
+    check(strstr(read_file("failing.2"), "\"symbol\":\"OSR_EDEADLOCK\"") != NULL);
+}
+
+TEST(a_run_that_fails_leaves_a_sound_timeline)
+{
+    assert_child_succeeds(trace_programs_that_fail);
+}
+
+static void *run_once(void *unused)
+{
+    check_int(osr_run(nap, NULL), 0);
+    return unused;
+}
+
+static void trace_two_threads(void)
+{
+    pthread_t threads[2];
+    int i;
+
+    trace_into("threads-%p");
+    for (i = 0; i < 2; i++)
+        check_int(pthread_create(&threads[i], NULL, run_once, NULL), 0);
+    for (i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    for (i = 0; i < 2; i++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "threads-%ld%s", (long)getpid(), i == 0 ? "" : ".2");
+        check(is_sound(name, ""));
+    }
+}
+
+TEST(runs_of_several_threads_write_a_file_each)
+{
+    assert_child_succeeds(trace_two_threads);
+}
+
+struct note {
+    size_t length;
+    char text[4096];
+};
+
+static void note_event(void *arg, const struct osr_event *event)
+{
+    struct note *note = arg;
+
+    note->length += (size_t)snprintf(note->text + note->length, sizeof(note->text) - note->length, "%d %lld %s %d\n",
+                                     (int)event->kind, (long long)event->at, event->name, event->code);
+}
+
+static void trace_and_observe(void)
+{
+    static struct note traced, untraced;
+
+    check_int(run_small(note_event, &untraced), 0);
+    trace_into("observed");
+    check_int(run_small(note_event, &traced), 0);
+    check_text(traced.text, untraced.text);
+    check(traced.length > 0);
+    check(is_sound("observed", ""));
+}
+
+TEST(the_programs_own_observer_is_told_the_same)
+{
+    assert_child_succeeds(trace_and_observe);
+}
+
+static void trace_into_nowhere(void)
+{
+    trace_into("none/such");
+    check_int(run_small(NULL, NULL), 0);
+    check_int(heard.kinds, 1u << OSR_DIAGNOSIS_TRACE);
+    check(strstr(heard.text, "none/such: No such file or directory\n") != NULL);
+
+    heard.text[0] = '\0';
+    setenv("OSR_TRACE", "", 1);
+    check_int(run_small(NULL, NULL), 0);
+    check_text(heard.text, "");
+}
+
+TEST(a_timeline_that_cannot_be_written_is_told_and_the_run_goes_on)
+{
+    assert_child_succeeds(trace_into_nowhere);
+}
+
+static void trace_onto_a_full_disk(void)
+{
+    setenv("OSR_TRACE", "/dev/full", 1);
+    check_int(run_small(NULL, NULL), 0);
+    check_int(heard.kinds, 1u << OSR_DIAGNOSIS_TRACE);
+    check(strstr(heard.text, "/dev/full: No space left on device\n") != NULL);
+}
+
+TEST(a_timeline_for_which_there_is_no_space_is_told)
+{
+    assert_child_succeeds(trace_onto_a_full_disk);
+}
+
+static void trace_into_a_pipe(void)
+{
+    char path[64];
+    ssize_t n;
+    int ends[2];
+
+    check_int(pipe(ends), 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", ends[1]);
+    setenv("OSR_TRACE", path, 1);
+    check_int(run_small(NULL, NULL), 0);
+    n = read(ends[0], content, sizeof(content) - 1);
+    check(n > 0);
+    content[n > 0 ? n : 0] = '\0';
+    check_text(strstr(content, "\n]}"), "\n]}\n"); /* once, and last */
+}
+
+TEST(a_timeline_may_go_into_a_pipe)
+{
+    assert_child_succeeds(trace_into_a_pipe);
+}
+
+static char long_name[5000];
+
+OSR_TASK(run_long, void, unused)
+{
+    static const struct osr_routine named = {.name = long_name, .run = NULL};
+    struct osr_routine routine = named;
+    struct osr_group group;
+    int rc = 0, i;
+
+    routine.run = nap.routine_.run;
+    memset(long_name, '\x01', sizeof(long_name) - 1);
+    osr_group_open(&group, .limit = 20);
+    for (i = 0; i < 200 && rc == 0; i++)
+        rc = osr_spawn_with(&group, &routine, NULL, NULL);
+    check(is_sound("long", "unfinished")); /* while it goes on */
+    check(strlen(read_file("long")) > 1000000);
+    rc = osr_group_close(&group, rc);
+    return rc;
+}
+
+static void trace_a_long_run(void)
+{
+    trace_into("long");
+    check_int(run_simulated(run_long, NULL), 0);
+    check(is_sound("long", ""));
+}
+
+TEST(a_long_timeline_is_sound_also_while_the_run_goes_on)
+{
+    assert_child_succeeds(trace_a_long_run);
+}
+
+/* Names that are no UTF-8, in all the ways there are, each between two letters. */
+OSR_TASK(spawn_with_bad_names, void, unused)
+{
+    static const char *const names[] = {
+        "a\x80z", "a\xc3z", "a\xc1\xbfz", "a\xe0\x9f\xbfz", "a\xed\xa0\x80z", "a\xe2\x82z", "a\xf0\x8f\xbf\xbfz",
+        "a\xf4\x90\x80\x80z", "a\xf5\x80\x80\x80z", "a\xf0\x9f\x98z", "a\xffz", "a\xe2\x82"};
+    struct osr_group group;
+    size_t i;
+
+    osr_group_open(&group);
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        osr_spawn(&group, do_nothing, NULL, .name = names[i]);
+    osr_spawn(&group, do_nothing, NULL, .name = "\xe0\xa0\x80\xed\x9f\xbf\xe2\x82\xac\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\xf1\x80\x80\x80\x7f");
+    return osr_group_close(&group, 0);
+}
+
+static void trace_bad_names(void)
+{
+    trace_into("names");
+    check_int(run_simulated(spawn_with_bad_names, NULL), 0);
+    check(is_sound("names", ""));
+    check(strstr(read_file("names"), "\"a\\ufffdz\"") != NULL);
+    check(strstr(content, "\"a\\ufffd\\ufffd\"") != NULL);
+    check(strstr(content, "\"\xe0\xa0\x80\xed\x9f\xbf\xe2\x82\xac\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\xf1\x80\x80\x80\\u007f\"") !=
+          NULL);
+}
+
+TEST(names_that_are_no_text_do_not_spoil_the_timeline)
+{
+    assert_child_succeeds(trace_bad_names);
+}
+
+OSR_TASK(return_with_a_group_open, struct osr_group, group)
+{
+    return osr_group_open(group);
+}
+
+static void trace_misuse(void)
+{
+    struct osr_group group;
+
+    trace_into("misuse");
+    osr_run(return_with_a_group_open, &group);
+}
+
+TEST(a_program_that_is_stopped_leaves_its_timeline)
+{
+    assert_dies(trace_misuse, SIGABRT, "is still open");
+    assert_true(is_sound("misuse", "unfinished"));
+    assert_non_null(strstr(read_file("misuse"), "\"name\":\"return_with_a_group_open\""));
+}
+
+__attribute__((noinline)) static int fall(int depth)
+{
+    volatile char here[4096];
+
+    here[0] = (char)depth;
+    return depth == 0 ? 0 : fall(depth - 1) + here[0];
+}
+
+OSR_TASK(overflow, void, unused)
+{
+    return fall(1000);
+}
+
+static void trace_an_overflow(void)
+{
+    trace_into("overflow");
+    osr_run(overflow, NULL);
+}
+
+TEST(a_stack_overflow_leaves_its_timeline)
+{
+    if (under_tools())
+        skip(); /* they see it first */
+    assert_dies(trace_an_overflow, SIGSEGV, "stack overflow");
+    assert_true(is_sound("overflow", "unfinished"));
+}
+
+OSR_TASK(end_the_program, void, unused)
+{
+    exit(osr_yield());
+}
+
+static void trace_to_the_programs_end(void)
+{
+    trace_into("exit");
+    osr_run(end_the_program, NULL);
+    leave_child(1);
+}
+
+TEST(a_task_that_ends_the_program_leaves_its_timeline)
+{
+    if (under_tools())
+        skip(); /* they would call leaks what the runner of the tests still holds */
+    assert_child_succeeds(trace_to_the_programs_end);
+    assert_true(is_sound("exit", "unfinished"));
+    assert_non_null(strstr(read_file("exit"), "\"name\":\"end_the_program\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,7 +788,19 @@ int main(void)
         debug_test(the_error_that_a_run_gives_is_no_leak),
         debug_test(a_bare_close_is_noticed_at_the_end_at_the_latest),
         debug_test(a_descriptor_that_was_closed_by_hand_is_no_leak),
+        debug_test(the_timeline_of_a_simulated_program_is_the_same_to_the_byte),
+        debug_test(a_run_that_fails_leaves_a_sound_timeline),
+        debug_test(runs_of_several_threads_write_a_file_each),
+        debug_test(the_programs_own_observer_is_told_the_same),
+        debug_test(a_timeline_that_cannot_be_written_is_told_and_the_run_goes_on),
+        debug_test(a_timeline_for_which_there_is_no_space_is_told),
+        debug_test(a_timeline_may_go_into_a_pipe),
+        debug_test(a_long_timeline_is_sound_also_while_the_run_goes_on),
+        debug_test(names_that_are_no_text_do_not_spoil_the_timeline),
+        debug_test(a_program_that_is_stopped_leaves_its_timeline),
+        debug_test(a_stack_overflow_leaves_its_timeline),
+        debug_test(a_task_that_ends_the_program_leaves_its_timeline),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+    return cmocka_run_group_tests(tests, make_directory, remove_directory) != 0;
 }

@@ -44,7 +44,8 @@ enum osr_diagnosis {
     OSR_DIAGNOSIS_RUNAWAY,    /* a task goes on calling in a cancelled scope */
     OSR_DIAGNOSIS_LEAK,       /* something was left open */
     OSR_DIAGNOSIS_DESCRIPTOR, /* a registered descriptor was closed behind the library's back */
-    OSR_DIAGNOSIS_SLOW        /* a task kept the thread for longer than osr_run_options.slow_step, and how it then left */
+    OSR_DIAGNOSIS_SLOW,       /* a task kept the thread for longer than osr_run_options.slow_step, and how it then left */
+    OSR_DIAGNOSIS_TRACE       /* the file that OSR_TRACE names cannot be written; the run goes on */
 };
 
 /*
@@ -77,6 +78,29 @@ struct osr_event {
 
 /* Told of each event. `event` lives for the call. The observer must not call the library. */
 typedef void osr_observe(void *arg, const struct osr_event *event);
+
+/* ---- The timeline -------------------------------------------------------------------------------------- */
+
+/*
+ * If the environment variable OSR_TRACE names a file, every osr_run() writes what happened when into it, in Chrome's
+ * Trace Event format (JSON), to be opened in https://ui.perfetto.dev or chrome://tracing. Every task has a track, with
+ * its number as `tid` and its name; on it
+ *   - a slice "runs" for every step, and one for every wait, named after its call, with `call` and `where`;
+ *   - instants: "spawn" (`where`), "wake" (`code`), "cancel" of one of its scopes (the reason's `code`, the scope's
+ *     place `where`), and "end" (`code`); codes below 0 come with their `symbol`;
+ *   - an arrow from the step that spawned it to its first one.
+ * Times are those of the run's clock in microseconds, so that under a simulated clock the same program writes the same
+ * file, but for its process_name, which is the place of the osr_run().
+ *
+ * The second traced run of a process, on whatever thread, writes into the file with ".2" behind its name, and so on;
+ * "%p" in the name stands for the number of the process, and should be there if the program starts others of its kind
+ * or has runs in forked children. An existing file is overwritten. What the program's own observer is told stays the
+ * same. The file is complete JSON whenever it is written to, which is when the run ends, in whichever way, when the
+ * library stops the program or the thread of the run calls exit(), and in between as 64 KB come together.
+ *
+ * A file that cannot be written is told through the diagnostic hook (OSR_DIAGNOSIS_TRACE), and the run goes on. In
+ * programs that have more rights than their user (set-user-ID) the variable is ignored.
+ */
 
 #ifdef __cplusplus
 }

@@ -334,6 +334,8 @@ _Noreturn void osri_die(struct sched *sched, const char *format, ...)
     va_start(list, format);
     diagnose(sched, OSR_DIAGNOSIS_MISUSE, format, list);
     va_end(list);
+    if (sched)
+        sched->dying(sched);
     abort();
 }
 

@@ -45,6 +45,7 @@ struct sched {
     bool debug;
     void (*stuck)(struct sched *sched); /* told when nothing can ever run again: makes something run */
     void (*audit)(struct sched *sched); /* in debug runs, after every look */
+    void (*dying)(struct sched *sched); /* told before the program is stopped */
 
     osr_diagnose *diagnose;
     void *diagnose_arg;

@@ -11,6 +11,7 @@
 #include "6_ready/fd.h"
 #include "8_run/audit.h"
 #include "8_run/leaks.h"
+#include "8_run/trace.h"
 #include "8_run/tree.h"
 
 enum { STACK_SIZE = 1 << 16, LEAST_STACK = 1 << 14 };
@@ -84,6 +85,7 @@ static void explain_fault(const void *address)
              "larger .stack_size\n",
              task->name, task->where, sched->stacks.size);
     sched->diagnose(sched->diagnose_arg, OSR_DIAGNOSIS_OVERFLOW, line);
+    osri_trace_save(sched);
 }
 
 /* Nothing can run, and nothing will ever change that: the root is cancelled, once. */
@@ -153,9 +155,12 @@ static int open_run(struct run *run, const struct osr_run_options *options)
         return rc;
     run->sched.stuck = stuck;
     run->sched.audit = options->debug ? osri_audit : NULL;
+    run->sched.dying = osri_trace_save;
     rc = options->no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, explain_fault);
     if (rc < 0)
         close_parts(&run->sched, sizeof(parts) / sizeof(parts[0]));
+    else
+        osri_trace_open(&run->sched, options);
     return rc;
 }
 
@@ -166,6 +171,7 @@ static void close_run(struct run *run, const struct slot *result)
     osri_overflow_close(&run->overflow);
     if (sched->debug)
         osri_leaks_tell(sched, result);
+    osri_trace_close(sched);
     close_parts(sched, sizeof(parts) / sizeof(parts[0]));
 }
 
