@@ -521,6 +521,7 @@ static void trace_programs_that_fail(void)
     trace_into("failing");
     check_int(run_simulated(fail_after_a_nap, NULL), -EIO);
     check_int(osr_run(sleep_forever, NULL), -OSR_EDEADLOCK);
+    osr_error_clear();
     check(is_sound("failing", ""));
     check(is_sound("failing.2", ""));
     check(strstr(read_file("failing"), "\"code\":-5,\"symbol\":\"EIO\"") != NULL);
@@ -532,22 +533,22 @@ TEST(a_run_that_fails_leaves_a_sound_timeline)
     assert_child_succeeds(trace_programs_that_fail);
 }
 
-static void *run_once(void *unused)
+static void *run_once(void *rc)
 {
-    check_int(osr_run(nap, NULL), 0);
-    return unused;
+    *(int *)rc = osr_run(nap, NULL);
+    return NULL;
 }
 
 static void trace_two_threads(void)
 {
+    int rcs[2] = {-EIO, -EIO}, i;
     pthread_t threads[2];
-    int i;
 
     trace_into("threads-%p");
     for (i = 0; i < 2; i++)
-        check_int(pthread_create(&threads[i], NULL, run_once, NULL), 0);
+        check_int(pthread_create(&threads[i], NULL, run_once, &rcs[i]), 0);
     for (i = 0; i < 2; i++)
-        pthread_join(threads[i], NULL);
+        check_int(pthread_join(threads[i], NULL) + rcs[i], 0);
     for (i = 0; i < 2; i++) {
         char name[64];
 
@@ -622,6 +623,15 @@ TEST(a_timeline_for_which_there_is_no_space_is_told)
     assert_child_succeeds(trace_onto_a_full_disk);
 }
 
+OSR_TASK(nap_often, void, unused)
+{
+    int rc = 0, i;
+
+    for (i = 0; i < 400 && rc == 0; i++)
+        rc = osr_sleep(1);
+    return rc;
+}
+
 static void trace_into_a_pipe(void)
 {
     char path[64];
@@ -629,11 +639,12 @@ static void trace_into_a_pipe(void)
     int ends[2];
 
     check_int(pipe(ends), 0);
+    check(fcntl(ends[1], F_SETPIPE_SZ, 1 << 20) > 0);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", ends[1]);
     setenv("OSR_TRACE", path, 1);
-    check_int(run_small(NULL, NULL), 0);
+    check_int(run_simulated(nap_often, NULL), 0);
     n = read(ends[0], content, sizeof(content) - 1);
-    check(n > 0);
+    check(n > 100000);
     content[n > 0 ? n : 0] = '\0';
     check_text(strstr(content, "\n]}"), "\n]}\n"); /* once, and last */
 }
@@ -727,17 +738,18 @@ TEST(a_program_that_is_stopped_leaves_its_timeline)
     assert_non_null(strstr(read_file("misuse"), "\"name\":\"return_with_a_group_open\""));
 }
 
-__attribute__((noinline)) static int fall(int depth)
+static int __attribute__((noinline)) fall(volatile int depth)
 {
-    volatile char here[4096];
+    volatile char frame[512];
 
-    here[0] = (char)depth;
-    return depth == 0 ? 0 : fall(depth - 1) + here[0];
+    frame[0] = (char)depth;
+    frame[511] = frame[0];
+    return depth > 100000000 ? frame[511] : fall(depth + 1) + frame[511];
 }
 
 OSR_TASK(overflow, void, unused)
 {
-    return fall(1000);
+    return fall(0);
 }
 
 static void trace_an_overflow(void)

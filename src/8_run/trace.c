@@ -98,7 +98,7 @@ static void put_string(struct text *text, const char *string)
     while (at < end) {
         size_t size = character(at);
 
-        if (size == 0 || size > (size_t)(end - at))
+        if (size == 0)
             osri_text(text, "\\ufffd");
         else if (*at == '"' || *at == '\\')
             osri_text(text, "\\%c", *at);
