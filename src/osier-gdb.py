@@ -9,7 +9,7 @@ import time
 import gdb
 from gdb.unwinder import Unwinder
 
-# Of src/3_scope/scope.h and include/osier/scope.h; src/0_base/tools.h; include/osier/time.h.
+# Of include/osier/scope.h and src/3_scope/scope.h; include/osier/time.h.
 TIMEOUT, MOVE_ON, SHIELD, TASK, GROUP = 1, 2, 3, 8, 9
 NEVER = 2**63 - 1
 
@@ -30,12 +30,16 @@ def library_block():
     raise gdb.GdbError("osier: no debug information of the library: it has to be built with -g and not stripped")
 
 
-def type_of(name):
-    return gdb.lookup_type("struct " + name, library_block())
+def type_of(name, block=None):
+    """A struct, as the source file with this block knows it."""
+    symbol = gdb.lookup_symbol(name, block or library_block(), gdb.SYMBOL_STRUCT_DOMAIN)[0]
+    if symbol is None:
+        raise gdb.GdbError(f"osier: no debug information about struct {name}")
+    return symbol.type
 
 
-def pointer(value, name):
-    return value.cast(type_of(name).pointer())
+def pointer(value, name, block=None):
+    return value.cast(type_of(name, block).pointer())
 
 
 def container(value, name, member):
@@ -83,8 +87,8 @@ class Run:
         self.sched = sched
         self.root = pointer(sched["floors"][8], "child")
         if int(self.root) and self.root["task"]["sched"] != sched.address:
-            raise gdb.GdbError("osier: the stacks are not in this core file: gdb's own generate-core-file stops at their "
-                               "guards; take one that the system wrote")
+            raise gdb.GdbError("osier: the stacks are not in this core file: gdb's own generate-core-file stops at "
+                               "their guards; take one that the system wrote")
 
     @staticmethod
     def of_selected_thread():
@@ -309,7 +313,7 @@ def time_now(sched):
     """What the clock of the run shows, None if that cannot be known."""
     simulated = gdb.lookup_global_symbol("osri_driver_sim")
     if simulated is not None and sched["driver"] == simulated.value().address:
-        return int(pointer(sched["loop"], "simulation")["now"])
+        return int(pointer(sched["loop"], "simulation", simulated.symtab.static_block())["now"])
     connection = getattr(gdb.selected_inferior(), "connection", None)
     if connection is not None and connection.type == "native":
         return time.clock_gettime_ns(time.CLOCK_MONOTONIC)

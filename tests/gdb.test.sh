@@ -119,7 +119,7 @@ the_tree_shows_scopes_and_reasons
 
 # A frame and a thread that were selected are so afterwards, and the program goes on to its end.
 nothing_is_changed() {
-    debug 'what was selected' "${stopped[@]}" -ex 'frame 1' -ex 'echo \n----\n' -ex 'osier tasks all' -ex 'osier bt all' -ex 'osier bt 4' \
+    debug 'what was selected' "${stopped[@]}" -ex 'frame 1' -ex 'osier tasks all' -ex 'osier bt all' -ex 'osier bt 4' \
         -ex 'echo \n====\n' -ex frame -ex thread -ex 'backtrace 2' -ex 'delete' -ex continue "$work/parked"
     sed -i '1,/^====$/d' "$work/out"
     says_times 2 '^#1 .* in program_body_ ' # of the frame, and of the backtrace
@@ -140,6 +140,17 @@ outside_a_run_is_told() {
     says 'usage: osier tree \[all\]'
 }
 outside_a_run_is_told
+
+the_library_may_be_shared() {
+    # shellcheck disable=SC2086
+    ${CC:-gcc} -g -O1 ${CFLAGS:-} -Iinclude -pthread -o "$work/shared" "$source" "$build/libosier.so" || return
+    debug 'the shared library' -ex "set environment LD_LIBRARY_PATH $build" "${stopped[@]}" -ex 'osier tasks' \
+        -ex 'echo \n----\n' -ex 'osier bt 4' "$work/shared"
+    says_what_all_tasks_do
+    sed -i '1,/^----$/d' "$work/out"
+    says_where_the_deep_one_is
+}
+[[ ! -e $build/libosier.so ]] || the_library_may_be_shared
 
 # ---- A core file ---------------------------------------------------------------------------------------
 

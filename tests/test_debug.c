@@ -664,6 +664,7 @@ OSR_TASK(run_long, void, unused)
     int rc = 0, i;
 
     routine.run = nap.routine_.run;
+    check(is_sound("long", "unfinished")); /* from the start */
     memset(long_name, '\x01', sizeof(long_name) - 1);
     osr_group_open(&group, .limit = 20);
     for (i = 0; i < 200 && rc == 0; i++)
@@ -766,6 +767,29 @@ TEST(a_stack_overflow_leaves_its_timeline)
     assert_true(is_sound("overflow", "unfinished"));
 }
 
+OSR_TASK(touch_nothing, void, unused)
+{
+    static volatile int *volatile nothing;
+    int rc = osr_yield();
+
+    return rc < 0 ? rc : *nothing;
+}
+
+static void trace_a_fault(void)
+{
+    trace_into("fault");
+    osr_run(touch_nothing, NULL);
+}
+
+TEST(a_fault_leaves_its_timeline)
+{
+    if (under_tools())
+        skip(); /* they see it first */
+    assert_dies(trace_a_fault, SIGSEGV, "");
+    assert_true(is_sound("fault", "unfinished"));
+    assert_non_null(strstr(read_file("fault"), "\"name\":\"runs\""));
+}
+
 OSR_TASK(end_the_program, void, unused)
 {
     exit(osr_yield());
@@ -811,6 +835,7 @@ int main(void)
         debug_test(names_that_are_no_text_do_not_spoil_the_timeline),
         debug_test(a_program_that_is_stopped_leaves_its_timeline),
         debug_test(a_stack_overflow_leaves_its_timeline),
+        debug_test(a_fault_leaves_its_timeline),
         debug_test(a_task_that_ends_the_program_leaves_its_timeline),
     };
 

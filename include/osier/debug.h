@@ -44,7 +44,7 @@ enum osr_diagnosis {
     OSR_DIAGNOSIS_RUNAWAY,    /* a task goes on calling in a cancelled scope */
     OSR_DIAGNOSIS_LEAK,       /* something was left open */
     OSR_DIAGNOSIS_DESCRIPTOR, /* a registered descriptor was closed behind the library's back */
-    OSR_DIAGNOSIS_SLOW,       /* a task kept the thread for longer than osr_run_options.slow_step, and how it then left */
+    OSR_DIAGNOSIS_SLOW,       /* a task kept the thread for longer than osr_run_options.slow_step */
     OSR_DIAGNOSIS_TRACE       /* the file that OSR_TRACE names cannot be written; the run goes on */
 };
 
@@ -95,8 +95,9 @@ typedef void osr_observe(void *arg, const struct osr_event *event);
  * The second traced run of a process, on whatever thread, writes into the file with ".2" behind its name, and so on;
  * "%p" in the name stands for the number of the process, and should be there if the program starts others of its kind
  * or has runs in forked children. An existing file is overwritten. What the program's own observer is told stays the
- * same. The file is complete JSON whenever it is written to, which is when the run ends, in whichever way, when the
- * library stops the program or the thread of the run calls exit(), and in between as 64 KB come together.
+ * same. The file is complete JSON from the start and after each write. What happened is written as 64 KB come
+ * together, when the run ends, in whichever way, when the library stops the program, when the thread of the run calls
+ * exit(), and at a SIGSEGV (unless that was left alone by .no_overflow_handler).
  *
  * A file that cannot be written is told through the diagnostic hook (OSR_DIAGNOSIS_TRACE), and the run goes on. In
  * programs that have more rights than their user (set-user-ID) the variable is ignored.

@@ -36,16 +36,12 @@ struct sched {
     struct osr_list_ fired; /* watches that the last poll found ready */
     unsigned outside;       /* waits that the outside world can end */
 
-    int64_t slow_step;  /* a step that takes longer is told; OSR_NEVER: steps are not timed */
-    int64_t step_began;
-
     uint64_t cancellations; /* how many there have been, which serves as a time of its own */
 
     bool finished;                      /* the root task has ended */
     bool debug;
     void (*stuck)(struct sched *sched); /* told when nothing can ever run again: makes something run */
     void (*audit)(struct sched *sched); /* in debug runs, after every look */
-    void (*dying)(struct sched *sched); /* told before the program is stopped */
 
     osr_diagnose *diagnose;
     void *diagnose_arg;
@@ -54,6 +50,10 @@ struct sched {
     uint64_t numbers;
 
     void *floors[FLOORS]; /* what the floors above keep for a run, each under its own number */
+
+    void (*dying)(struct sched *sched); /* told before the program is stopped */
+    int64_t slow_step;                  /* a step that takes longer is told; OSR_NEVER: steps are not timed */
+    int64_t step_began;
 };
 
 /* The run of this thread, NULL outside one. */

@@ -85,7 +85,14 @@ static void explain_fault(const void *address)
              "larger .stack_size\n",
              task->name, task->where, sched->stacks.size);
     sched->diagnose(sched->diagnose_arg, OSR_DIAGNOSIS_OVERFLOW, line);
-    osri_trace_save(sched);
+}
+
+/* The same place. What happened before a fault, of whatever kind, is what the timeline is wanted for. */
+static void meet_fault(const void *address)
+{
+    explain_fault(address);
+    if (osri_sched)
+        osri_trace_save(osri_sched);
 }
 
 /* Nothing can run, and nothing will ever change that: the root is cancelled, once. */
@@ -156,7 +163,7 @@ static int open_run(struct run *run, const struct osr_run_options *options)
     run->sched.stuck = stuck;
     run->sched.audit = options->debug ? osri_audit : NULL;
     run->sched.dying = osri_trace_save;
-    rc = options->no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, explain_fault);
+    rc = options->no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, meet_fault);
     if (rc < 0)
         close_parts(&run->sched, sizeof(parts) / sizeof(parts[0]));
     else

@@ -307,6 +307,7 @@ static void begin(struct trace *trace, const struct osr_run_options *options)
     put_member(&text, "name", name);
     osri_text(&text, "}}");
     trace->used = text.length;
+    write_out(trace, false);
 }
 
 static void complain(struct sched *sched, const char *path, int code)
