@@ -567,7 +567,7 @@ struct note {
     char text[4096];
 };
 
-static void note_event(void *arg, const struct osr_event *event)
+static void note_event(void *arg, const struct osr_trace_event *event)
 {
     struct note *note = arg;
 

@@ -351,9 +351,9 @@ TEST(a_cancellation_during_the_close_reaches_the_children_and_the_close_still_wa
     assert_checked();
 }
 
-static void count_steps(void *arg, const struct osr_event *event)
+static void count_steps(void *arg, const struct osr_trace_event *event)
 {
-    *(int *)arg += event->kind == OSR_EVENT_STEP;
+    *(int *)arg += event->kind == OSR_TRACE_STEP;
 }
 
 TEST(waiting_for_a_shielded_child_in_a_cancelled_scope_does_not_spin)

@@ -1159,11 +1159,11 @@ TEST(the_error_with_which_a_guarded_block_is_left_keeps_its_message)
 
 /* ---- More of deadlocks --------------------------------------------------------------------------------- */
 
-static void note_cancel(void *arg, const struct osr_event *event)
+static void note_cancel(void *arg, const struct osr_trace_event *event)
 {
     int *code = arg;
 
-    if (event->kind == OSR_EVENT_CANCEL && *code == 0)
+    if (event->kind == OSR_TRACE_CANCEL && *code == 0)
         *code = event->code;
 }
 

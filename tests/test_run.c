@@ -50,7 +50,7 @@ struct trace {
     size_t length;
 };
 
-static void note_event(void *arg, const struct osr_event *event)
+static void note_event(void *arg, const struct osr_trace_event *event)
 {
     static const char *const kinds[] = {"?", "spawn", "step", "wait", "wake", "cancel", "end"};
     struct trace *trace = arg;
@@ -742,9 +742,9 @@ static unsigned note_look(void *arg, enum osr_choice kind, unsigned n, const cha
     return 0;
 }
 
-static void note_step(void *arg, const struct osr_event *event)
+static void note_step(void *arg, const struct osr_trace_event *event)
 {
-    ((struct looks *)arg)->steps += event->kind == OSR_EVENT_STEP;
+    ((struct looks *)arg)->steps += event->kind == OSR_TRACE_STEP;
 }
 
 OSR_TASK(watch_until_cut, int, fd) { return osr_fd_readable(*fd); }

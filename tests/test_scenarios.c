@@ -66,9 +66,9 @@ static double processor_time(void)
     return (double)used.tv_sec + (double)used.tv_nsec * 1e-9;
 }
 
-static void count_steps(void *arg, const struct osr_event *event)
+static void count_steps(void *arg, const struct osr_trace_event *event)
 {
-    *(int *)arg += event->kind == OSR_EVENT_STEP;
+    *(int *)arg += event->kind == OSR_TRACE_STEP;
 }
 
 /* ---- Errors and cancellation in nested groups ----------------------------------------------------------- */
@@ -244,12 +244,12 @@ struct counts {
     int cancels, wakes;
 };
 
-static void count_cancels_and_wakes(void *arg, const struct osr_event *event)
+static void count_cancels_and_wakes(void *arg, const struct osr_trace_event *event)
 {
     struct counts *counts = arg;
 
-    counts->cancels += event->kind == OSR_EVENT_CANCEL;
-    counts->wakes += event->kind == OSR_EVENT_WAKE && strcmp(event->name, "sibling") == 0;
+    counts->cancels += event->kind == OSR_TRACE_CANCEL;
+    counts->wakes += event->kind == OSR_TRACE_WAKE && strcmp(event->name, "sibling") == 0;
 }
 
 OSR_TASK(fails_while_cancelling, void, unused)
@@ -442,9 +442,9 @@ static void test_closing_a_group_in_a_cancelled_scope_waits_without_spinning(voi
     assert_in_range(steps, 1, 6);
 }
 
-static void count_closers_wakes(void *arg, const struct osr_event *event)
+static void count_closers_wakes(void *arg, const struct osr_trace_event *event)
 {
-    *(int *)arg += event->kind == OSR_EVENT_WAKE && strcmp(event->name, "closer") == 0;
+    *(int *)arg += event->kind == OSR_TRACE_WAKE && strcmp(event->name, "closer") == 0;
 }
 
 struct closing {

@@ -379,11 +379,11 @@ SIMULATED_TEST(test_cancelling_switches_to_nobody)
     return 0;
 }
 
-static void count_wakes(void *arg, const struct osr_event *event)
+static void count_wakes(void *arg, const struct osr_trace_event *event)
 {
     int *wakes = arg;
 
-    if (event->kind == OSR_EVENT_WAKE && strcmp(event->name, "parked") == 0) {
+    if (event->kind == OSR_TRACE_WAKE && strcmp(event->name, "parked") == 0) {
         check_int(event->code, -ECANCELED);
         wakes[0]++;
     }

@@ -56,18 +56,18 @@ typedef void osr_diagnose(void *arg, enum osr_diagnosis kind, const char *text);
 
 /* ---- Observing ----------------------------------------------------------------------------------------- */
 
-enum osr_event_kind {
-    OSR_EVENT_SPAWN = 1, /* a task was queued; `where` is the spawn's place */
-    OSR_EVENT_STEP,      /* a task begins to run, or goes on */
-    OSR_EVENT_WAIT,      /* the running task is parked, in `call` at `where` */
-    OSR_EVENT_WAKE,      /* a parked task was woken; `code` is what its wait gives */
-    OSR_EVENT_CANCEL,    /* a scope of `task` was cancelled; `where` is the scope's place, `code` the reason's */
-    OSR_EVENT_END        /* a task has ended with `code` */
+enum osr_trace_kind {
+    OSR_TRACE_SPAWN = 1, /* a task was queued; `where` is the spawn's place */
+    OSR_TRACE_STEP,      /* a task begins to run, or goes on */
+    OSR_TRACE_WAIT,      /* the running task is parked, in `call` at `where` */
+    OSR_TRACE_WAKE,      /* a parked task was woken; `code` is what its wait gives */
+    OSR_TRACE_CANCEL,    /* a scope of `task` was cancelled; `where` is the scope's place, `code` the reason's */
+    OSR_TRACE_END        /* a task has ended with `code` */
 };
 
 /* What happened, in logical terms only: the same program with the same inputs gives the same events. */
-struct osr_event {
-    enum osr_event_kind kind;
+struct osr_trace_event {
+    enum osr_trace_kind kind;
     int64_t at;       /* the runtime's clock */
     uint64_t task;    /* the task's number, counted from 1 in the order of spawning */
     const char *name; /* its name */
@@ -77,7 +77,7 @@ struct osr_event {
 };
 
 /* Told of each event. `event` lives for the call. The observer must not call the library. */
-typedef void osr_observe(void *arg, const struct osr_event *event);
+typedef void osr_observe(void *arg, const struct osr_trace_event *event);
 
 /* ---- The timeline -------------------------------------------------------------------------------------- */
 

@@ -138,7 +138,7 @@ static void step(struct sched *sched, struct fiber *from, struct task *next)
 {
     sched->current = next;
     if (next)
-        osri_observe(sched, OSR_EVENT_STEP, next, NULL, NULL, 0);
+        osri_observe(sched, OSR_TRACE_STEP, next, NULL, NULL, 0);
     if (next && sched->slow_step != OSR_NEVER)
         sched->step_began = osri_now(sched);
     if (!next)
@@ -339,10 +339,10 @@ _Noreturn void osri_die(struct sched *sched, const char *format, ...)
     abort();
 }
 
-void osri_observe_slowly(struct sched *sched, enum osr_event_kind kind, const struct task *task, const char *call,
+void osri_observe_slowly(struct sched *sched, enum osr_trace_kind kind, const struct task *task, const char *call,
                          const char *where, int code)
 {
-    struct osr_event event = {
+    struct osr_trace_event event = {
         .kind = kind,
         .at = osri_now(sched),
         .task = task->number,

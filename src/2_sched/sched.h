@@ -218,10 +218,10 @@ void osri_diagnose(struct sched *sched, enum osr_diagnosis kind, const char *for
 /* Stops the program, having said why. */
 _Noreturn void osri_die(struct sched *sched, const char *format, ...) OSR_PRINTF_(2, 3);
 
-void osri_observe_slowly(struct sched *sched, enum osr_event_kind kind, const struct task *task, const char *call,
+void osri_observe_slowly(struct sched *sched, enum osr_trace_kind kind, const struct task *task, const char *call,
                          const char *where, int code);
 
-static inline void osri_observe(struct sched *sched, enum osr_event_kind kind, const struct task *task,
+static inline void osri_observe(struct sched *sched, enum osr_trace_kind kind, const struct task *task,
                                 const char *call, const char *where, int code)
 {
     if (unlikely(sched->observe != NULL))

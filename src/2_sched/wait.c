@@ -25,7 +25,7 @@ static void end(struct sched *sched, struct wait *wait, int result)
     if (task->wait != wait)
         return; /* not parked yet */
     task->wait = NULL;
-    osri_observe(sched, OSR_EVENT_WAKE, task, wait->call, wait->where, result);
+    osri_observe(sched, OSR_TRACE_WAKE, task, wait->call, wait->where, result);
     osri_ready(sched, task);
 }
 
@@ -65,7 +65,7 @@ int osri_wait(struct sched *sched, struct wait *wait)
     if (wait->linked) {
         task->wait = wait;
         task->budget = BUDGET;
-        osri_observe(sched, OSR_EVENT_WAIT, task, wait->call, wait->where, 0);
+        osri_observe(sched, OSR_TRACE_WAIT, task, wait->call, wait->where, 0);
         osri_leave(sched);
     }
     return unlikely(wait->cut) ? was_cut(sched, wait) : wait->result;

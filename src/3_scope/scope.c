@@ -132,7 +132,7 @@ void osri_scope_cancel(struct sched *sched, struct osr_scope *scope, int code, c
     scope->reason_.text = text ? text : "";
     osri_name_copy(scope->reason_.who, who);
     osri_timer_clear(&sched->timers, &scope->timer_);
-    osri_observe(sched, OSR_EVENT_CANCEL, scope->owner_, NULL, scope->where_, code);
+    osri_observe(sched, OSR_TRACE_CANCEL, scope->owner_, NULL, scope->where_, code);
     if (!scope->by_)
         spread(sched, scope, scope);
     /* Else a scope further out is cancelled as well: all below know that already. */

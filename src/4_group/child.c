@@ -53,7 +53,7 @@ static void end(struct child *child, int rc)
         osri_die(sched, "osier: task \"%s\", spawned at %s, returned while what it opened at %s is still open\n",
                  child->task.name, child->task.where, child->task.opened);
     outcome = judge(child, rc);
-    osri_observe(sched, OSR_EVENT_END, &child->task, NULL, child->task.where, outcome.rc);
+    osri_observe(sched, OSR_TRACE_END, &child->task, NULL, child->task.where, outcome.rc);
     osri_scope_pass_cut(sched, &child->scope, outcome.rc);
     osri_scope_detach(sched, &child->scope);
     if (child->record)

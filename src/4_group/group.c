@@ -184,7 +184,7 @@ static int start(struct sched *sched, struct osr_group *group, const struct osr_
         unmake(sched, child);
         return -ENOMEM;
     }
-    osri_observe(sched, OSR_EVENT_SPAWN, &child->task, NULL, child->task.where, 0);
+    osri_observe(sched, OSR_TRACE_SPAWN, &child->task, NULL, child->task.where, 0);
     if (options->eager)
         osri_run_eagerly(sched, &child->task);
     else

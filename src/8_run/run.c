@@ -207,7 +207,7 @@ static int run_root(struct sched *sched, const struct osr_routine *routine, void
     root->group = NULL;
     root->ended = root_ended;
     sched->floors[8] = root;
-    osri_observe(sched, OSR_EVENT_SPAWN, &root->task, NULL, root->task.where, 0);
+    osri_observe(sched, OSR_TRACE_SPAWN, &root->task, NULL, root->task.where, 0);
     osri_ready(sched, &root->task);
     osri_sched_run(sched);
     return 0;

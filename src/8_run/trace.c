@@ -134,7 +134,7 @@ static void put_event(struct text *text, const char *phase, int64_t at, uint64_t
               (long long)(at % 1000), (unsigned long long)task);
 }
 
-static void put_instant(struct text *text, const struct osr_event *event, const char *name)
+static void put_instant(struct text *text, const struct osr_trace_event *event, const char *name)
 {
     put_event(text, "i", event->at, event->task);
     osri_text(text, ",\"s\":\"t\",\"name\":\"%s\",\"args\":{", name);
@@ -147,13 +147,13 @@ static void put_end(struct text *text, int64_t at, uint64_t task)
 }
 
 /* One end of the arrow from the spawner's step to the child's first, which it finds as the next one on its track. */
-static void put_arrow(struct text *text, const char *phase, const struct osr_event *event, uint64_t task)
+static void put_arrow(struct text *text, const char *phase, const struct osr_trace_event *event, uint64_t task)
 {
     put_event(text, phase, event->at, task);
     osri_text(text, ",\"cat\":\"spawn\",\"id\":%llu,\"name\":\"spawn\"}", (unsigned long long)event->task);
 }
 
-static void put_spawn(struct trace *trace, struct text *text, const struct osr_event *event)
+static void put_spawn(struct trace *trace, struct text *text, const struct osr_trace_event *event)
 {
     osri_text(text, ",\n{\"ph\":\"M\",\"pid\":1,\"tid\":%llu,\"name\":\"thread_name\",\"args\":{",
               (unsigned long long)event->task);
@@ -169,7 +169,7 @@ static void put_spawn(struct trace *trace, struct text *text, const struct osr_e
 }
 
 /* A step that another one follows, without a wait or an end between, has yielded or spawned eagerly. */
-static void put_step(struct trace *trace, struct text *text, const struct osr_event *event)
+static void put_step(struct trace *trace, struct text *text, const struct osr_trace_event *event)
 {
     if (trace->running)
         put_end(text, event->at, trace->running);
@@ -178,7 +178,7 @@ static void put_step(struct trace *trace, struct text *text, const struct osr_ev
     trace->running = event->task;
 }
 
-static void put_wait(struct trace *trace, struct text *text, const struct osr_event *event)
+static void put_wait(struct trace *trace, struct text *text, const struct osr_trace_event *event)
 {
     put_end(text, event->at, event->task);
     put_event(text, "B", event->at, event->task);
@@ -192,7 +192,7 @@ static void put_wait(struct trace *trace, struct text *text, const struct osr_ev
     trace->running = 0;
 }
 
-static void put_wake(struct text *text, const struct osr_event *event)
+static void put_wake(struct text *text, const struct osr_trace_event *event)
 {
     put_instant(text, event, "wake");
     put_code(text, event->code);
@@ -200,7 +200,7 @@ static void put_wake(struct text *text, const struct osr_event *event)
     put_end(text, event->at, event->task);
 }
 
-static void put_cancel(struct text *text, const struct osr_event *event)
+static void put_cancel(struct text *text, const struct osr_trace_event *event)
 {
     put_instant(text, event, "cancel");
     put_code(text, event->code);
@@ -209,7 +209,7 @@ static void put_cancel(struct text *text, const struct osr_event *event)
     osri_text(text, "}}");
 }
 
-static void put_task_end(struct trace *trace, struct text *text, const struct osr_event *event)
+static void put_task_end(struct trace *trace, struct text *text, const struct osr_trace_event *event)
 {
     put_instant(text, event, "end");
     put_code(text, event->code);
@@ -218,31 +218,31 @@ static void put_task_end(struct trace *trace, struct text *text, const struct os
     trace->running = 0;
 }
 
-static void put(struct trace *trace, struct text *text, const struct osr_event *event)
+static void put(struct trace *trace, struct text *text, const struct osr_trace_event *event)
 {
     switch (event->kind) {
-    case OSR_EVENT_SPAWN:
+    case OSR_TRACE_SPAWN:
         put_spawn(trace, text, event);
         break;
-    case OSR_EVENT_STEP:
+    case OSR_TRACE_STEP:
         put_step(trace, text, event);
         break;
-    case OSR_EVENT_WAIT:
+    case OSR_TRACE_WAIT:
         put_wait(trace, text, event);
         break;
-    case OSR_EVENT_WAKE:
+    case OSR_TRACE_WAKE:
         put_wake(text, event);
         break;
-    case OSR_EVENT_CANCEL:
+    case OSR_TRACE_CANCEL:
         put_cancel(text, event);
         break;
-    case OSR_EVENT_END:
+    case OSR_TRACE_END:
         put_task_end(trace, text, event);
         break;
     }
 }
 
-static void note(void *arg, const struct osr_event *event)
+static void note(void *arg, const struct osr_trace_event *event)
 {
     struct trace *trace = arg;
     struct text text;
