@@ -28,6 +28,7 @@ struct osr_error {
     bool fatal;
     bool riding; /* taken from a slot in which cancellations rode along */
     unsigned cancelled; /* of a group: outcomes that are in no leaf */
+    unsigned explained; /* references whose holder is known, see osri_errors_explain() */
     const char *where;
     char *message;
     struct osr_error *cause;
@@ -81,8 +82,11 @@ static inline void osri_errors_unpromise(struct sched *sched, unsigned count)
     osri_errors(sched)->promised -= count;
 }
 
-/* How many errors are held by anybody. */
-size_t osri_errors_held(struct sched *sched);
+/* Who holds what: sets `explained` of every error to how many other errors refer to it, as causes and in trees, to
+ * which the caller adds what else it knows of. */
+void osri_errors_explain(struct sched *sched);
+/* Calls `visit` for each error that is held by more than that. Gives how many. */
+size_t osri_errors_unexplained(struct sched *sched, void (*visit)(struct sched *sched, const struct osr_error *error));
 
 /* A run promises an error for the first fatal one; to be said before that is made, and when the run is over. */
 int osri_fatal_promise(struct sched *sched);

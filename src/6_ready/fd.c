@@ -89,19 +89,6 @@ void osri_descriptors_close(struct sched *sched)
     osri_free(&sched->memory, descriptors);
 }
 
-int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched, const struct descriptor *descriptor))
-{
-    struct descriptors *descriptors = descriptors_of(sched);
-    int fd, count = 0;
-
-    for (fd = 0; fd < descriptors->capacity; fd++)
-        if (descriptors->table[fd] && descriptors->table[fd]->ours) {
-            visit(sched, descriptors->table[fd]);
-            count++;
-        }
-    return count;
-}
-
 /* ---- Readiness ---- */
 
 static void ready(struct direction *direction)
@@ -184,6 +171,16 @@ static bool was_replaced(struct sched *sched, const struct descriptor *descripto
     return device != descriptor->device || inode != descriptor->inode;
 }
 
+/* Says whether it was. */
+static bool drop_replaced(struct sched *sched, struct descriptor *descriptor, const char *where)
+{
+    if (!was_replaced(sched, descriptor))
+        return false;
+    name_raw_close(sched, descriptor, where);
+    forget(sched, descriptor);
+    return true;
+}
+
 /* 0 and the descriptor, known from now on; -EBADF; -ENOMEM; what the system gives. */
 static int look_up(struct sched *sched, int fd, const char *where, struct descriptor **found)
 {
@@ -193,11 +190,8 @@ static int look_up(struct sched *sched, int fd, const char *where, struct descri
     if (fd < 0)
         return -EBADF;
     descriptor = known(sched, fd);
-    if (descriptor && was_replaced(sched, descriptor)) {
-        name_raw_close(sched, descriptor, where);
-        forget(sched, descriptor);
+    if (descriptor && drop_replaced(sched, descriptor, where))
         descriptor = NULL;
-    }
     if (!descriptor) {
         rc = osri_sys_flags(&sched->door, fd);
         if (rc >= 0)
@@ -221,6 +215,29 @@ void osri_descriptor_made(struct sched *sched, int fd, const char *where)
         return; /* it is noted when it is first used */
     if (note(sched, fd, O_NONBLOCK | O_RDWR, where) == 0)
         known(sched, fd)->ours = true;
+}
+
+void osri_descriptors_check(struct sched *sched, const char *where)
+{
+    struct descriptors *descriptors = descriptors_of(sched);
+    int fd;
+
+    for (fd = 0; fd < descriptors->capacity; fd++)
+        if (descriptors->table[fd])
+            drop_replaced(sched, descriptors->table[fd], where);
+}
+
+int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched, const struct descriptor *descriptor))
+{
+    struct descriptors *descriptors = descriptors_of(sched);
+    int fd, count = 0;
+
+    for (fd = 0; fd < descriptors->capacity; fd++)
+        if (descriptors->table[fd] && descriptors->table[fd]->ours && !was_replaced(sched, descriptors->table[fd])) {
+            visit(sched, descriptors->table[fd]);
+            count++;
+        }
+    return count;
 }
 
 /* ---- Operations ---- */

@@ -35,6 +35,9 @@ struct descriptor {
 int osri_descriptors_open(struct sched *sched);
 void osri_descriptors_close(struct sched *sched);
 
+/* In debug runs: names the known descriptors that were closed behind the library's back, and forgets them. */
+void osri_descriptors_check(struct sched *sched, const char *where);
+
 /* Calls `visit` for each open descriptor that the library made. Gives how many. */
 int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched, const struct descriptor *descriptor));
 
