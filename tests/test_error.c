@@ -2200,6 +2200,44 @@ TEST(a_wrap_without_memory_gives_the_code_and_keeps_an_error_that_has_it)
     assert_int_equal(counting.live, 0);
 }
 
+/* Joined, the group stands in the tree of the target's group, so that the wrap has to copy it. */
+OSR_TASK(wrap_with_ever_more_in_store, struct osr_task, handle)
+{
+    struct osr_error *joined;
+    int in_store;
+
+    (void)osr_task_join(*handle);
+    joined = osr_error_take();
+    for (in_store = 0; in_store < 8; in_store++) {
+        leave_in_store(in_store);
+        (void)osr_raise(osr_error_retain(joined));
+        check_int(osr_wrap(-OSR_EGROUP, "around it"), -OSR_EGROUP);
+        check_int(osr_error_count(osr_error_last()), 2);
+        check(osr_error_find(osr_error_last(), EIO) == osr_error_find(joined, EIO));
+        check((osr_error_last() == joined) == (in_store < 4)); /* two groups and two leaves */
+        osr_error_clear();
+        give_the_store_back();
+    }
+    return osr_raise(joined);
+}
+
+OSR_TASK(wrap_what_stands_elsewhere, void, unused)
+{
+    struct osr_error *trees[2];
+
+    grow_two_trees(&fail_soon_in_company.routine_, &wrap_with_ever_more_in_store.routine_, trees);
+    osr_error_release(trees[0]);
+    osr_error_release(trees[1]);
+    return 0;
+}
+
+TEST(a_wrap_keeps_the_leaves_of_a_joined_group_however_little_memory_there_is)
+{
+    assert_int_equal(run_simulated(wrap_what_stands_elsewhere, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
 OSR_TASK(close_scopes_without_a_store, void, unused)
 {
     struct osr_scope scope;
@@ -2510,6 +2548,7 @@ int main(void)
         story_test(a_split_gives_both_halves_whole_or_none),
         story_test(a_group_is_derived_whole_or_not_at_all),
         story_test(a_wrap_without_memory_gives_the_code_and_keeps_an_error_that_has_it),
+        story_test(a_wrap_keeps_the_leaves_of_a_joined_group_however_little_memory_there_is),
         story_test(a_scope_gives_its_code_when_the_store_of_errors_is_used_up),
         story_test(a_second_fatal_error_needs_no_memory_and_changes_nothing),
         story_test(an_error_outside_a_run_is_its_code_when_there_is_no_memory),
