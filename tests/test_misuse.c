@@ -1465,6 +1465,36 @@ TEST(without_a_previous_handler_the_next_signal_is_deadly)
     assert_child_succeeds(run_and_have_a_fault_though_ignored);
 }
 
+OSR_TASK(have_an_ignored_signal_sent, void, unused)
+{
+    check_int(kill(getpid(), SIGSEGV), 0);
+    check_int(raise(SIGSEGV), 0);
+    check(handler_now() != SIG_DFL && handler_now() != SIG_IGN);
+    return 0;
+}
+
+static void run_and_have_an_ignored_signal_sent(void)
+{
+    signal(SIGSEGV, SIG_IGN);
+    check_int(osr_run(have_an_ignored_signal_sent, NULL), 0);
+    check_int(kill(getpid(), SIGSEGV), 0);
+}
+
+static void run_into_a_fault_though_ignored(void)
+{
+    make_a_page_that_may_not_be_written();
+    signal(SIGSEGV, SIG_IGN);
+    osr_run(write_where_it_may_not, NULL);
+}
+
+TEST(a_signal_that_the_program_ignores_stays_ignored_but_a_fault_does_not)
+{
+    assert_child_succeeds(run_and_have_an_ignored_signal_sent);
+    if (under_tools())
+        skip(); /* they have handlers of their own for faults */
+    assert_dies(run_into_a_fault_though_ignored, SIGSEGV, "");
+}
+
 static void call_the_runs_handler_once_more(int number, siginfo_t *info, void *context)
 {
     handler_of_the_run(number, info, context);
@@ -1811,6 +1841,7 @@ int main(void)
         story_test(a_thread_keeps_the_signal_stack_that_it_has),
         story_test(handlers_that_chain_in_a_circle_come_to_an_end),
         story_test(without_a_previous_handler_the_next_signal_is_deadly),
+        story_test(a_signal_that_the_program_ignores_stays_ignored_but_a_fault_does_not),
         story_test(a_handler_that_is_called_again_while_it_runs_gives_up),
         story_test(a_task_goes_on_after_a_fault_that_the_previous_handler_has_mended),
         story_test(a_handler_of_three_arguments_that_was_installed_during_a_run_stays),

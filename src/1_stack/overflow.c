@@ -35,7 +35,7 @@ static void handle(int number, siginfo_t *info, void *context)
         previous.sa_sigaction(number, info, context);
     } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
         previous.sa_handler(number);
-    } else {
+    } else if (previous.sa_handler == SIG_DFL || info->si_code > 0) { /* a kill() can be ignored, a fault cannot */
         die_of(number, info); /* a fault comes again as soon as this returns, and now ends the program */
     }
     handling = 0;
