@@ -1547,6 +1547,43 @@ TEST(a_task_goes_on_after_a_fault_that_the_previous_handler_has_mended)
     assert_child_succeeds(run_with_a_handler_that_mends);
 }
 
+static sigjmp_buf way_out;
+
+static void jump_out(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)info, (void)context;
+    siglongjmp(way_out, 1);
+}
+
+/* The volatile count outlives the jumps. */
+OSR_TASK(write_where_it_may_not_and_be_thrown_out, void, unused)
+{
+    volatile int thrown_out = 0;
+
+    if (sigsetjmp(way_out, 1))
+        thrown_out++;
+    if (thrown_out < 3)
+        noted->opened[0] = 'x';
+    check_int(thrown_out, 3);
+    return 0;
+}
+
+static void run_with_a_handler_that_jumps_out(void)
+{
+    struct sigaction action = {.sa_sigaction = jump_out, .sa_flags = SA_SIGINFO};
+
+    make_a_page_that_may_not_be_written();
+    sigaction(SIGSEGV, &action, NULL);
+    check_int(osr_run(write_where_it_may_not_and_be_thrown_out, NULL), 0);
+}
+
+TEST(a_previous_handler_may_jump_out_of_a_fault_as_often_as_it_likes)
+{
+    if (under_tools())
+        skip(); /* a jump off the signal stack puzzles them */
+    assert_child_succeeds(run_with_a_handler_that_jumps_out);
+}
+
 static void large_handler(int number, siginfo_t *info, void *context) { (void)number, (void)info, (void)context; }
 
 OSR_TASK(install_a_large_handler, void, unused)
@@ -1844,6 +1881,7 @@ int main(void)
         story_test(a_signal_that_the_program_ignores_stays_ignored_but_a_fault_does_not),
         story_test(a_handler_that_is_called_again_while_it_runs_gives_up),
         story_test(a_task_goes_on_after_a_fault_that_the_previous_handler_has_mended),
+        story_test(a_previous_handler_may_jump_out_of_a_fault_as_often_as_it_likes),
         story_test(a_handler_of_three_arguments_that_was_installed_during_a_run_stays),
         story_test(misuse_stops_the_program_also_where_standard_error_is_closed),
         story_test(between_tasks_calls_are_refused),
