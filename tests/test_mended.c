@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -114,6 +115,40 @@ static void only_the_runs_own_epoll_descriptor_is_out_of_reach(void **state)
     (void)state;
     assert_int_equal(osr_run(use_epoll_descriptors, NULL), 0);
     assert_checked();
+}
+
+OSR_TASK(close_an_epoll_descriptor_without_any_left, void, unused)
+{
+    static int taken[1 << 16];
+    int other = epoll_create1(0), own = own_epoll(), count = 0;
+
+    while (count < 1 << 16 && (taken[count] = dup(other)) >= 0)
+        count++;
+    check_int(errno, EMFILE);
+    check_int(osr_fd_close(own), -EBADF);
+    check_int(osr_fd_close(other), 0);
+    check_int(fcntl(other, F_GETFD), -1);
+    while (count > 0)
+        check_int(osr_fd_close(taken[--count]), 0);
+    return osr_sleep(osr_ms(1));
+}
+
+static void close_epoll_descriptors_without_any_left(void)
+{
+    struct rlimit limit;
+
+    check_int(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 200;
+    check_int(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    check_int(osr_run(close_an_epoll_descriptor_without_any_left, NULL), 0);
+}
+
+static void an_epoll_descriptor_can_be_closed_when_there_are_no_more(void **state)
+{
+    (void)state;
+    if (under_tools())
+        skip(); /* valgrind keeps descriptors in store for itself */
+    assert_child_succeeds(close_epoll_descriptors_without_any_left);
 }
 
 OSR_TASK(use_wrong_ends, void, unused)
@@ -481,6 +516,7 @@ int main(void)
         story_test(who_waits_for_what_the_system_cannot_watch_is_told),
         story_test(a_raw_close_before_the_loop_looks_does_not_abort),
         story_test(only_the_runs_own_epoll_descriptor_is_out_of_reach),
+        story_test(an_epoll_descriptor_can_be_closed_when_there_are_no_more),
         story_test(a_descriptor_that_is_not_open_for_it_is_a_bad_one),
         story_test(a_reader_that_was_woken_keeps_its_place),
         story_test(a_cancellation_beside_a_pending_error_is_taken_up),
