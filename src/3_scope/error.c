@@ -231,7 +231,8 @@ struct osr_error *osri_error_new(struct sched *sched, int code, const char *wher
     error->cancelled = error->explained = 0;
     error->where = place_or_unknown(where);
     error->message = NULL;
-    error->cause = error->parent = error->next = error->first = error->last = error->kept = NULL;
+    error->cause = error->parent = error->next = error->first = error->last = NULL;
+    error->kept = error->origin = NULL;
     osri_name_copy(error->task, task);
     error->group[0] = '\0';
     return error;
@@ -310,6 +311,7 @@ void osr_error_release(struct osr_error *error)
             drop(child, &dead);
         }
         drop(error->cause, &dead);
+        drop(error->origin, &dead);
         give_error(error);
     }
 }

@@ -36,6 +36,7 @@ struct osr_error {
     struct osr_error *next;   /* beside it in that group; also links free errors */
     struct osr_error *first, *last;
     struct osr_error *kept; /* the next of those that a scope keeps */
+    struct osr_error *origin; /* of a group that was copied as a whole: the group that it is a copy of */
     struct error_chunk *chunk;
     char task[OSR_NAME_SIZE];
     char group[OSR_NAME_SIZE];
@@ -110,6 +111,9 @@ void osri_error_vsay(struct osr_error *error, const char *format, va_list list) 
 /* Puts `error`, with the caller's reference, behind the others in `group`. An error that stands in another tree
  * already is linked or, if it is a group, copied; that takes one more error from the pool. */
 void osri_error_adopt(struct sched *sched, struct osr_error *group, struct osr_error *error);
+
+/* What the lone error of `group` is in itself: not its link or copy there. */
+struct osr_error *osri_error_lone(const struct osr_error *group);
 
 /* The next error in the tree of `top` after `at`, parents first; NULL at the end. */
 const struct osr_error *osri_error_walk(const struct osr_error *top, const struct osr_error *at);

@@ -392,9 +392,8 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
     if (rc < 0 && rc != -ECANCELED) {
         osri_error_adopt(sched, pending, osri_slot_outcome(slot, rc, where));
     } else if (pending->first == pending->last) {
-        struct osr_error *lone = pending->first->kind == ERROR_LINK ? pending->first->first : pending->first;
+        struct osr_error *lone = osr_error_retain(osri_error_lone(pending));
 
-        osr_error_retain(lone);
         osr_error_release(pending);
         pending = lone;
     }

@@ -601,12 +601,12 @@ static void say_group(struct osr_group *group, struct osr_error *tree)
 /* The errors of the group as one, into the slot. */
 static int give_errors(struct osr_group *group, struct slot *slot, bool riding)
 {
-    struct osr_error *tree = group->tree_, *lone = tree->first;
+    struct osr_error *tree = group->tree_, *lone;
 
     group->tree_ = NULL;
     say_group(group, tree);
     if (group->unwrap_ && group->errors_ == 1) {
-        lone = osr_error_retain(lone->kind == ERROR_LINK ? lone->first : lone);
+        lone = osr_error_retain(osri_error_lone(tree));
         osr_error_release(tree);
         tree = lone;
     }
