@@ -1,6 +1,7 @@
 #include "6_ready/fd.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -113,6 +114,25 @@ static void direction_init(struct direction *direction, int fd, enum watch_for w
     direction->possible = possible;
 }
 
+/* ---- Closes in other runs ---- */
+
+/* How often osr_fd_close() has closed each number, in whichever run: so a run notices that what it knows has been
+ * closed in another thread's. Larger numbers than the system's usual limit are not watched over. */
+enum { NUMBERS = 1 << 20 };
+static atomic_uint closes[NUMBERS];
+
+static unsigned closes_of(int fd)
+{
+    return fd < NUMBERS ? atomic_load_explicit(&closes[fd], memory_order_acquire) : 0;
+}
+
+/* Before it is closed: as soon as it is, the number may stand for something else. */
+static void count_close(int fd)
+{
+    if (fd < NUMBERS)
+        atomic_fetch_add_explicit(&closes[fd], 1, memory_order_release);
+}
+
 /* ---- Knowing descriptors ---- */
 
 static void identify(const struct descriptor *descriptor, uint64_t *device, uint64_t *inode)
@@ -140,7 +160,7 @@ static int note(struct sched *sched, int fd, int flags, const char *where)
     descriptor = osri_alloc(&sched->memory, sizeof(*descriptor));
     if (!descriptor)
         return -ENOMEM;
-    *descriptor = (struct descriptor){.fd = fd, .users = 1, .where = where};
+    *descriptor = (struct descriptor){.fd = fd, .users = 1, .closes = closes_of(fd), .where = where};
     descriptor->nonblocking = flags & O_NONBLOCK;
     descriptor->socket = rc == 0;
     if (sched->debug)
@@ -190,8 +210,12 @@ static int look_up(struct sched *sched, int fd, const char *where, struct descri
     if (fd < 0)
         return -EBADF;
     descriptor = known(sched, fd);
-    if (descriptor && drop_replaced(sched, descriptor, where))
+    if (descriptor && descriptor->closes != closes_of(fd)) {
+        forget(sched, descriptor);
         descriptor = NULL;
+    } else if (descriptor && drop_replaced(sched, descriptor, where)) {
+        descriptor = NULL;
+    }
     if (!descriptor) {
         rc = osri_sys_flags(&sched->door, fd);
         if (rc >= 0)
@@ -315,6 +339,8 @@ static ssize_t operate_alone(struct sched *sched, struct descriptor *descriptor,
     descriptor->users++;
     n = operate(sched, descriptor, direction, attempt, operation, call, where);
     direction->busy = false;
+    if (n == -EBADF && !descriptor->closed && osri_sys_flags(&sched->door, descriptor->fd) < 0)
+        forget(sched, descriptor); /* closed by a bare close(): the number may come to stand for something else */
     release(sched, descriptor);
     return n;
 }
@@ -379,6 +405,7 @@ int osr_fd_close_here(int fd, const char *where)
         return osri_failed(-EBADF, where);
     if (descriptor)
         forget(sched, descriptor);
+    count_close(fd);
     rc = osri_sys_close(&sched->door, fd);
     return rc < 0 ? osri_failed(rc, where) : 0;
 }
