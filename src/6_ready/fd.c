@@ -278,6 +278,7 @@ static int arm(struct sched *sched, struct descriptor *descriptor, struct direct
         return 0;
     if (osri_sys_flags(&sched->door, descriptor->fd) < 0)
         return -EBADF;
+    direction->watch.broken = false;
     osri_watch_arm(sched, &direction->watch);
     return 0;
 }
@@ -297,9 +298,7 @@ static int park(struct sched *sched, struct descriptor *descriptor, struct direc
     sched->outside--;
     if (rc < 0)
         return rc;
-    rc = descriptor->closed ? -EBADF : direction->watch.broken ? -ENOMEM : 0;
-    direction->watch.broken = false;
-    return rc;
+    return descriptor->closed ? -EBADF : direction->watch.broken ? -ENOMEM : 0;
 }
 
 static ssize_t operate(struct sched *sched, struct descriptor *descriptor, struct direction *direction,
