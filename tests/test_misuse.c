@@ -1822,6 +1822,37 @@ TEST(beside_a_pending_error_a_body_may_return_what_its_slot_does_not_hold)
     assert_checked();
 }
 
+/* ---- Opening what is open ------------------------------------------------------------------------------ */
+
+static int fail_at_once(void *unused) { (void)unused; return osr_fail(-EIO, "the child"); }
+
+OSR_TASK(open_twice, void, unused)
+{
+    const struct osr_routine routine = {fail_at_once, "fail_at_once", OSR_HERE};
+    struct osr_scope limit;
+    struct osr_group group;
+    char text[64];
+
+    snprintf(text, sizeof(text), "it has been open since %s", OSR_HERE), osr_timeout_open(&limit, osr_ms(1));
+    check_int(osr_timeout_open(&limit, osr_ms(2)), -EINVAL);
+    check_text(osr_error_message(osr_error_last()), text);
+    check_int(osr_sleep(osr_s(1)), -ECANCELED);
+    check_int(osr_scope_close(&limit, -ECANCELED), -ETIMEDOUT);
+    check_int(osr_scope_close(&limit, 0), -EINVAL);
+    osr_group_open(&group);
+    check_int(osr_spawn_with(&group, &routine, NULL, NULL), 0);
+    check_int(osr_group_open(&group), -EINVAL);
+    check_int(osr_group_running(&group), 1);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    return 0;
+}
+
+TEST(what_is_open_is_not_opened_once_more)
+{
+    assert_int_equal(run_simulated(open_twice, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1890,6 +1921,7 @@ int main(void)
         story_test(a_cut_inside_a_guard_belongs_to_the_scope_that_was_cancelled),
         story_test(guards_left_in_a_forked_child_do_nothing),
         story_test(beside_a_pending_error_a_body_may_return_what_its_slot_does_not_hold),
+        story_test(what_is_open_is_not_opened_once_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -93,6 +93,7 @@ REPLACE(int, getsockopt, (int fd, int level, int option, void *value, socklen_t 
 REPLACE(int, setsockopt, (int fd, int level, int option, const void *value, socklen_t size),
         (fd, level, option, value, size))
 REPLACE(int, getsockname, (int fd, __SOCKADDR_ARG address, socklen_t *size), (fd, address, size))
+REPLACE(ssize_t, readlink, (const char *path, char *buffer, size_t size), (path, buffer, size))
 REPLACE(int, eventfd, (unsigned count, int flags), (count, flags))
 REPLACE(int, epoll_create1, (int flags), (flags))
 REPLACE(int, sigaction, (int number, const struct sigaction *action, struct sigaction *old), (number, action, old))
@@ -425,6 +426,30 @@ TEST(without_a_descriptor_to_ask_with_another_loops_is_refused)
     close(fd);
 }
 
+/* As where /proc is not mounted. */
+OSR_TASK(wait_for_the_runs_own_loop, int, fd)
+{
+    spoil("readlink", 0, 2, ENOENT);
+    check_int(osr_fd_readable(*fd), -EBADF);
+    check_int(osr_fd_close(*fd), -EBADF);
+    return osr_sleep(osr_ms(1));
+}
+
+static void run_and_wait_for_the_runs_own_loop(void)
+{
+    int fd = dup(0);
+
+    close(fd); /* the loop gets the number */
+    check_int(osr_run(wait_for_the_runs_own_loop, &fd), 0);
+}
+
+TEST(the_runs_own_loop_is_refused_whatever_the_system_tells_about_it)
+{
+    if (under_tools())
+        skip(); /* valgrind keeps descriptors in store for itself */
+    assert_child_succeeds(run_and_wait_for_the_runs_own_loop);
+}
+
 /* Which one is the loop's own is asked with another when the run begins, and when the first of others is seen. */
 OSR_TASK(close_another_loop, int, fd)
 {
@@ -488,6 +513,7 @@ int main(void)
         sys_test(a_stack_larger_than_the_address_space_is_refused),
         sys_test(a_run_that_cannot_watch_for_overflows_says_why_and_leaves_nothing),
         sys_test(without_a_descriptor_to_ask_with_another_loops_is_refused),
+        sys_test(the_runs_own_loop_is_refused_whatever_the_system_tells_about_it),
         sys_test(where_it_cannot_be_told_from_the_runs_own_another_loops_is_refused_too),
         sys_test(where_the_table_of_handles_cannot_grow_there_is_none),
     };

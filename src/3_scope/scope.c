@@ -85,6 +85,11 @@ int osri_scope_refuse(struct osr_scope *scope, int code)
     return code;
 }
 
+int osri_scope_open_already(const struct osr_scope *scope, const char *where)
+{
+    return osr_fail_here(where, -EINVAL, "it has been open since %s", scope->where_);
+}
+
 int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const char *where)
 {
     struct sched *sched = osri_sched;
@@ -96,6 +101,8 @@ int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const 
         return osri_failed(-EINVAL, where);
     if (!task)
         return osri_failed(osri_scope_refuse(scope, -EPERM), where);
+    if (unlikely(scope == task->scope))
+        return osri_scope_open_already(scope, where);
     if (limit == OSR_TIME_INVALID || (form & OSR_SCOPE_FORM_) < OSR_SCOPE_TIMEOUT ||
         (form & OSR_SCOPE_FORM_) > OSR_SCOPE_SHIELD)
         return osri_task_failed(task, osri_scope_refuse(scope, -EINVAL), where);
