@@ -170,8 +170,8 @@ static int find_own(struct sched *sched)
     return own;
 }
 
-/* Found out when the loop is opened, as there may be no descriptor left to find out with later. */
-static bool is_own(struct sched *sched, int fd)
+/* Whether the epoll descriptor `fd` may be our own: which that is may have stayed unknown for want of descriptors. */
+static bool may_be_own(struct sched *sched, int fd)
 {
     struct loop *loop = sched->loop;
 
@@ -186,11 +186,14 @@ static bool is_own(struct sched *sched, int fd)
 static int loop_refuses(struct sched *sched, int fd)
 {
     struct epoll_event event = {.events = EPOLLIN};
+    struct loop *loop = sched->loop;
     int probe, rc;
 
+    if (fd == loop->own)
+        return -EBADF;
     if (!is_epoll(fd))
         return 0;
-    if (is_own(sched, fd))
+    if (may_be_own(sched, fd))
         return -EBADF;
     probe = epoll_create1(EPOLL_CLOEXEC);
     if (probe < 0)
