@@ -21,7 +21,8 @@ fail() {
 
 [[ ${CONTEXT:-} == ucontext ]] && skip 'the stacks of ucontext are not known to the commands'
 command -v gdb >/dev/null || skip 'there is no gdb'
-gdb -nx -batch -ex 'python print("has " + "Python")' 2>/dev/null | grep -q '^has Python' || skip 'this gdb has no Python'
+gdb -nx -batch -ex 'python print("has " + "Python")' 2>/dev/null | grep -q '^has Python' ||
+    skip 'this gdb has no Python'
 
 # shellcheck disable=SC2086 # CFLAGS are several
 ${CC:-gcc} -g -O1 ${CFLAGS:-} -Iinclude -pthread -o "$work/parked" "$source" "$build/libosier.a" -lev -lm || exit 1
