@@ -11,6 +11,7 @@
  *   osier/scope.h   timeouts, cancellation, shields
  *   osier/group.h   groups of tasks, spawning
  *   osier/task.h    the running task, handles to tasks, joining
+ *   osier/post.h    entering a run from other threads and from signal handlers
  *   osier/fd.h      waiting for descriptors, reading, writing, closing
  *   osier/socket.h  stream sockets: listen, accept, connect
  *   osier/run.h     running a program, its options
@@ -37,6 +38,7 @@
 #include <osier/scope.h>
 #include <osier/task.h>
 #include <osier/group.h>
+#include <osier/post.h>
 #include <osier/fd.h>
 #include <osier/socket.h>
 #include <osier/run.h>

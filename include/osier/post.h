@@ -29,27 +29,32 @@ struct osr_post {
 
 /*
  * Called on the loop of the run, between the steps of tasks: `count` is how often the post was fired since the last
- * call, at least 1. It may set events, put into queues (osr_queue_try_put()), complete futures, cancel and spawn; a
- * call that waits gives -EPERM.
+ * call, at least 1. It may set events, put into queues (osr_queue_try_put()), complete futures, cancel, spawn, and
+ * close posts, this one too; a call that waits gives -EPERM. What it leaves in the slot of errors is dropped.
  */
 typedef void osr_posted(void *arg, unsigned count);
 
 /*
  * Prepares a post that calls posted(arg, count), bound to the calling task's innermost scope. Never waits.
- * 0; -EINVAL; -ENOMEM; -EMFILE; -EPERM outside a task.
+ * 0; -EINVAL; -ENOMEM; -EMFILE and -ENFILE (the first post of a run takes a descriptor); -EPERM outside a task. In all
+ * cases but 0 `*post` is all zeros.
  */
-OSR_API int osr_post_open(struct osr_post *post, osr_posted *posted, void *arg);
+#define osr_post_open(post, posted, arg) osr_post_open_here((post), (posted), (arg), OSR_HERE)
+OSR_API int osr_post_open_here(struct osr_post *post, osr_posted *posted, void *arg, const char *where);
 
 /*
- * Prepares a post that cancels `scope` (osr_scope_cancel(), `text` as there), bound to that scope.
- * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -ENOMEM; -EMFILE; -EPERM outside a task.
+ * Prepares a post that cancels `scope` (osr_scope_cancel(), `text` as there), bound to that scope. The reason's place
+ * is that of this call.
+ * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -ENOMEM; -EMFILE, -ENFILE; -EPERM outside a task.
  */
-OSR_API int osr_post_open_cancel(struct osr_post *post, struct osr_scope *scope, const char *text);
+#define osr_post_open_cancel(post, scope, text) osr_post_open_cancel_here((post), (scope), (text), OSR_HERE)
+OSR_API int osr_post_open_cancel_here(struct osr_post *post, struct osr_scope *scope, const char *text,
+                                      const char *where);
 
 /*
  * Fires the post. May be called from any thread and from signal handlers; never waits, takes no lock and no memory,
  * leaves errno alone. What is fired several times before the loop gets to it is told once, with the count.
- * 0; -ESTALE if the post is closed.
+ * 0; -ESTALE if the post is closed; -EPERM in a forked child, for a post of its parent.
  */
 OSR_API int osr_post_fire(struct osr_post post);
 

@@ -19,6 +19,8 @@ enum {
     FLOORS = 9
 };
 
+struct inbox;
+
 struct sched {
     struct task *current; /* NULL: the hub runs */
     struct osr_list_ ready;
@@ -38,6 +40,7 @@ struct sched {
 
     uint64_t cancellations; /* how many there have been, which serves as a time of its own */
 
+    bool calling_back;                  /* a callback of the program runs, outside tasks */
     bool finished;                      /* the root task has ended */
     bool debug;
     void (*stuck)(struct sched *sched); /* told when nothing can ever run again: makes something run */
@@ -49,6 +52,7 @@ struct sched {
     void *observe_arg;
     uint64_t numbers;
 
+    struct inbox *inbox; /* floor 6's: by which other threads enter; NULL until it is needed */
     void *floors[FLOORS]; /* what the floors above keep for a run, each under its own number */
 };
 
@@ -64,6 +68,12 @@ static inline int64_t osri_now(struct sched *sched)
 static inline struct task *osri_current(void)
 {
     return osri_sched ? osri_sched->current : NULL;
+}
+
+/* Whether the caller is a task or a callback of this thread's run. */
+static inline bool osri_is_inside(const struct sched *sched)
+{
+    return likely(sched && (sched->current || sched->calling_back));
 }
 
 /* Notes that a call fails with `code`, in a task or outside, and gives it back. */
