@@ -12,6 +12,7 @@
  *   osier/group.h   groups of tasks, spawning
  *   osier/task.h    the running task, handles to tasks, joining
  *   osier/post.h    entering a run from other threads and from signal handlers
+ *   osier/thread.h  offloading to threads what blocks or computes
  *   osier/fd.h      waiting for descriptors, reading, writing, closing
  *   osier/socket.h  stream sockets: listen, accept, connect
  *   osier/run.h     running a program, its options
@@ -39,6 +40,7 @@
 #include <osier/task.h>
 #include <osier/group.h>
 #include <osier/post.h>
+#include <osier/thread.h>
 #include <osier/fd.h>
 #include <osier/socket.h>
 #include <osier/run.h>

@@ -145,7 +145,7 @@ static int take_place(struct sched *sched, struct osr_group *group, const char *
         group->running_++;
         return 0;
     }
-    return likely(sched->current != NULL) ? wait_for_place(sched, group, where) : -EAGAIN;
+    return likely(sched->current != NULL) ? wait_for_place(sched, group, where) : -EAGAIN; /* a callback cannot wait */
 }
 
 static int keep_record(struct sched *sched, struct osr_group *group, struct child *child, struct osr_task *handle)
@@ -220,24 +220,29 @@ static int fail_to_spawn(int rc, const char *where)
     return osri_failed(rc, where);
 }
 
-int osri_spawn(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
-               const struct osr_spawn_options *options, osri_ended *ended)
+int osri_spawn_placed(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
+                      const struct osr_spawn_options *options, osri_ended *ended)
+{
+    int rc = start(sched, group, routine, arg, options, ended);
+
+    if (likely(rc == 0))
+        return 0;
+    free_place(sched, group);
+    return fail_to_spawn(rc, options->where);
+}
+
+int osri_group_ask_place(struct sched *sched, struct osr_group *group, struct osr_wait *wait)
 {
     int rc = may_spawn(sched, group);
 
-    if (rc == 0) {
-        rc = take_place(sched, group, options->where);
-        if (rc == -ECANCELED)
-            return rc; /* nothing was spawned, and no place was taken */
-        if (rc == -EAGAIN)
-            return osri_failed(rc, options->where); /* a callback cannot wait for a place */
-        if (rc == 0) {
-            rc = start(sched, group, routine, arg, options, ended);
-            if (unlikely(rc < 0))
-                free_place(sched, group);
-        }
+    if (rc < 0)
+        return rc;
+    if (group->limit_ == 0 || group->running_ < group->limit_) {
+        group->running_++;
+        return 1;
     }
-    return likely(rc == 0) ? 0 : fail_to_spawn(rc, options->where);
+    list_append(&group->spawners_, &wait->waiter_.node_);
+    return 0;
 }
 
 int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
@@ -245,6 +250,7 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
 {
     static const struct osr_spawn_options none = {.size = sizeof(none)};
     struct sched *sched = osri_sched;
+    int rc;
 
     if (!options)
         options = &none;
@@ -253,7 +259,14 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
     if (unlikely(!group || !routine || !routine->run || options->size != sizeof(*options) ||
                  (options->copy && !arg)))
         return osri_failed(-EINVAL, options->where);
-    return osri_spawn(sched, group, routine, arg, options, osri_group_child_ended);
+    rc = may_spawn(sched, group);
+    if (rc == 0)
+        rc = take_place(sched, group, options->where);
+    if (rc == -ECANCELED)
+        return rc; /* nothing was spawned, and no place was taken */
+    if (unlikely(rc < 0))
+        return osri_failed(rc, options->where);
+    return osri_spawn_placed(sched, group, routine, arg, options, osri_group_child_ended);
 }
 
 /* ---- Closing ---- */

@@ -39,6 +39,7 @@ struct source {
     void *arg;
     const char *text, *where; /* of the cancel; they belong to the first who rings CANCEL_BELL, until it is heard */
     struct call *calls, **last_call; /* what has come through a portal; under the inbox's lock */
+    struct osr_list_ placeless;      /* of them, those that wait for a place in the group */
 };
 
 /* A source for the run, bound to `scope`, whose close calls `leave`. The rest is for the caller to fill in. NULL with a
