@@ -214,16 +214,15 @@ static void fire_in_handler(int number)
 
 struct storm {
     pthread_t target;
-    long signals, sent;
+    int until; /* so many have been handled: those that are sent while one is pending are one */
 };
 
 static void *storm(void *arg)
 {
     struct storm *s = arg;
-    long i;
 
-    for (i = 0; i < s->signals; i++)
-        s->sent += pthread_kill(s->target, SIGUSR2) == 0;
+    while (atomic_load(&handled) < s->until)
+        (void)pthread_kill(s->target, SIGUSR2);
     return NULL;
 }
 
@@ -240,15 +239,13 @@ REAL_TEST(fires_from_signal_handlers_that_interrupt_the_loop_add_up)
     atomic_store(&handled, 0);
     sigaction(SIGUSR2, &action, &before);
     for (i = 0; i < 2; i++) {
-        storms[i] = (struct storm){pthread_self(), sized(5000, 500), 0};
+        storms[i] = (struct storm){pthread_self(), (int)sized(5000, 500)};
         check_int(pthread_create(&threads[i], NULL, storm, &storms[i]), 0);
     }
-    while (atomic_load(&handled) < 100)
+    while (atomic_load(&handled) < storms[0].until)
         check_int(osr_sleep(osr_us(10)), 0);
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 2; i++)
         check_int(pthread_join(threads[i], NULL), 0);
-        check_int(storms[i].sent, storms[i].signals);
-    }
     let_the_loop_look(); /* a signal that is pending is handled at the latest here */
     check_int(gate.count, atomic_load(&handled));
     sigaction(SIGUSR2, &before, NULL);
@@ -606,10 +603,8 @@ OSR_TASK(close_anothers_post, int, gave)
     struct osr_post mine;
 
     *gave = osr_post_close(&of_other_run);
-    if (*gave == -EPERM) {
-        check_int(osr_post_open(&mine, count_posted, NULL), 0);
+    if (*gave == -EPERM && osr_post_open(&mine, count_posted, NULL) == 0)
         *gave = osr_post_close(&of_other_run);
-    }
     return 0;
 }
 
