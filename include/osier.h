@@ -19,6 +19,8 @@
  *   osier/queue.h   queues, and a select over several
  *   osier/future.h  futures
  *   osier/call.h    functions that the loop calls, soon or later
+ *   osier/post.h    entering a run from other threads and from signal handlers
+ *   osier/thread.h  offloading to threads what blocks or computes
  *   osier/fd.h      waiting for descriptors, reading, writing, closing
  *   osier/socket.h  stream sockets: listen, accept, connect
  *   osier/run.h     running a program, its options
@@ -53,6 +55,8 @@
 #include <osier/queue.h>
 #include <osier/future.h>
 #include <osier/call.h>
+#include <osier/post.h>
+#include <osier/thread.h>
 #include <osier/fd.h>
 #include <osier/socket.h>
 #include <osier/run.h>

@@ -127,7 +127,7 @@ int osr_unpark_one(struct osr_wait *wait, int result)
 {
     if (!wait)
         return osri_failed(-EINVAL, NULL);
-    if (!osri_sched || (wait->task_ && ((struct task *)wait->task_)->sched != osri_sched))
+    if (!osri_is_inside(osri_sched) || (wait->task_ && ((struct task *)wait->task_)->sched != osri_sched))
         return osri_failed(-EPERM, NULL);
     if (!wait->linked_)
         return osri_failed(-ESTALE, NULL);

@@ -65,6 +65,20 @@ static inline void wait_init(struct osr_wait *wait, struct task *task, const cha
     list_init(&wait->waiter_.node_);
 }
 
+/* A wait without a task, in lists of the library's own: it is not parked, and calls woken(wait) when it is woken. */
+static inline void wait_init_call(struct osr_wait *wait, void (*woken)(struct osr_wait *wait))
+{
+    wait_init(wait, NULL, NULL, NULL);
+    wait->on_cancel = woken;
+}
+
+/* Takes a linked wait without a task out of its list, unwoken. */
+static inline void wait_drop(struct osr_wait *wait)
+{
+    list_remove(&wait->waiter_.node_);
+    wait->linked_ = false;
+}
+
 /* The waiter that a list holds at `node`, and its wait. */
 static inline struct osr_waiter_ *waiter_of(struct osr_list_ *node)
 {
@@ -79,9 +93,10 @@ static inline struct osr_wait *wait_of(struct osr_list_ *node)
 /* What a wait that was cut gives: runs its hook. */
 int osri_was_cut(struct sched *sched, struct osr_wait *wait);
 
-/* Parks the calling task until the wait is woken or cut, and gives its result. A wait that was woken before it
- * was parked returns at once. */
-static inline __attribute__((always_inline)) int osri_wait(struct sched *sched, struct osr_wait *wait)
+/* Parks the calling task until the wait is woken or cut, and gives its result, for a call whose result may still win
+ * when its wait is cut: the cut, which is in wait->was_cut_, is not noted yet. Whoever gives -ECANCELED after all says
+ * osri_refused(). A wait that was woken before it was parked returns at once. */
+static inline __attribute__((always_inline)) int osri_wait_quietly(struct sched *sched, struct osr_wait *wait)
 {
     struct task *task = sched->current;
 
@@ -92,9 +107,17 @@ static inline __attribute__((always_inline)) int osri_wait(struct sched *sched, 
         osri_observe(sched, OSR_TRACE_WAIT, task, wait->call, wait->where_, 0);
         osri_leave(sched);
     }
-    if (unlikely(wait->result_ < 0))
-        return wait->was_cut_ ? osri_was_cut(sched, wait) : osri_task_failed(task, wait->result_, wait->where_);
     return wait->result_;
+}
+
+/* The same for all others: a failure is noted, and for a cut the hook runs. */
+static inline __attribute__((always_inline)) int osri_wait(struct sched *sched, struct osr_wait *wait)
+{
+    int result = osri_wait_quietly(sched, wait);
+
+    if (unlikely(result < 0))
+        return wait->was_cut_ ? osri_was_cut(sched, wait) : osri_task_failed(wait->task_, result, wait->where_);
+    return result;
 }
 
 /* The usual way to park: in one list, after the entry check. */
@@ -120,8 +143,11 @@ static inline void osri_wake(struct sched *sched, struct osr_wait *wait, int res
         osri_unlink_more(sched, wait);
     wait->linked_ = false;
     wait->result_ = result;
-    if (unlikely(task->wait != wait))
-        return; /* not parked yet */
+    if (unlikely(!task || task->wait != wait)) {
+        if (!task)
+            wait->on_cancel(wait);
+        return; /* else it is not parked yet */
+    }
     task->wait = NULL;
     osri_observe(sched, OSR_TRACE_WAKE, task, wait->call, wait->where_, result);
     osri_ready(sched, task);
@@ -149,7 +175,7 @@ static inline int osri_may_wake(const struct sched *sched, const struct osr_wait
 {
     const struct osr_waiter_ *first = osri_first(waiters);
 
-    if (unlikely(!sched))
+    if (unlikely(!osri_is_inside(sched)))
         return -EPERM;
     return !first || osri_is_here(sched, first) ? 0 : -EPERM;
 }

@@ -1,5 +1,7 @@
 #include "3_scope/call.h"
 
+#include "3_scope/slot.h"
+
 static struct osr_call *call_of(struct osr_list_ *node)
 {
     return container_of(node, struct osr_call, node_);
@@ -49,7 +51,7 @@ int osri_call_prepare(struct osr_call *call, void (*run)(void *arg), void *arg)
 
     if (!call || !run)
         return -EINVAL;
-    if (!sched)
+    if (!osri_is_inside(sched))
         return -EPERM;
     if (osr_call_pending(call))
         return -EBUSY;
@@ -97,7 +99,7 @@ int osr_call_cancel(struct osr_call *call)
 {
     if (!call)
         return osri_failed(-EINVAL, NULL);
-    if (!osri_sched)
+    if (!osri_is_inside(osri_sched))
         return osri_failed(-EPERM, NULL);
     if (!osr_call_pending(call))
         return osri_failed(-ESTALE, NULL);
@@ -110,7 +112,9 @@ void osri_calls_make(struct sched *sched)
 {
     struct osr_scope *outside = sched->calling;
     struct osr_list_ due, *node;
+    bool nested = sched->calling_back;
 
+    sched->calling_back = true;
     list_init(&due);
     while ((node = list_pop(&sched->calls)) != NULL)
         list_append(&due, node);
@@ -122,4 +126,6 @@ void osri_calls_make(struct sched *sched)
         call->run_(call->arg_);
     }
     sched->calling = outside;
+    sched->calling_back = nested;
+    osri_slot_clear(&osri_thread_slot); /* which may hold an error of the run */
 }

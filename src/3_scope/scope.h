@@ -92,6 +92,8 @@ int osri_scope_refuse(struct osr_scope *scope, int code);
 
 /* The answer to whoever opens the innermost open scope once more, which stays as it is. */
 int osri_scope_open_already(const struct osr_scope *scope, const char *where);
+/* What everybody asks who does something to a scope from elsewhere, tasks of its run and callbacks: 0 or a code. */
+int osri_scope_may_touch(const struct osr_scope *scope);
 
 /* What every closer asks first: 1 to go on; else what it gives: `rc` or the code of an open that failed, -EINVAL,
  * -EPERM. Stops the program if something inside is open. */

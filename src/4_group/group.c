@@ -4,7 +4,7 @@
 
 #include "0_base/text.h"
 #include "2_sched/wait.h"
-#include "4_group/child.h"
+#include "4_group/group.h"
 
 /* A group promises an error for its body, and one that holds the tree. */
 enum { GROUP_ERRORS = 2 };
@@ -213,7 +213,7 @@ static void special_child_ended(struct sched *sched, struct child *child, const 
         group->daemons_--;
 }
 
-static void child_ended(struct child *child, const struct outcome *outcome)
+void osri_group_child_ended(struct child *child, const struct outcome *outcome)
 {
     struct sched *sched = child->task.sched;
 
@@ -244,7 +244,7 @@ static int take_place(struct sched *sched, struct osr_group *group, const char *
         group->running_++;
         return 0;
     }
-    return wait_for_place(sched, group, where);
+    return likely(sched->current != NULL) ? wait_for_place(sched, group, where) : -EAGAIN; /* a callback cannot wait */
 }
 
 static int keep_record(struct sched *sched, struct osr_group *group, struct child *child, struct osr_task *handle)
@@ -291,7 +291,7 @@ static struct child *make_child(struct sched *sched, struct osr_group *group, st
     if (unlikely(!child))
         return NULL;
     child->group = group;
-    child->ended = child_ended;
+    child->ended = osri_group_child_ended;
     if (options->handle && keep_record(sched, group, child, options->handle) < 0) {
         unmake(sched, child);
         *code = -ENOMEM;
@@ -304,16 +304,17 @@ static struct child *make_child(struct sched *sched, struct osr_group *group, st
 
 /* The place is taken; makes the child and queues it. */
 static int start(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
-                 const struct osr_spawn_options *options)
+                 const struct osr_spawn_options *options, osri_ended *ended)
 {
     int rc;
     struct child *child = make_child(sched, group, &group->scope, routine, arg, options, &rc);
 
     if (unlikely(!child))
         return rc;
+    child->ended = ended;
     if (options->handle)
         osri_group_awaits(group, child->record);
-    if (options->eager)
+    if (options->eager && sched->current)
         osri_run_eagerly(sched, &child->task);
     else
         osri_ready(sched, &child->task);
@@ -348,13 +349,38 @@ static inline int may_spawn(struct sched *sched, const struct osr_group *group, 
     return may_enter(sched, group);
 }
 
-static int fail_to_spawn(struct task *task, int rc, const char *where)
+static int fail_to_spawn(int rc, const char *where)
 {
     if (rc == -EAGAIN)
         return osr_fail_here(where, -ENOMEM,
                              "no guarded stack for the task: the system's limit on memory mappings is reached; raise "
                              "vm.max_map_count");
-    return osri_task_failed(task, rc, where);
+    return osri_failed(rc, where);
+}
+
+int osri_spawn_placed(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
+                      const struct osr_spawn_options *options, osri_ended *ended)
+{
+    int rc = start(sched, group, routine, arg, options, ended);
+
+    if (likely(rc == 0))
+        return 0;
+    free_place(sched, group);
+    return fail_to_spawn(rc, options->where);
+}
+
+int osri_group_ask_place(struct sched *sched, struct osr_group *group, struct osr_wait *wait)
+{
+    int rc = may_enter(sched, group);
+
+    if (rc < 0)
+        return rc;
+    if (group->limit_ == 0 || group->running_ < group->limit_) {
+        group->running_++;
+        return 1;
+    }
+    list_append(&group->spawners_, &wait->waiter_.node_);
+    return 0;
 }
 
 int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
@@ -366,20 +392,16 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
 
     if (!options)
         options = &none;
-    if (unlikely(!sched || !sched->current))
+    if (unlikely(!osri_is_inside(sched)))
         return osri_failed(-EPERM, options->where);
     rc = may_spawn(sched, group, routine, arg, options);
-    if (rc == 0) {
+    if (rc == 0)
         rc = take_place(sched, group, options->where);
-        if (rc == -ECANCELED)
-            return rc; /* nothing was spawned, and no place was taken */
-        if (rc == 0) {
-            rc = start(sched, group, routine, arg, options);
-            if (unlikely(rc < 0))
-                free_place(sched, group);
-        }
-    }
-    return likely(rc == 0) ? 0 : fail_to_spawn(sched->current, rc, options->where);
+    if (rc == -ECANCELED)
+        return rc; /* nothing was spawned, and no place was taken */
+    if (unlikely(rc < 0))
+        return osri_failed(rc, options->where);
+    return osri_spawn_placed(sched, group, routine, arg, options, osri_group_child_ended);
 }
 
 /* ---- Starting ---- */
@@ -417,7 +439,7 @@ int osr_started(void)
     starting = container_of(child->scope.parent_, struct starting, scope);
     if (starting->scope.by_)
         return task->refusal ? osri_refused(task->sched, task, NULL) : osri_task_failed(task, -ECANCELED, NULL);
-    child->ended = child_ended;
+    child->ended = osri_group_child_ended;
     child->extras |= CHILD_STARTED;
     osri_scope_move(&child->scope, &child->group->scope);
     if (child->record && child->record->kept)
@@ -458,7 +480,7 @@ static int start_and_wait(struct sched *sched, struct osr_group *group, const st
     if (!child) {
         osri_scope_detach(sched, &starting.scope);
         free_place(sched, group);
-        return fail_to_spawn(task, rc, options->where);
+        return fail_to_spawn(rc, options->where);
     }
     child->ended = ended_unstarted;
     osri_ready(sched, &child->task);

@@ -201,12 +201,12 @@ void osri_record_unkeep(struct record *record)
 /* ---- Handles ---- */
 
 /* By tasks and callbacks of the run: 0 and the record; -EPERM, -ESTALE. */
-static int look_up_on_loop(struct osr_task task, struct record **found)
+static int look_up_quietly(struct osr_task task, struct record **found)
 {
     uint32_t index = (uint32_t)task.id_, generation = (uint32_t)(task.id_ >> 32);
     struct record *chunk, *record;
 
-    if (!osri_sched)
+    if (!osri_is_inside(osri_sched))
         return -EPERM;
     if (!in_use(generation) || index / CHUNK >= MOST_CHUNKS)
         return -ESTALE;
@@ -218,11 +218,6 @@ static int look_up_on_loop(struct osr_task task, struct record **found)
         return -ESTALE;
     *found = record;
     return record->sched == osri_sched ? 0 : -EPERM;
-}
-
-static int look_up_quietly(struct osr_task task, struct record **found)
-{
-    return osri_current() ? look_up_on_loop(task, found) : -EPERM;
 }
 
 static int look_up(struct osr_task task, struct record **found, const char *where)
@@ -387,7 +382,7 @@ int osr_task_release(struct osr_task *handle)
 int osr_task_on_done(struct osr_task handle, struct osr_call *call, void (*run)(void *arg), void *arg)
 {
     struct record *record;
-    int rc = look_up_on_loop(handle, &record);
+    int rc = look_up_quietly(handle, &record);
 
     if (rc == 0)
         rc = osri_call_prepare(call, run, arg);
@@ -417,7 +412,7 @@ struct osr_wait_ref osr_wait_refer(struct osr_wait *wait)
 int osr_unpark_ref(struct osr_wait_ref ref, int result)
 {
     struct record *record;
-    int rc = look_up_on_loop(ref.task_, &record);
+    int rc = look_up_quietly(ref.task_, &record);
     struct osr_wait *wait = rc == 0 && record->child ? record->child->task.wait : NULL;
 
     if (rc == 0 && (!wait || ref.ticket_ == 0 || wait->ticket_ != ref.ticket_))

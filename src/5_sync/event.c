@@ -24,7 +24,7 @@ int osr_event_set(struct osr_event *event)
 
 int osr_event_clear(struct osr_event *event)
 {
-    if (!event || !osri_sched)
+    if (!event || !osri_is_inside(osri_sched))
         return osri_failed(event ? -EPERM : -EINVAL, NULL);
     event->set_ = false;
     return 0;

@@ -142,7 +142,7 @@ int osr_future_wait_here(struct osr_future *future, void **value, const char *wh
 
 int osr_future_result(struct osr_future *future, void **value)
 {
-    if (!future || !osri_sched)
+    if (!future || !osri_is_inside(osri_sched))
         return osri_failed(future ? -EPERM : -EINVAL, NULL);
     if (!osr_future_done(future))
         return osri_failed(-EINPROGRESS, NULL);

@@ -315,7 +315,7 @@ static inline int may_use(struct sched *sched, const struct osr_queue *queue, co
 {
     if (unlikely(!queue || !item))
         return -EINVAL;
-    return likely(sched != NULL) ? 0 : -EPERM;
+    return osri_is_inside(sched) ? 0 : -EPERM;
 }
 
 int osr_queue_put_here(struct osr_queue *queue, const void *item, const char *where)

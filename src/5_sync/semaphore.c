@@ -38,7 +38,7 @@ int osr_semaphore_acquire_here(struct osr_semaphore *semaphore, const char *wher
 
 int osr_semaphore_try_acquire(struct osr_semaphore *semaphore)
 {
-    if (!semaphore || !osri_sched)
+    if (!semaphore || !osri_is_inside(osri_sched))
         return osri_failed(semaphore ? -EPERM : -EINVAL, NULL);
     if (semaphore->value_ == 0)
         return osri_failed(-EAGAIN, NULL);
@@ -115,7 +115,7 @@ int osr_limiter_acquire_here(struct osr_limiter *limiter, struct osr_permit *per
 
 int osr_limiter_try_acquire(struct osr_limiter *limiter, struct osr_permit *permit)
 {
-    int rc = osri_sched ? borrow_now(limiter, permit) : -EPERM;
+    int rc = osri_is_inside(osri_sched) ? borrow_now(limiter, permit) : -EPERM;
 
     return rc < 0 ? osri_failed(rc, NULL) : 0;
 }
