@@ -1991,6 +1991,30 @@ TEST(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_ca
     assert_checked();
 }
 
+static void hear_of_nothing(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg, (void)kind;
+    check_text(text, "");
+}
+
+OSR_TASK(have_what_was_made_closed_elsewhere, void, unused)
+{
+    struct osr_address address;
+    int was = listen_on_loopback(&address, 0), is;
+
+    close_in_another_thread(was);
+    check_int(osr_leaks_report(), 0);
+    is = listen_on_loopback(&address, 0);
+    check_int(is, was);
+    return osr_fd_close(is);
+}
+
+TEST(what_was_closed_in_another_threads_run_is_neither_leaked_nor_closed_barely)
+{
+    assert_int_equal(run_real(have_what_was_made_closed_elsewhere, NULL, .diagnose = hear_of_nothing), 0);
+    assert_checked();
+}
+
 OSR_TASK(use_a_number_that_was_found_closed, void, unused)
 {
     struct ends was = socket_ends(), is;
@@ -2075,6 +2099,7 @@ int main(void)
         fd_test(another_loops_descriptor_can_be_waited_for_unless_loops_are_nested_too_deeply),
         fd_test(a_number_that_was_closed_in_another_threads_run_is_known_anew),
         fd_test(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_call),
+        fd_test(what_was_closed_in_another_threads_run_is_neither_leaked_nor_closed_barely),
         fd_test(a_number_that_was_found_closed_is_known_anew),
     };
 

@@ -8,6 +8,30 @@
 #include "0_base/sys.h"
 #include "0_base/text.h"
 
+/* ---- Closes in other runs ---- */
+
+/* How often osr_fd_close() has closed each number, in whichever run: so a run notices that what it knows has been
+ * closed in another thread's. Larger numbers than the system's usual limit are not watched over. */
+enum { NUMBERS = 1 << 20 };
+static atomic_uint closes[NUMBERS];
+
+static unsigned closes_of(int fd)
+{
+    return fd < NUMBERS ? atomic_load_explicit(&closes[fd], memory_order_acquire) : 0;
+}
+
+/* Before it is closed: as soon as it is, the number may stand for something else. */
+static void count_close(int fd)
+{
+    if (fd < NUMBERS)
+        atomic_fetch_add_explicit(&closes[fd], 1, memory_order_release);
+}
+
+static bool was_closed_elsewhere(const struct descriptor *descriptor)
+{
+    return descriptor->closes != closes_of(descriptor->fd);
+}
+
 /* ---- The table ---- */
 
 struct descriptors {
@@ -114,25 +138,6 @@ static void direction_init(struct direction *direction, int fd, enum watch_for w
     direction->possible = possible;
 }
 
-/* ---- Closes in other runs ---- */
-
-/* How often osr_fd_close() has closed each number, in whichever run: so a run notices that what it knows has been
- * closed in another thread's. Larger numbers than the system's usual limit are not watched over. */
-enum { NUMBERS = 1 << 20 };
-static atomic_uint closes[NUMBERS];
-
-static unsigned closes_of(int fd)
-{
-    return fd < NUMBERS ? atomic_load_explicit(&closes[fd], memory_order_acquire) : 0;
-}
-
-/* Before it is closed: as soon as it is, the number may stand for something else. */
-static void count_close(int fd)
-{
-    if (fd < NUMBERS)
-        atomic_fetch_add_explicit(&closes[fd], 1, memory_order_release);
-}
-
 /* ---- Knowing descriptors ---- */
 
 static void identify(const struct descriptor *descriptor, uint64_t *device, uint64_t *inode)
@@ -194,7 +199,7 @@ static bool was_replaced(struct sched *sched, const struct descriptor *descripto
 /* Says whether it was. */
 static bool drop_replaced(struct sched *sched, struct descriptor *descriptor, const char *where)
 {
-    if (!was_replaced(sched, descriptor))
+    if (was_closed_elsewhere(descriptor) || !was_replaced(sched, descriptor))
         return false;
     name_raw_close(sched, descriptor, where);
     forget(sched, descriptor);
@@ -210,7 +215,7 @@ static int look_up(struct sched *sched, int fd, const char *where, struct descri
     if (fd < 0)
         return -EBADF;
     descriptor = known(sched, fd);
-    if (descriptor && descriptor->closes != closes_of(fd)) {
+    if (descriptor && was_closed_elsewhere(descriptor)) {
         forget(sched, descriptor);
         descriptor = NULL;
     } else if (descriptor && drop_replaced(sched, descriptor, where)) {
@@ -232,7 +237,8 @@ void osri_descriptor_made(struct sched *sched, int fd, const char *where)
     struct descriptor *descriptor = known(sched, fd);
 
     if (descriptor) { /* the system would not have given the number out again otherwise */
-        name_raw_close(sched, descriptor, where);
+        if (!was_closed_elsewhere(descriptor))
+            name_raw_close(sched, descriptor, where);
         forget(sched, descriptor);
     }
     if (!sched->debug)
@@ -257,7 +263,8 @@ int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched
     int fd, count = 0;
 
     for (fd = 0; fd < descriptors->capacity; fd++)
-        if (descriptors->table[fd] && descriptors->table[fd]->ours && !was_replaced(sched, descriptors->table[fd])) {
+        if (descriptors->table[fd] && descriptors->table[fd]->ours &&
+            !was_closed_elsewhere(descriptors->table[fd]) && !was_replaced(sched, descriptors->table[fd])) {
             visit(sched, descriptors->table[fd]);
             count++;
         }
