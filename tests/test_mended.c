@@ -313,6 +313,15 @@ static int take_and_raise(int rc)
     return osr_raise(error);
 }
 
+/* The same inside a shield. */
+static int take_and_raise_shielded(int rc)
+{
+    struct osr_scope shield;
+
+    osr_shield_open(&shield, osr_s(1));
+    return osr_scope_close(&shield, take_and_raise(rc));
+}
+
 /* One task fails while another is cut by the limit outside; the body looks at the error and passes it on. */
 OSR_TASK(fail_when_cut, void, unused)
 {
@@ -326,7 +335,7 @@ OSR_TASK(sleep_until_cut, void, unused)
     return osr_sleep(osr_s(100));
 }
 
-OSR_TASK(look_at_errors, void, unused)
+static void look_at_errors_with(int (*raise_in)(int rc))
 {
     struct osr_scope limit;
     struct osr_group group;
@@ -335,8 +344,14 @@ OSR_TASK(look_at_errors, void, unused)
     osr_group_open(&group);
     osr_spawn(&group, fail_when_cut, NULL);
     osr_spawn(&group, sleep_until_cut, NULL);
-    check_int(osr_scope_close(&limit, take_and_raise(osr_group_close(&group, 0))), -OSR_EGROUP);
+    check_int(osr_scope_close(&limit, raise_in(osr_group_close(&group, 0))), -OSR_EGROUP);
     check(osr_scope_caught(&limit));
+}
+
+OSR_TASK(look_at_errors, void, unused)
+{
+    look_at_errors_with(take_and_raise);
+    look_at_errors_with(take_and_raise_shielded);
     return 0;
 }
 
@@ -344,6 +359,34 @@ static void a_cancellation_rides_on_beside_an_error_that_was_taken_and_raised(vo
 {
     (void)state;
     assert_int_equal(run_simulated(look_at_errors, NULL), 0);
+    assert_checked();
+}
+
+/* The scope that had cut is closed: what it took up does not come back with the error. */
+OSR_TASK(raise_when_all_is_over, void, unused)
+{
+    struct osr_error *error;
+    struct osr_scope limit;
+    struct osr_group group;
+
+    osr_timeout_open(&limit, osr_s(1));
+    osr_group_open(&group);
+    osr_spawn(&group, fail_when_cut, NULL);
+    osr_spawn(&group, sleep_until_cut, NULL);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    error = osr_error_take();
+    check_int(osr_scope_close(&limit, -ECANCELED), -ETIMEDOUT);
+    osr_group_open(&group);
+    check_int(osr_group_close(&group, osr_raise(error)), -OSR_EGROUP);
+    check_int(osr_error_cancelled(osr_error_last()), 0);
+    check(!osr_scope_caught(&group.scope));
+    return 0;
+}
+
+static void a_cancellation_that_was_taken_up_does_not_come_back_with_an_error(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(raise_when_all_is_over, NULL), 0);
     assert_checked();
 }
 
@@ -567,6 +610,7 @@ int main(void)
         story_test(a_reader_that_was_woken_keeps_its_place),
         story_test(a_cancellation_beside_a_pending_error_is_taken_up),
         story_test(a_cancellation_rides_on_beside_an_error_that_was_taken_and_raised),
+        story_test(a_cancellation_that_was_taken_up_does_not_come_back_with_an_error),
         story_test(what_a_shield_hid_was_not_cut_from_outside),
         story_test(fatal_errors_and_deadlocks_keep_their_codes_without_memory),
         story_test(a_run_asks_the_door_the_same_whatever_ran_before),

@@ -188,6 +188,17 @@ struct osr_error *osr_error_take(void)
     return error;
 }
 
+/* Whether a scope around the caller, be it behind shields, is there to take a cancellation up. */
+static bool somebody_is_cancelled(void)
+{
+    const struct task *task = osri_current();
+    const struct osr_scope *at = task ? task->scope : NULL;
+
+    while (at && !at->by_)
+        at = at->parent_;
+    return at != NULL;
+}
+
 int osr_raise(struct osr_error *error)
 {
     struct slot *slot = osri_slot();
@@ -195,7 +206,7 @@ int osr_raise(struct osr_error *error)
     if (!error)
         return osr_fail_here(NULL, -EINVAL, "osr_raise() of no error");
     osri_slot_put(slot, error);
-    slot->riding = error->riding;
+    slot->riding = error->riding && somebody_is_cancelled();
     return error->code;
 }
 
