@@ -1893,18 +1893,23 @@ TEST(another_loops_descriptor_can_be_waited_for_unless_loops_are_nested_too_deep
 
 OSR_TASK(close_it, int, fd) { return osr_fd_close(*fd); }
 
-static void *close_in_a_run(void *fd)
+static void *close_in_a_run(void *arg)
 {
-    check_int(osr_run(close_it, fd), 0);
+    int *fd = arg;
+
+    *fd = osr_run(close_it, fd);
     return NULL;
 }
 
 static void close_in_another_thread(int fd)
 {
     pthread_t thread;
+    int made = pthread_create(&thread, NULL, close_in_a_run, &fd);
 
-    check_int(pthread_create(&thread, NULL, close_in_a_run, &fd), 0);
-    check_int(pthread_join(thread, NULL), 0);
+    if (made == 0)
+        pthread_join(thread, NULL);
+    check_int(made, 0);
+    check_int(fd, 0); /* what the run gave */
 }
 
 OSR_TASK(write_a_byte_later, int, fd)
