@@ -993,6 +993,7 @@ OSR_TASK(post_and_close_inside, void, unused)
     osr_portal_open(&for_callback, &group);
     osr_portal_post(for_callback, post_again, words(""));
     check_int(osr_sleep(1), 0);
+    tell("a task's turn");
     check_int(osr_sleep(1), 0);
     check_int(osr_sleep(1), 0);
     osr_portal_post(for_callback, say, words("one"));

@@ -33,10 +33,17 @@ static void in_parent(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* The descriptors of the inboxes are shared with the parent: they are not the child's to use. */
+/* The runs do not go on here, and the descriptors are shared with the parent: nobody has these inboxes now. */
 static void in_child(void)
 {
-    inboxes = NULL;
+    struct inbox *inbox;
+
+    for (inbox = inboxes; inbox; inbox = inbox->next) {
+        if (atomic_exchange(&inbox->users, 0) > 0)
+            close(inbox->fd);
+        atomic_store(&inbox->newest, NULL);
+        pthread_mutex_init(&inbox->lock, NULL);
+    }
     atomic_fetch_add(&process, 1);
     pthread_mutex_unlock(&lock);
 }
