@@ -13,6 +13,7 @@
  *   osier/task.h    the running task, handles to tasks, joining
  *   osier/fd.h      waiting for descriptors, reading, writing, closing
  *   osier/socket.h  stream sockets: listen, accept, connect
+ *   osier/process.h functions in worker processes
  *   osier/run.h     running a program, its options
  *   osier/debug.h   the tree of tasks, diagnostics, leaks, observers
  *
@@ -39,6 +40,7 @@
 #include <osier/group.h>
 #include <osier/fd.h>
 #include <osier/socket.h>
+#include <osier/process.h>
 #include <osier/run.h>
 #include <osier/debug.h>
 

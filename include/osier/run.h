@@ -27,7 +27,9 @@ extern "C" {
 /* Which clock, and with it which loop, a run has. */
 enum osr_clock {
     OSR_CLOCK_REAL,     /* CLOCK_MONOTONIC and libev */
-    OSR_CLOCK_SIMULATED /* starts at 0 and jumps to the next deadline when no task can run; it waits for no other process */
+    /* Starts at 0 and jumps to the next deadline when no task can run. It waits for no other process but the run's
+     * workers (osr_worker()). */
+    OSR_CLOCK_SIMULATED
 };
 
 /*

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -186,4 +188,41 @@ int osri_sys_name(const struct door *door, int fd, struct sockaddr *address, soc
 {
     MAY_FAIL(door, "getsockname", ENOBUFS);
     RETRY(int, getsockname(fd, address, size));
+}
+
+int osri_sys_socket_pair(const struct door *door, int fds[2])
+{
+    MAY_FAIL(door, "socketpair", EMFILE, ENFILE, ENOBUFS);
+    RETRY(int, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
+}
+
+/* ---- Processes ---- */
+
+pid_t osri_sys_fork(const struct door *door)
+{
+    MAY_FAIL(door, "fork", EAGAIN, ENOMEM);
+    RETRY(pid_t, fork());
+}
+
+int osri_sys_pidfd(const struct door *door, pid_t pid)
+{
+    MAY_FAIL(door, "pidfd_open", ENOSYS, EMFILE);
+    RETRY(int, (int)syscall(SYS_pidfd_open, pid, 0));
+}
+
+int osri_sys_pidfd_signal(const struct door *door, int pidfd, int number)
+{
+    MAY_FAIL(door, "pidfd_send_signal", ENOSYS, EPERM);
+    RETRY(int, (int)syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0));
+}
+
+pid_t osri_sys_reap(const struct door *door, pid_t pid, int *status)
+{
+    pid_t reaped = waitpid(pid, status, WNOHANG);
+
+    if (reaped < 0)
+        return -errno;
+    if (reaped > 0)
+        MAY_FAIL(door, "waitpid", ECHILD);
+    return reaped;
 }

@@ -35,6 +35,7 @@ struct sched {
     void *loop;             /* the driver's own */
     struct osr_list_ fired; /* watches that the last poll found ready */
     unsigned outside;       /* waits that the outside world can end */
+    unsigned elsewhere;     /* processes that work for this run: simulated time waits for them */
 
     uint64_t cancellations; /* how many there have been, which serves as a time of its own */
 

@@ -57,7 +57,7 @@ static int was_cut(struct sched *sched, struct osr_wait *wait)
     return osri_refused(sched, task, wait->where_);
 }
 
-int osri_wait(struct sched *sched, struct osr_wait *wait)
+int osri_wait_unnoted(struct sched *sched, struct osr_wait *wait)
 {
     struct task *task = wait->task_;
 
@@ -68,7 +68,14 @@ int osri_wait(struct sched *sched, struct osr_wait *wait)
         osri_observe(sched, OSR_TRACE_WAIT, task, wait->call, wait->where_, 0);
         osri_leave(sched);
     }
-    return unlikely(wait->was_cut_) ? was_cut(sched, wait) : wait->result_;
+    return wait->result_;
+}
+
+int osri_wait(struct sched *sched, struct osr_wait *wait)
+{
+    int rc = osri_wait_unnoted(sched, wait);
+
+    return unlikely(wait->was_cut_) ? was_cut(sched, wait) : rc;
 }
 
 /* ---- For primitives of the program's own ---- */

@@ -62,6 +62,10 @@ static inline struct osr_wait *wait_of(struct osr_list_ *node)
  * was parked returns at once. */
 int osri_wait(struct sched *sched, struct osr_wait *wait);
 
+/* The same, for a call that finds out itself whether it was cut: nothing is noted, and no hook runs. What it was woken
+ * with; -ECANCELED for a cut, which the call notes (osri_refused()) if it gives that. */
+int osri_wait_unnoted(struct sched *sched, struct osr_wait *wait);
+
 /* The usual way to park: in one list, after the entry check. */
 static inline int osri_park(struct sched *sched, struct osr_waiters *waiters, struct osr_wait *wait, const char *call,
                             const char *where)
