@@ -11,6 +11,8 @@
  *   osier/scope.h   timeouts, cancellation, shields
  *   osier/group.h   groups of tasks, spawning
  *   osier/task.h    the running task, handles to tasks, joining
+ *   osier/post.h    entering a run from other threads and from signal handlers
+ *   osier/thread.h  offloading to threads what blocks or computes
  *   osier/fd.h      waiting for descriptors, reading, writing, closing
  *   osier/socket.h  stream sockets: listen, accept, connect
  *   osier/process.h functions in worker processes
@@ -38,6 +40,8 @@
 #include <osier/scope.h>
 #include <osier/task.h>
 #include <osier/group.h>
+#include <osier/post.h>
+#include <osier/thread.h>
 #include <osier/fd.h>
 #include <osier/socket.h>
 #include <osier/process.h>

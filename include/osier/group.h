@@ -135,7 +135,8 @@ struct osr_spawn_options {
  * `(&(struct job){.number = i, .of = n})`.
  *
  * It does not wait, unless the group has a limit and that is reached: then it is a cancellation point, and
- * spawners are served in the order in which they came.
+ * spawners are served in the order in which they came. A callback of the run (osr_posted) may spawn too: it cannot
+ * wait, and gets -EAGAIN under a limit that is reached; `.eager` has no effect there.
  *
  * 0, and then the child owns its argument; else nothing was spawned, and the argument is still the caller's:
  * -ECANCELED only under a limit; -OSR_ECLOSED if the group is closed; -ENOMEM (its message names the limit of

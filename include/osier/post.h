@@ -29,27 +29,32 @@ struct osr_post {
 
 /*
  * Called on the loop of the run, between the steps of tasks: `count` is how often the post was fired since the last
- * call, at least 1. It may set events, put into queues (osr_queue_try_put()), complete futures, cancel and spawn; a
- * call that waits gives -EPERM.
+ * call, at least 1. It may set events, put into queues (osr_queue_try_put()), complete futures, cancel, spawn, and
+ * close posts, this one too; a call that waits gives -EPERM. What it leaves in the slot of errors is dropped.
  */
 typedef void osr_posted(void *arg, unsigned count);
 
 /*
  * Prepares a post that calls posted(arg, count), bound to the calling task's innermost scope. Never waits.
- * 0; -EINVAL; -ENOMEM; -EMFILE; -EPERM outside a task.
+ * 0; -EINVAL; -ENOMEM; -EMFILE and -ENFILE (the first post of a run takes a descriptor); -EPERM outside a task. In all
+ * cases but 0 `*post` is all zeros.
  */
-OSR_API int osr_post_open(struct osr_post *post, osr_posted *posted, void *arg);
+#define osr_post_open(post, posted, arg) osr_post_open_here((post), (posted), (arg), OSR_HERE)
+OSR_API int osr_post_open_here(struct osr_post *post, osr_posted *posted, void *arg, const char *where);
 
 /*
- * Prepares a post that cancels `scope` (osr_scope_cancel(), `text` as there), bound to that scope.
- * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -ENOMEM; -EMFILE; -EPERM outside a task.
+ * Prepares a post that cancels `scope` (osr_scope_cancel(), `text` as there), bound to that scope. The reason's place
+ * is that of this call.
+ * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -ENOMEM; -EMFILE, -ENFILE; -EPERM outside a task.
  */
-OSR_API int osr_post_open_cancel(struct osr_post *post, struct osr_scope *scope, const char *text);
+#define osr_post_open_cancel(post, scope, text) osr_post_open_cancel_here((post), (scope), (text), OSR_HERE)
+OSR_API int osr_post_open_cancel_here(struct osr_post *post, struct osr_scope *scope, const char *text,
+                                      const char *where);
 
 /*
  * Fires the post. May be called from any thread and from signal handlers; never waits, takes no lock and no memory,
- * leaves errno alone. What is fired several times before the loop gets to it is told once, with the count.
- * 0; -ESTALE if the post is closed.
+ * leaves errno and the slot of errors alone. What is fired several times before the loop gets to it is told once, with the count.
+ * 0; -ESTALE if the post is closed; -EPERM in a forked child, for a post of its parent.
  */
 OSR_API int osr_post_fire(struct osr_post post);
 
@@ -66,11 +71,12 @@ struct osr_portal {
 };
 
 /*
- * Opens a portal into `group`: what comes through it runs in the group's scope. It is closed with the group at the
+ * Opens a portal into `group`: tasks that come through it run in the group's scope. It is closed with the group at the
  * latest; it does not keep the group open. Never waits.
- * 0; -OSR_ECLOSED; -EINVAL; -ENOMEM; -EMFILE; -EPERM outside a task.
+ * 0; -OSR_ECLOSED; -EINVAL; -ENOMEM; -EMFILE, -ENFILE; -EPERM outside a task. In all cases but 0 `*portal` is all zeros.
  */
-OSR_API int osr_portal_open(struct osr_portal *portal, struct osr_group *group);
+#define osr_portal_open(portal, group) osr_portal_open_here((portal), (group), OSR_HERE)
+OSR_API int osr_portal_open_here(struct osr_portal *portal, struct osr_group *group, const char *where);
 
 /*
  * Closes the portal: threads that wait for a task that has not begun get -ESTALE, those whose task runs go on
@@ -81,17 +87,18 @@ OSR_API int osr_portal_close(struct osr_portal *portal);
 /*
  * Has run(arg) called on the loop, soon, in the order of posting; see osr_posted for what it may do. From any
  * thread. 0; -ESTALE if the portal is closed, and then it will not be called (also if the portal is closed before its
- * turn comes: who has to give `arg` back then, waits with osr_portal_call()); -EINVAL; -ENOMEM.
+ * turn comes: who has to give `arg` back then, waits with osr_portal_call()); -EINVAL; -ENOMEM; -EPERM in a forked
+ * child, for a portal of its parent.
  */
 OSR_API int osr_portal_post(struct osr_portal portal, void (*run)(void *arg), void *arg);
 
 /*
  * Spawns a task in the portal's group and blocks the calling thread until it has ended: osr_portal_call(portal,
- * fetch_one, &fetch). Its error counts in the group like any child's, and a copy of its code comes back here. From any
- * thread but the run's own.
+ * fetch_one, &fetch). Its error counts in the group like any child's, and a copy of its code comes back here. Under a
+ * limit of the group that is reached it waits for its turn. From any thread but the run's own.
  *
  * What the task returned; -OSR_ETASKCANCELED if it ended cancelled; -ESTALE if the portal is closed or the group
- * takes no tasks any more; -EDEADLK on the run's own thread; -EINVAL; -ENOMEM.
+ * takes no tasks any more; -EDEADLK on the run's own thread; -EINVAL; -ENOMEM; -EPERM as above.
  */
 #define osr_portal_call(portal, task, arg) \
     osr_portal_call_with((portal), &(task).routine_, (1 ? (arg) : (task).arg_), OSR_HERE)
@@ -100,9 +107,10 @@ OSR_API int osr_portal_call_with(struct osr_portal portal, const struct osr_rout
 
 /*
  * Cancels the portal's group (osr_group_cancel()). From any thread and from signal handlers, like osr_post_fire().
- * `text` as there. 0; -ESTALE.
+ * `text` as there. 0; -ESTALE; -EPERM as above.
  */
-OSR_API int osr_portal_cancel(struct osr_portal portal, const char *text);
+#define osr_portal_cancel(portal, text) osr_portal_cancel_here((portal), (text), OSR_HERE)
+OSR_API int osr_portal_cancel_here(struct osr_portal portal, const char *text, const char *where);
 
 #ifdef __cplusplus
 }

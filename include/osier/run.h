@@ -48,6 +48,8 @@ enum osr_choice {
     OSR_CHOICE_READY,    /* which of the ready tasks runs next; 0 is the one that waits longest */
     OSR_CHOICE_DEADLINE, /* which of the sleeps or deadlines of one instant comes first; 0: the first set */
     OSR_CHOICE_EVENT,    /* which of the descriptors that one poll found ready is told first */
+    OSR_CHOICE_JOB,      /* under the simulated clock: which of the offloaded jobs is run next, 0 the first; whether one
+                          * whose caller is cancelled has begun, 0 no */
     OSR_CHOICE_FAULT     /* whether a call fails: 0 no, k the k-th of its errors; `what` names the call */
 };
 

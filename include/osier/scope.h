@@ -130,18 +130,19 @@ OSR_API int osr_scope_close_here(struct osr_scope *scope, int rc, const char *wh
 /*
  * Cancels everything inside `scope`, for good: every cancellation point in it, in this task and in the tasks
  * of groups below it, gives -ECANCELED from now on, and parked ones are woken. Any task of the runtime may
- * cancel. It never waits and switches to nobody; its cost is the scopes below. Cancelling again changes
+ * cancel, and any callback of it (osr_posted). It never waits and switches to nobody; its cost is the scopes below. Cancelling again changes
  * nothing: the first reason stays. `text` says why, may be NULL, is not copied and must outlive the scope (a
  * literal).
  *
- * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -EPERM outside a task or from another runtime.
+ * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -EPERM outside a runtime or from another one.
  */
 #define osr_scope_cancel(scope, text) osr_scope_cancel_here((scope), (text), OSR_HERE)
 OSR_API int osr_scope_cancel_here(struct osr_scope *scope, const char *text, const char *where);
 
 /*
  * Moves the deadline to the moment `at` (OSR_NEVER takes it away), for all that is inside. One that has passed
- * is noticed at the next cancellation point inside, or by the loop. Never waits; costs the scopes below.
+ * is noticed at the next cancellation point inside, or by the loop. Never waits; costs the scopes below. For tasks and
+ * callbacks of the runtime.
  *
  * 0; -EALREADY if the scope is cancelled, as it is once the deadline has fired; -OSR_ECLOSED; -EINVAL;
  * -ENOMEM; -EPERM.
@@ -149,7 +150,8 @@ OSR_API int osr_scope_cancel_here(struct osr_scope *scope, const char *text, con
 OSR_API int osr_scope_set_deadline(struct osr_scope *scope, int64_t at);
 
 /*
- * Takes a shield away: cancellations and deadlines of the scopes outside are felt at once. Never waits.
+ * Takes a shield away: cancellations and deadlines of the scopes outside are felt at once. Never waits. For tasks and
+ * callbacks of the runtime.
  * 0, also if there was none; -OSR_ECLOSED; -EINVAL; -EPERM. There is no way to put a shield up again: open one.
  */
 OSR_API int osr_scope_unshield(struct osr_scope *scope);

@@ -34,7 +34,7 @@ OSR_API int osr_check_here(const char *where);
  * A reference to a task, checked by generation: when the task is gone, every call below answers -ESTALE; it
  * never touches what is not there. A handle that osr_spawn() gave keeps the task's outcome, after its end,
  * until osr_task_release() or until the task's group closes. Handles are plain values and may be copied. All
- * zeros is a handle to nothing.
+ * zeros is a handle to nothing. Callbacks of the run (osr_posted) may use them too, but not join.
  */
 struct osr_task {
     uint64_t id_;

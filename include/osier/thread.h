@@ -64,13 +64,14 @@ struct osr_map_options {
     const char *where; /* the place; the macro sets it */
     const char *name;  /* of the group that it makes */
     int *results;      /* NULL, or `count` places for what the jobs give, in the order of the items */
-    int limit;         /* how many may run at once; 0: as many as the pool has threads */
+    int limit;         /* how many may run at once; 0: as many as the pool has threads, or 8 in a simulated run */
 };
 
 /*
  * Offloads the job once for each of `count` items of the array at `items`, and waits for all (Executor.map): the
  * items are also where a job leaves what it found. The first error withdraws the jobs that have not begun, and cancels
- * the others as a group does.
+ * the others as a group does. A cancellation point until they have begun, as osr_offload() is. What a job that never
+ * began would have given is -ECANCELED.
  *
  * 0; -OSR_EGROUP with all errors; -ECANCELED; -EINVAL; -ENOMEM; -EPERM.
  */

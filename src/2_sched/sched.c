@@ -8,6 +8,7 @@
 #include "0_base/sys.h"
 
 _Thread_local struct slot osri_thread_slot __attribute__((tls_model("initial-exec"), visibility("hidden")));
+_Thread_local struct sched *osri_lender __attribute__((tls_model("initial-exec"), visibility("hidden")));
 _Thread_local struct sched *osri_sched __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* ---- Opening and closing ---- */
@@ -45,6 +46,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
     sched->plain = !sched->tools && !sched->observe && !sched->door.choose;
     list_init(&sched->ready);
     list_init(&sched->fired);
+    list_init(&sched->jobs);
     osri_timers_open(&sched->timers, &sched->memory);
     osri_stacks_open(&sched->stacks, options->stack_size, task_size, &sched->memory, &sched->door);
     return sched->driver->open(sched);
@@ -157,8 +159,11 @@ void osri_watch_disarm(struct sched *sched, struct watch *watch)
 void osri_look(struct sched *sched, int64_t until)
 {
     int64_t next = osri_timers_next(&sched->timers);
+    bool works = !list_empty(&sched->jobs) && !sched->current; /* in a task there is no room on the stack for it */
 
     sched->steps = STEPS;
+    if (works)
+        until = 0;
     if (until > 0 || sched->outside > 0) /* else nobody waits for what a poll could tell */
         sched->driver->poll(sched, until < next ? until : next);
     while (!list_empty(&sched->fired)) {
@@ -167,6 +172,8 @@ void osri_look(struct sched *sched, int64_t until)
 
         watch->ready(watch);
     }
+    if (works)
+        sched->run_job(sched);
     if (sched->timers.count > 0)
         osri_timers_fire(&sched->timers, &sched->door, osri_now(sched));
     if (sched->audit)
@@ -192,7 +199,9 @@ void osri_sched_run(struct sched *sched)
 
 int64_t osr_now(void)
 {
-    return osri_sched ? osri_now(osri_sched) : osri_sys_clock();
+    struct sched *sched = osri_sched ? osri_sched : osri_lender;
+
+    return sched ? osri_now(sched) : osri_sys_clock();
 }
 
 /* ---- Entering a call ---- */

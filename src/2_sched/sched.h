@@ -19,6 +19,8 @@ enum {
     FLOORS = 9
 };
 
+struct inbox;
+
 struct sched {
     struct task *current; /* NULL: the hub runs */
     struct osr_list_ ready;
@@ -39,6 +41,7 @@ struct sched {
 
     uint64_t cancellations; /* how many there have been, which serves as a time of its own */
 
+    bool calling_back;                  /* a callback of the program runs, outside tasks */
     bool finished;                      /* the root task has ended */
     bool debug;
     void (*stuck)(struct sched *sched); /* told when nothing can ever run again: makes something run */
@@ -50,11 +53,23 @@ struct sched {
     void *observe_arg;
     uint64_t numbers;
 
+    struct osr_list_ jobs;                /* those that the loop itself is to run, under the simulated clock */
+    void (*run_job)(struct sched *sched); /* runs one of them */
+    struct inbox *inbox; /* floor 6's: by which other threads enter; NULL until it is needed */
     void *floors[FLOORS]; /* what the floors above keep for a run, each under its own number */
 };
 
 /* The run of this thread, NULL outside one. */
 extern _Thread_local struct sched *osri_sched __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* The run that has lent its thread to a job, under the simulated clock; NULL everywhere else. */
+extern _Thread_local struct sched *osri_lender __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* Whether the run lives on the calling thread. */
+static inline bool osri_is_own_thread(const struct sched *sched)
+{
+    return sched == osri_sched || sched == osri_lender;
+}
 
 static inline int64_t osri_now(struct sched *sched)
 {
@@ -65,6 +80,12 @@ static inline int64_t osri_now(struct sched *sched)
 static inline struct task *osri_current(void)
 {
     return osri_sched ? osri_sched->current : NULL;
+}
+
+/* Whether the caller is a task or a callback of this thread's run. */
+static inline bool osri_is_inside(const struct sched *sched)
+{
+    return likely(sched && (sched->current || sched->calling_back));
 }
 
 /* Notes that a call fails with `code`, in a task or outside, and gives it back. */

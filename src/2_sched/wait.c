@@ -22,6 +22,10 @@ static void end(struct sched *sched, struct osr_wait *wait, int result)
 
     unlink_wait(sched, wait);
     wait->result_ = result;
+    if (unlikely(!task)) {
+        wait->on_cancel(wait);
+        return;
+    }
     if (task->wait != wait)
         return; /* not parked yet */
     task->wait = NULL;
@@ -57,7 +61,7 @@ static int was_cut(struct sched *sched, struct osr_wait *wait)
     return osri_refused(sched, task, wait->where_);
 }
 
-int osri_wait_unnoted(struct sched *sched, struct osr_wait *wait)
+int osri_wait_quietly(struct sched *sched, struct osr_wait *wait)
 {
     struct task *task = wait->task_;
 
@@ -73,9 +77,9 @@ int osri_wait_unnoted(struct sched *sched, struct osr_wait *wait)
 
 int osri_wait(struct sched *sched, struct osr_wait *wait)
 {
-    int rc = osri_wait_unnoted(sched, wait);
+    int result = osri_wait_quietly(sched, wait);
 
-    return unlikely(wait->was_cut_) ? was_cut(sched, wait) : rc;
+    return unlikely(wait->was_cut_) ? was_cut(sched, wait) : result;
 }
 
 /* ---- For primitives of the program's own ---- */

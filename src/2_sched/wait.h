@@ -47,6 +47,20 @@ static inline void wait_init(struct osr_wait *wait, struct task *task, const cha
     wait->was_cut_ = false;
 }
 
+/* A wait without a task, in lists of the library's own: it is not parked, and calls woken(wait) when it is woken. */
+static inline void wait_init_call(struct osr_wait *wait, void (*woken)(struct osr_wait *wait))
+{
+    wait_init(wait, NULL, NULL, NULL);
+    wait->on_cancel = woken;
+}
+
+/* Takes a linked wait without a task out of its list, unwoken. */
+static inline void wait_drop(struct osr_wait *wait)
+{
+    list_remove(&wait->waiter_.node_);
+    wait->linked_ = false;
+}
+
 /* The waiter that a list holds at `node`, and its wait. */
 static inline struct osr_waiter_ *waiter_of(struct osr_list_ *node)
 {
@@ -62,9 +76,9 @@ static inline struct osr_wait *wait_of(struct osr_list_ *node)
  * was parked returns at once. */
 int osri_wait(struct sched *sched, struct osr_wait *wait);
 
-/* The same, for a call that finds out itself whether it was cut: nothing is noted, and no hook runs. What it was woken
- * with; -ECANCELED for a cut, which the call notes (osri_refused()) if it gives that. */
-int osri_wait_unnoted(struct sched *sched, struct osr_wait *wait);
+/* The same for a call whose result may still win when its wait is cut: the cut, which is in wait->was_cut_, is not noted
+ * yet. Whoever gives -ECANCELED after all says osri_refused(). */
+int osri_wait_quietly(struct sched *sched, struct osr_wait *wait);
 
 /* The usual way to park: in one list, after the entry check. */
 static inline int osri_park(struct sched *sched, struct osr_waiters *waiters, struct osr_wait *wait, const char *call,

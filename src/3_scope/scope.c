@@ -168,12 +168,11 @@ int osr_fail_fatal_here(const char *where, int code, const char *format, ...)
     return code;
 }
 
-/* What may be done to a scope by any task of its run. */
-static int may_touch_it(const struct osr_scope *scope)
+int osri_scope_may_touch(const struct osr_scope *scope)
 {
     struct sched *sched = osri_sched;
 
-    if (!sched || !sched->current)
+    if (!osri_is_inside(sched))
         return -EPERM;
     if (!scope)
         return -EINVAL;
@@ -188,7 +187,7 @@ static int may_touch_it(const struct osr_scope *scope)
 
 static int may_touch(const struct osr_scope *scope, const char *where)
 {
-    int rc = may_touch_it(scope);
+    int rc = osri_scope_may_touch(scope);
 
     return rc < 0 ? osri_failed(rc, where) : 0;
 }

@@ -85,6 +85,9 @@ static inline void osri_scope_enter(struct task *task, struct osr_scope *scope)
 /* Marks an open that failed, so that the close can tell. Gives the code. */
 int osri_scope_refuse(struct osr_scope *scope, int code);
 
+/* What everybody asks who does something to a scope from elsewhere, tasks of its run and callbacks: 0 or a code. */
+int osri_scope_may_touch(const struct osr_scope *scope);
+
 /* What every closer asks first: 1 to go on; else what it gives: `rc` or the code of an open that failed, -EINVAL,
  * -EPERM. Stops the program if something inside is open. */
 int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, const char *where);

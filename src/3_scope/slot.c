@@ -25,6 +25,8 @@ __attribute__((destructor)) static void clear_at_exit(void)
         osri_slot_clear(&osri_thread_slot);
 }
 
+_Thread_local const char *osri_thread_who = "";
+
 struct slot *osri_slot(void)
 {
     struct task *task = osri_current();
@@ -40,7 +42,7 @@ const char *osri_who(void)
 {
     struct task *task = osri_current();
 
-    return task ? task->name : "";
+    return task ? task->name : osri_thread_who;
 }
 
 void osri_slot_settle(struct slot *slot)

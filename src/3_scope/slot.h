@@ -9,6 +9,8 @@
 
 /* The slot of the calling task, else of the thread. */
 struct slot *osri_slot(void);
+/* The name of the task that a thread works for; "" if it works for none. */
+extern _Thread_local const char *osri_thread_who;
 /* Who the calling task is, for errors. */
 const char *osri_who(void);
 

@@ -4,7 +4,7 @@
 
 #include "0_base/text.h"
 #include "2_sched/wait.h"
-#include "4_group/child.h"
+#include "4_group/group.h"
 
 /* A group promises an error for its body, and one that holds the tree. */
 enum { GROUP_ERRORS = 2 };
@@ -116,7 +116,7 @@ static void free_place(struct sched *sched, struct osr_group *group)
     }
 }
 
-static void child_ended(struct child *child, const struct outcome *outcome)
+void osri_group_child_ended(struct child *child, const struct outcome *outcome)
 {
     struct sched *sched = child->task.sched;
 
@@ -145,7 +145,7 @@ static int take_place(struct sched *sched, struct osr_group *group, const char *
         group->running_++;
         return 0;
     }
-    return wait_for_place(sched, group, where);
+    return likely(sched->current != NULL) ? wait_for_place(sched, group, where) : -EAGAIN; /* a callback cannot wait */
 }
 
 static int keep_record(struct sched *sched, struct osr_group *group, struct child *child, struct osr_task *handle)
@@ -170,7 +170,7 @@ static void unmake(struct sched *sched, struct child *child)
 
 /* The place is taken; makes the child and queues it. */
 static int start(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
-                 const struct osr_spawn_options *options)
+                 const struct osr_spawn_options *options, osri_ended *ended)
 {
     struct child *child;
     int rc;
@@ -179,13 +179,13 @@ static int start(struct sched *sched, struct osr_group *group, const struct osr_
     if (unlikely(!child))
         return rc;
     child->group = group;
-    child->ended = child_ended;
+    child->ended = ended;
     if (options->handle && keep_record(sched, group, child, options->handle) < 0) {
         unmake(sched, child);
         return -ENOMEM;
     }
     osri_observe(sched, OSR_TRACE_SPAWN, &child->task, NULL, child->task.where, 0);
-    if (options->eager)
+    if (options->eager && sched->current)
         osri_run_eagerly(sched, &child->task);
     else
         osri_ready(sched, &child->task);
@@ -211,13 +211,38 @@ static int may_spawn(struct sched *sched, const struct osr_group *group)
     }
 }
 
-static int fail_to_spawn(struct task *task, int rc, const char *where)
+static int fail_to_spawn(int rc, const char *where)
 {
     if (rc == -EAGAIN)
         return osr_fail_here(where, -ENOMEM,
                              "no guarded stack for the task: the system's limit on memory mappings is reached; raise "
                              "vm.max_map_count");
-    return osri_task_failed(task, rc, where);
+    return osri_failed(rc, where);
+}
+
+int osri_spawn_placed(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
+                      const struct osr_spawn_options *options, osri_ended *ended)
+{
+    int rc = start(sched, group, routine, arg, options, ended);
+
+    if (likely(rc == 0))
+        return 0;
+    free_place(sched, group);
+    return fail_to_spawn(rc, options->where);
+}
+
+int osri_group_ask_place(struct sched *sched, struct osr_group *group, struct osr_wait *wait)
+{
+    int rc = may_spawn(sched, group);
+
+    if (rc < 0)
+        return rc;
+    if (group->limit_ == 0 || group->running_ < group->limit_) {
+        group->running_++;
+        return 1;
+    }
+    list_append(&group->spawners_, &wait->waiter_.node_);
+    return 0;
 }
 
 int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
@@ -229,23 +254,19 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
 
     if (!options)
         options = &none;
-    if (unlikely(!sched || !sched->current))
+    if (unlikely(!osri_is_inside(sched)))
         return osri_failed(-EPERM, options->where);
     if (unlikely(!group || !routine || !routine->run || options->size != sizeof(*options) ||
                  (options->copy && !arg)))
-        return osri_task_failed(sched->current, -EINVAL, options->where);
+        return osri_failed(-EINVAL, options->where);
     rc = may_spawn(sched, group);
-    if (rc == 0) {
+    if (rc == 0)
         rc = take_place(sched, group, options->where);
-        if (rc == -ECANCELED)
-            return rc; /* nothing was spawned, and no place was taken */
-        if (rc == 0) {
-            rc = start(sched, group, routine, arg, options);
-            if (unlikely(rc < 0))
-                free_place(sched, group);
-        }
-    }
-    return likely(rc == 0) ? 0 : fail_to_spawn(sched->current, rc, options->where);
+    if (rc == -ECANCELED)
+        return rc; /* nothing was spawned, and no place was taken */
+    if (unlikely(rc < 0))
+        return osri_failed(rc, options->where);
+    return osri_spawn_placed(sched, group, routine, arg, options, osri_group_child_ended);
 }
 
 /* ---- Closing ---- */
@@ -341,6 +362,11 @@ static int conclude(struct sched *sched, struct osr_group *group, int rc, const 
     return rc > 0 ? rc : 0;
 }
 
+static void cleanup_failed(void *arg, struct osr_error *error)
+{
+    count_failure(osri_sched, arg, osri_who(), error);
+}
+
 static int close_group(struct osr_group *group, int rc, const char *where)
 {
     struct sched *sched = osri_sched;
@@ -351,6 +377,8 @@ static int close_group(struct osr_group *group, int rc, const char *where)
     outcome = body_outcome(sched, group, rc, where);
     count_outcome(sched, group, task->name, &outcome);
     wait_for_children(sched, group, where);
+    group->scope.state_ = SCOPE_ENDED;
+    osri_scope_leave_bound(sched, &group->scope, cleanup_failed, group);
     if (group->scope.guarded_)
         osri_errors_unpromise(sched, GUARD_ERRORS);
     rc = conclude(sched, group, rc, where);

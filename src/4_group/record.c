@@ -194,7 +194,7 @@ static int look_up_quietly(struct osr_task task, struct record **found)
     uint32_t index = (uint32_t)task.id_, generation = (uint32_t)(task.id_ >> 32);
     struct record *chunk, *record;
 
-    if (!osri_current())
+    if (!osri_is_inside(osri_sched))
         return -EPERM;
     if (!in_use(generation) || index / CHUNK >= MOST_CHUNKS)
         return -ESTALE;

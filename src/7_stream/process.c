@@ -278,7 +278,7 @@ static int await(struct worker *worker, bool uncut)
     if (worker->pidfd >= 0 && !worker->death.broken)
         osri_watch_arm(sched, &worker->death);
     worker->wait = &wait;
-    rc = osri_wait_unnoted(sched, &wait);
+    rc = osri_wait_quietly(sched, &wait);
     worker->wait = NULL;
     return rc;
 }

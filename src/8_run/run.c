@@ -9,6 +9,7 @@
 #include "2_sched/wait.h"
 #include "4_group/child.h"
 #include "6_ready/fd.h"
+#include "6_ready/offload.h"
 #include "8_run/audit.h"
 #include "8_run/leaks.h"
 #include "8_run/tree.h"
@@ -107,6 +108,8 @@ static const struct {
     {osri_errors_open, osri_errors_close},
     {osri_records_open, osri_records_close},
     {osri_descriptors_open, osri_descriptors_close},
+    {osri_inbox_open, osri_inbox_close},
+    {osri_jobs_open, osri_jobs_close},
 };
 
 static void close_parts(struct sched *sched, size_t count)

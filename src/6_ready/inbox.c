@@ -1,0 +1,223 @@
+#include "6_ready/inbox.h"
+
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "0_base/sys.h"
+#include "3_scope/slot.h"
+
+/* All inboxes of this process. */
+static struct inbox *inboxes;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* ---- Forked children ---- */
+
+static atomic_uint process;
+
+unsigned osri_process(void)
+{
+    return atomic_load_explicit(&process, memory_order_relaxed);
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void in_parent(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+/* The descriptors of the inboxes are shared with the parent: they are not the child's to use. */
+static void in_child(void)
+{
+    inboxes = NULL;
+    atomic_fetch_add(&process, 1);
+    pthread_mutex_unlock(&lock);
+}
+
+static void prepare_process(void)
+{
+    (void)pthread_atfork(before_fork, in_parent, in_child);
+}
+
+/* ---- Putting in ---- */
+
+/* Whoever uses the descriptor counts as a user for so long; the last one out closes it. */
+static bool begin_use(struct inbox *inbox)
+{
+    unsigned users = atomic_load(&inbox->users);
+
+    while (users > 0)
+        if (atomic_compare_exchange_weak(&inbox->users, &users, users + 1))
+            return true;
+    return false;
+}
+
+static void end_use(struct inbox *inbox)
+{
+    int fd = inbox->fd;
+
+    if (atomic_fetch_sub(&inbox->users, 1) == 1)
+        close(fd);
+}
+
+/* By a bare system call, since a thread that is being cancelled would leave write() early, and nobody would be woken. */
+static void ring(const struct inbox *inbox)
+{
+    static const uint64_t one = 1;
+
+    (void)syscall(SYS_write, inbox->fd, &one, sizeof(one));
+}
+
+static void wake(struct inbox *inbox)
+{
+    int kept = errno;
+
+    if (begin_use(inbox)) {
+        ring(inbox);
+        end_use(inbox);
+    }
+    errno = kept;
+}
+
+void osri_inbox_put(struct inbox *inbox, struct parcel *parcel)
+{
+    struct parcel *newest = atomic_load(&inbox->newest);
+
+    do
+        parcel->next = newest;
+    while (!atomic_compare_exchange_weak(&inbox->newest, &newest, parcel));
+    if (!newest) /* else the one who put the first in wakes the loop */
+        wake(inbox);
+}
+
+/* ---- Taking out ---- */
+
+/* Takes all that has come, the first first. */
+static struct parcel *take_all(struct inbox *inbox)
+{
+    struct parcel *newest = atomic_exchange(&inbox->newest, NULL), *first = NULL;
+
+    while (newest) {
+        struct parcel *before = newest->next;
+
+        newest->next = first;
+        first = newest;
+        newest = before;
+    }
+    return first;
+}
+
+/* Also in a task whose entry check looks at the world: what is opened runs outside tasks all the same. */
+static void open_all(struct sched *sched, struct inbox *inbox)
+{
+    struct parcel *parcel = take_all(inbox);
+    struct task *current = sched->current;
+
+    sched->current = NULL;
+    sched->calling_back = true;
+    while (parcel) {
+        struct parcel *next = parcel->next;
+
+        parcel->open(parcel);
+        parcel = next;
+    }
+    osri_slot_clear(&osri_thread_slot);
+    sched->calling_back = false;
+    sched->current = current;
+}
+
+static void rung(struct watch *watch)
+{
+    struct inbox *inbox = container_of(watch, struct inbox, watch);
+    uint64_t rings;
+
+    (void)syscall(SYS_read, inbox->fd, &rings, sizeof(rings)); /* before taking: who comes after it rings again */
+    open_all(osri_sched, inbox);
+    if (watch->broken) { /* the system could not watch it, for want of memory: tried again at the next look */
+        watch->broken = false;
+        osri_watch_arm(osri_sched, watch);
+    }
+}
+
+/* ---- Opening and closing ---- */
+
+/* One that nobody has, else a new one; NULL if memory is short. */
+static struct inbox *find_idle(void)
+{
+    struct inbox *inbox;
+
+    for (inbox = inboxes; inbox; inbox = inbox->next)
+        if (atomic_load(&inbox->users) == 0)
+            return inbox;
+    inbox = calloc(1, sizeof(*inbox));
+    if (!inbox)
+        return NULL;
+    pthread_mutex_init(&inbox->lock, NULL);
+    inbox->next = inboxes;
+    inboxes = inbox;
+    return inbox;
+}
+
+static struct inbox *take_inbox(int fd)
+{
+    struct inbox *inbox;
+
+    pthread_mutex_lock(&lock);
+    inbox = find_idle();
+    if (inbox) {
+        inbox->fd = fd;
+        atomic_store(&inbox->users, 1);
+    }
+    pthread_mutex_unlock(&lock);
+    return inbox;
+}
+
+struct inbox *osri_inbox(struct sched *sched, int *code)
+{
+    struct inbox *inbox = sched->inbox;
+
+    *code = 0;
+    if (inbox)
+        return inbox;
+    *code = osri_sys_eventfd(&sched->door);
+    if (*code < 0)
+        return NULL;
+    /* Asked also where an inbox of an earlier run is used again, so that runs do not depend on earlier ones. */
+    inbox = osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "memory") ? NULL : take_inbox(*code);
+    if (!inbox) {
+        close(*code);
+        *code = -ENOMEM;
+        return NULL;
+    }
+    *code = 0;
+    sched->inbox = inbox;
+    ring(inbox); /* a parcel may have come while nobody had it */
+    watch_init(&inbox->watch, inbox->fd, WATCH_READ, rung);
+    osri_watch_arm(sched, &inbox->watch);
+    return inbox;
+}
+
+int osri_inbox_open(struct sched *sched)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, prepare_process);
+    sched->inbox = NULL;
+    return 0;
+}
+
+void osri_inbox_close(struct sched *sched)
+{
+    struct inbox *inbox = sched->inbox;
+
+    if (!inbox)
+        return;
+    osri_watch_disarm(sched, &inbox->watch);
+    open_all(sched, inbox);
+    sched->inbox = NULL;
+    end_use(inbox);
+}

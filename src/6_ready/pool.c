@@ -1,0 +1,401 @@
+#include "6_ready/pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "0_base/sys.h"
+#include "0_base/text.h"
+#include "3_scope/slot.h"
+
+enum { MOST_BY_DEFAULT = 32, MORE_THAN_PROCESSORS = 4 };
+
+struct worker {
+    pthread_t thread;
+    struct osr_list_ node;
+};
+
+/* All under the lock. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t work, gone; /* there is a job, or a reason to end; a thread has ended */
+    struct osr_list_ queue, running; /* jobs */
+    struct osr_list_ workers, ended; /* threads; those that have ended are to be joined */
+    unsigned size;                   /* 0: as many as usual */
+    unsigned usual;
+    unsigned threads, idle, queued;
+    unsigned closers; /* those who wait for all threads to end */
+    bool at_exit;     /* idle threads end */
+    atomic_bool prepared;
+    uint64_t begun;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+_Thread_local struct job *osri_job;
+
+void osri_pool_lock(void)
+{
+    pthread_mutex_lock(&pool.lock);
+}
+
+void osri_pool_unlock(void)
+{
+    pthread_mutex_unlock(&pool.lock);
+}
+
+/* ---- Beginnings, and forked children ---- */
+
+static void reset(void)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool.work, &monotonic);
+    pthread_cond_init(&pool.gone, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    list_init(&pool.queue);
+    list_init(&pool.running);
+    list_init(&pool.workers);
+    list_init(&pool.ended);
+    pool.threads = pool.idle = pool.queued = pool.closers = 0;
+}
+
+static void forget(struct osr_list_ *workers)
+{
+    struct osr_list_ *node;
+
+    while ((node = list_pop(workers)) != NULL)
+        free(container_of(node, struct worker, node));
+}
+
+/* It has the calling thread only, and none of the jobs is its own. */
+static void in_child(void)
+{
+    osri_job = NULL;
+    osri_lender = NULL;
+    osri_thread_who = "";
+    forget(&pool.workers);
+    forget(&pool.ended);
+    reset();
+    osri_pool_unlock();
+}
+
+static unsigned usual_size(void)
+{
+    long size = sysconf(_SC_NPROCESSORS_ONLN);
+
+    size = (size < 1 ? 1 : size) + MORE_THAN_PROCESSORS;
+    return size < MOST_BY_DEFAULT ? (unsigned)size : MOST_BY_DEFAULT;
+}
+
+static void prepare(void)
+{
+    reset();
+    pool.usual = usual_size();
+    pool.prepared = true;
+    (void)pthread_atfork(osri_pool_lock, osri_pool_unlock, in_child);
+}
+
+static void lock_prepared(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, prepare);
+    osri_pool_lock();
+}
+
+static unsigned size_now(void)
+{
+    return pool.size > 0 ? pool.size : pool.usual;
+}
+
+/* ---- Running a job ---- */
+
+void osri_job_run(struct job *job)
+{
+    struct job *outer = osri_job;
+    const char *who = osri_thread_who;
+
+    osri_job = job;
+    osri_thread_who = job->who;
+    job->rc = job->routine->run(job->arg);
+    if (osri_job != job)
+        osri_die(NULL, "osier: job \"%s\", offloaded at %s, returned in a forked child, where its run does not go on\n",
+                 job->name, place_or_unknown(job->where));
+    job->slot = osri_thread_slot;
+    osri_thread_slot = (struct slot){0};
+    osri_job = outer;
+    osri_thread_who = who;
+}
+
+void osri_job_abandon(struct job *job)
+{
+    struct job *outer = osri_job;
+
+    osri_job = job;
+    job->abandon(job->arg, job->rc);
+    osri_job = outer;
+    osri_pool_lock();
+    list_remove(&job->node);
+    osri_pool_unlock();
+    osri_slot_clear(&osri_thread_slot);
+    osri_slot_clear(&job->slot);
+    free(container_of(job, struct loose_job, job));
+}
+
+/* The job is done: tells its caller, if that still waits. */
+static void end_job(struct job *job)
+{
+    bool left;
+
+    osri_pool_lock();
+    left = job->state == JOB_LEFT;
+    if (!left) {
+        job->state = JOB_DONE;
+        list_remove(&job->node);
+    }
+    osri_pool_unlock();
+    if (left)
+        osri_job_abandon(job);
+    else
+        osri_inbox_put(job->inbox, &job->parcel);
+}
+
+/* ---- Threads ---- */
+
+/* The next job, waited for; NULL if the thread is to end. The lock is held. */
+static struct job *next_job(void)
+{
+    struct osr_list_ *node;
+    struct job *job;
+
+    while (list_empty(&pool.queue)) {
+        if (pool.closers > 0 || pool.at_exit || pool.threads > size_now())
+            return NULL;
+        pool.idle++;
+        pthread_cond_wait(&pool.work, &pool.lock);
+        pool.idle--;
+    }
+    node = list_pop(&pool.queue);
+    pool.queued--;
+    job = container_of(node, struct job, node);
+    job->state = JOB_RUNNING;
+    job->number = ++pool.begun;
+    job->begun = osri_sys_clock();
+    list_append(&pool.running, &job->node);
+    return job;
+}
+
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+    struct job *job;
+
+    (void)pthread_setname_np(pthread_self(), "osier-pool");
+    osri_pool_lock();
+    while ((job = next_job()) != NULL) {
+        osri_pool_unlock();
+        osri_job_run(job);
+        end_job(job);
+        osri_pool_lock();
+    }
+    pool.threads--;
+    list_remove(&worker->node);
+    list_append(&pool.ended, &worker->node);
+    pthread_cond_broadcast(&pool.gone);
+    osri_pool_unlock();
+    return NULL;
+}
+
+/* Joins the threads that have ended; they have nothing left to do. The lock is held. */
+static void join_ended(void)
+{
+    struct osr_list_ *node;
+
+    while ((node = list_pop(&pool.ended)) != NULL) {
+        struct worker *worker = container_of(node, struct worker, node);
+
+        pthread_join(worker->thread, NULL);
+        free(worker);
+    }
+}
+
+/* Signals are for the program's own threads. The lock is held. 0 or -EAGAIN. */
+static int start_thread(void)
+{
+    struct worker *worker = malloc(sizeof(*worker));
+    sigset_t all, kept;
+    int rc;
+
+    join_ended();
+    if (!worker)
+        return -EAGAIN;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &kept);
+    rc = pthread_create(&worker->thread, NULL, work, worker);
+    pthread_sigmask(SIG_SETMASK, &kept, NULL);
+    if (rc != 0) {
+        free(worker);
+        return -EAGAIN;
+    }
+    list_append(&pool.workers, &worker->node); /* before it has the lock */
+    pool.threads++;
+    return 0;
+}
+
+/* ---- Queueing ---- */
+
+int osri_pool_add(struct job *job)
+{
+    bool wake;
+
+    lock_prepared();
+    if (pool.queued >= pool.idle && pool.threads < size_now() && start_thread() < 0 && pool.threads == 0) {
+        osri_pool_unlock();
+        return -EAGAIN;
+    }
+    job->state = JOB_QUEUED;
+    list_append(&pool.queue, &job->node);
+    pool.queued++;
+    wake = pool.idle > 0;
+    osri_pool_unlock();
+    if (wake)
+        pthread_cond_signal(&pool.work);
+    return 0;
+}
+
+enum job_state osri_pool_leave(struct job *job)
+{
+    enum job_state state;
+
+    osri_pool_lock();
+    state = job->state;
+    if (state == JOB_QUEUED) {
+        list_remove(&job->node);
+        pool.queued--;
+    } else {
+        atomic_store(&job->cancelled, true);
+        if (state == JOB_RUNNING && job->abandon)
+            job->state = JOB_LEFT;
+    }
+    osri_pool_unlock();
+    return state;
+}
+
+/* ---- For the program ---- */
+
+int osr_pool_set_size(unsigned size)
+{
+    if (size == 0)
+        return osri_failed(-EINVAL, NULL);
+    lock_prepared();
+    pool.size = size;
+    osri_pool_unlock();
+    pthread_cond_broadcast(&pool.work);
+    return 0;
+}
+
+unsigned osr_pool_size(void)
+{
+    unsigned size;
+
+    lock_prepared();
+    size = size_now();
+    osri_pool_unlock();
+    return size;
+}
+
+/* Says of the running job after the `last` one, which is not later than `until`, what it is: its number, 0 if there is
+ * none. */
+static uint64_t describe_next(uint64_t last, uint64_t until, char *line, size_t size)
+{
+    struct osr_list_ *node;
+    uint64_t number = 0;
+
+    osri_pool_lock();
+    for (node = pool.running.next; node != &pool.running && number == 0; node = node->next) {
+        const struct job *job = container_of(node, struct job, node);
+        int64_t ran = osri_sys_clock() - job->begun;
+
+        if (job->number <= last || job->number > until)
+            continue;
+        number = job->number;
+        snprintf(line, size, "osier: job \"%s\", offloaded at %s, is stuck: it has run for %lld.%03lld s\n", job->name,
+                 place_or_unknown(job->where), (long long)(ran / 1000000000), (long long)(ran / 1000000 % 1000));
+    }
+    osri_pool_unlock();
+    return number;
+}
+
+/* Outside the lock, since `diagnose` is the program's. */
+static void name_running(void (*diagnose)(void *arg, const char *text), void *arg)
+{
+    char line[512];
+    uint64_t last = 0, until;
+
+    osri_pool_lock();
+    until = pool.begun;
+    osri_pool_unlock();
+    while ((last = describe_next(last, until, line, sizeof(line))) != 0)
+        if (diagnose)
+            diagnose(arg, line);
+        else
+            osri_diagnose(NULL, OSR_DIAGNOSIS_LEAK, "%s", line);
+}
+
+/* Whether a thread that has nothing to do is still on its way out. */
+static bool one_is_leaving(void)
+{
+    return pool.idle > 0 || (list_empty(&pool.queue) && list_empty(&pool.running));
+}
+
+/* Waits for the next thread to end, until the moment `until` on the real clock. The lock is held. Whether it was in
+ * time. */
+static bool wait_for_end(int64_t until)
+{
+    struct timespec at = {until / 1000000000, until % 1000000000};
+
+    if (until == OSR_NEVER || one_is_leaving())
+        return pthread_cond_wait(&pool.gone, &pool.lock) == 0;
+    return pthread_cond_timedwait(&pool.gone, &pool.lock, &at) == 0;
+}
+
+int osr_pool_shutdown(int64_t grace, void (*diagnose)(void *arg, const char *text), void *arg)
+{
+    int64_t until;
+    bool ended;
+
+    if (osri_sched || osri_job)
+        return osri_failed(-EPERM, NULL);
+    if (grace == OSR_TIME_INVALID)
+        return osri_failed(-EINVAL, NULL);
+    until = osr_time_add(osri_sys_clock(), grace > 0 ? grace : 0);
+    lock_prepared();
+    pool.closers++;
+    pthread_cond_broadcast(&pool.work);
+    while (pool.threads > 0 && wait_for_end(until))
+        continue;
+    ended = pool.threads == 0;
+    pool.closers--;
+    join_ended();
+    osri_pool_unlock();
+    if (ended)
+        return 0;
+    name_running(diagnose, arg);
+    return osri_failed(-ETIMEDOUT, NULL);
+}
+
+/* Idle threads end with the program, so that nothing of them is found left behind. */
+__attribute__((destructor)) static void end_at_exit(void)
+{
+    if (!pool.prepared)
+        return;
+    osri_pool_lock();
+    pool.at_exit = true;
+    pthread_cond_broadcast(&pool.work);
+    while (pool.idle > 0)
+        pthread_cond_wait(&pool.gone, &pool.lock);
+    join_ended();
+    osri_pool_unlock();
+}
