@@ -37,7 +37,9 @@ enum osr_diagnosis {
     OSR_DIAGNOSIS_OVERFLOW,   /* a task's stack is used up; told from within a signal handler */
     OSR_DIAGNOSIS_RUNAWAY,    /* a task goes on calling in a cancelled scope */
     OSR_DIAGNOSIS_LEAK,       /* something was left open */
-    OSR_DIAGNOSIS_DESCRIPTOR  /* a registered descriptor was closed behind the library's back */
+    OSR_DIAGNOSIS_DESCRIPTOR, /* a registered descriptor was closed behind the library's back */
+    OSR_DIAGNOSIS_RUNNING,    /* .dump_signal: which task runs at this moment; told from within a signal handler */
+    OSR_DIAGNOSIS_TREE        /* .dump_signal: the tree */
 };
 
 /*

@@ -233,3 +233,9 @@ pid_t osri_sys_reap(const struct door *door, pid_t pid, int *status)
         MAY_FAIL(door, "waitpid", ECHILD);
     return reaped;
 }
+
+int osri_sys_handle(const struct door *door, int number, const struct sigaction *action, struct sigaction *previous)
+{
+    MAY_FAIL(door, "sigaction", EINVAL);
+    RETRY(int, sigaction(number, action, previous));
+}

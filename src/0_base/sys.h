@@ -56,4 +56,6 @@ int osri_sys_pidfd_signal(const struct door *door, int pidfd, int number);
  * lost. Never waits. */
 pid_t osri_sys_reap(const struct door *door, pid_t pid, int *status);
 
+int osri_sys_handle(const struct door *door, int number, const struct sigaction *action, struct sigaction *previous);
+
 #endif
