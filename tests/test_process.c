@@ -54,11 +54,6 @@ static int children(void)
     return count;
 }
 
-static void wait_a_little(void)
-{
-    usleep(1000);
-}
-
 /* ---- Functions for workers ----------------------------------------------------------------------------- */
 
 OSR_TASK(give_number, int, number) { return *number; }
@@ -493,12 +488,6 @@ OSR_TASK(hold_the_pipe, void, unused)
     return 0;
 }
 
-static void be_killed_with_a_worker(void)
-{
-    close(handed_over[0]);
-    (void)osr_run(hold_the_pipe, NULL); /* not reached */
-}
-
 OSR_TASK(hire_and_wait, void, unused) { return osr_worker(hold_the_pipe, NULL); }
 
 TEST(a_worker_does_not_outlive_its_program)
@@ -511,7 +500,6 @@ TEST(a_worker_does_not_outlive_its_program)
     if (pid == 0) {
         close(handed_over[0]);
         (void)osr_run(hire_and_wait, NULL);
-        be_killed_with_a_worker();
         _exit(1);
     }
     close(handed_over[1]);
@@ -609,19 +597,18 @@ REAL_TEST(a_worker_that_ignores_sigterm_is_killed_after_its_grace)
     return 0;
 }
 
-static volatile sig_atomic_t told_to_end;
-static void note_sigterm(int number) { told_to_end = number; }
-
 static int last_words[2];
 
 OSR_TASK(tidy_up, void, unused)
 {
-    struct sigaction action = {.sa_handler = note_sigterm};
+    sigset_t set;
+    int number;
 
-    sigaction(SIGTERM, &action, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
     (void)osr_worker_give("ready", 5);
-    while (!told_to_end)
-        wait_a_little();
+    (void)sigwait(&set, &number);
     if (osr_worker_give("late", 4) == -EPIPE && write(last_words[1], "tidy", 4) == 4)
         return 0;
     return 1;

@@ -17,25 +17,22 @@
 
 #include <osier/base.h>
 #include <osier/post.h>
-#include <osier/wait.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* A set of signals that are watched, in the frame of whoever watches. The fields are private. */
+/* A set of signals that are watched; a reference, which may be copied and kept. The fields are private. */
 struct osr_signals {
     struct osr_post post_;
-    struct osr_waiters waiters_;
-    void *watch_; /* where the handler counts */
-    uint64_t reserved_[4];
+    uint64_t reserved_[3];
 };
 
 /*
  * Begins to watch the signals, given as arguments: osr_signals_open(&signals, SIGHUP, SIGTERM). From here on they are
  * counted, whether anybody waits or not. It is bound to the calling task's innermost scope, and closed with it at the
- * latest: so long `signals` must live. Several may watch the same signal, in this run and others; each is told of all.
- * While it is open, a run in which nothing else can happen is not taken for stuck. Never waits.
+ * latest. Several may watch the same signal, in this run and others; each is told of all. While it is open, a run in
+ * which nothing else can happen is not taken for stuck. Never waits.
  *
  * 0; -EINVAL for a signal that cannot be handled, for one that tells of a fault (SIGSEGV, SIGBUS, SIGFPE, SIGILL), or
  * for none; -ENOMEM; -EMFILE, -ENFILE; -EPERM outside a task. If it is not 0, waiting gives -OSR_ECLOSED.

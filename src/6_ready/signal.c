@@ -22,7 +22,8 @@ struct signal_watch {
     atomic_bool told;              /* SIGNAL_INTERRUPT has come once */
     _Atomic(struct sched *) sched; /* read on its own thread only, which is this: */
     atomic_int thread;
-    struct signal_watch *next; /* idle ones */
+    struct osr_waiters waiters;    /* the loop's: tasks, with SIGNAL_EVENTS */
+    struct signal_watch *next;     /* idle ones */
 };
 
 static _Atomic(struct signal_watch *) chunks[MOST_WATCHES / CHUNK];
@@ -350,15 +351,15 @@ unsigned osri_signal_unwatch(struct signal_watch *watch)
 /* ---- As events ---- */
 
 /* Hands what has come to those who wait. */
-static void hand_over(struct osr_signals *signals)
+static void hand_over(struct signal_watch *watch)
 {
     unsigned count;
     int number = 1;
 
-    while (number > 0 && !osr_waiters_empty(&signals->waiters_)) {
-        struct osr_wait *wait = wait_of(signals->waiters_.list_.next);
+    while (number > 0 && !osr_waiters_empty(&watch->waiters)) {
+        struct osr_wait *wait = wait_of(watch->waiters.list_.next);
 
-        number = osri_signal_take(signals->watch_, &count);
+        number = osri_signal_take(watch, &count);
         if (number > 0) {
             *(unsigned *)wait->item = count;
             osri_wake(osri_sched, wait, number);
@@ -372,15 +373,15 @@ static void came(struct source *source, enum bell_kind kind, unsigned rings)
     hand_over(source->arg);
 }
 
+/* Nothing here is in the frame of whoever watches, which may be gone when his scope closes. */
 static void shut(struct source *source)
 {
-    struct osr_signals *signals = source->arg;
+    struct signal_watch *watch = source->arg;
 
-    (void)osri_signal_unwatch(signals->watch_);
+    while (!osr_waiters_empty(&watch->waiters))
+        osri_wake(osri_sched, wait_of(watch->waiters.list_.next), -OSR_ECLOSED);
     osri_source_close(source);
-    signals->post_ = (struct osr_post){0};
-    while (!osr_waiters_empty(&signals->waiters_))
-        osri_wake(osri_sched, wait_of(signals->waiters_.list_.next), -OSR_ECLOSED);
+    (void)osri_signal_unwatch(watch);
 }
 
 static void leave(struct osr_bound_ *bound)
@@ -406,13 +407,13 @@ int osr_signals_open_with(struct osr_signals *signals, const int *numbers, size_
 {
     struct task *task = osri_current();
     uint64_t set = numbers ? set_of(numbers, count) : 0;
+    struct signal_watch *watch;
     struct source *source;
     int rc;
 
     if (!signals)
         return osri_failed(-EINVAL, where);
     *signals = (struct osr_signals){0};
-    osr_waiters_init(&signals->waiters_);
     if (!set)
         return osri_failed(-EINVAL, where);
     if (!task)
@@ -421,12 +422,13 @@ int osr_signals_open_with(struct osr_signals *signals, const int *numbers, size_
     if (!source)
         return osri_task_failed(task, rc, where);
     source->heard = came;
-    source->arg = signals;
-    signals->watch_ = osri_signal_watch(source, SIGNAL_EVENTS, set, &rc);
-    if (!signals->watch_) {
+    watch = osri_signal_watch(source, SIGNAL_EVENTS, set, &rc);
+    if (!watch) {
         osri_source_close(source);
         return osri_task_failed(task, rc, where);
     }
+    osr_waiters_init(&watch->waiters);
+    source->arg = watch;
     signals->post_.id_ = osri_source_id(source);
     return 0;
 }
@@ -444,20 +446,20 @@ static struct source *source_of(const struct osr_signals *signals, int *code)
     return source;
 }
 
-static int wait_for_one(struct sched *sched, struct osr_signals *signals, unsigned *count, const char *where)
+static int wait_for_one(struct sched *sched, struct signal_watch *watch, unsigned *count, const char *where)
 {
     struct osr_wait wait;
     int number = 0;
 
-    if (osr_waiters_empty(&signals->waiters_))
-        number = osri_signal_take(signals->watch_, count);
+    if (osr_waiters_empty(&watch->waiters))
+        number = osri_signal_take(watch, count);
     if (number > 0) {
         osri_at_once(sched);
         return number;
     }
     wait_init(&wait, sched->current, "osr_signal_wait", where);
     wait.item = count;
-    list_append(&signals->waiters_.list_, &wait.waiter_.node_);
+    list_append(&watch->waiters.list_, &wait.waiter_.node_);
     number = osri_wait(sched, &wait);
     return number < 0 ? osri_task_failed(sched->current, number, where) : number;
 }
@@ -465,14 +467,16 @@ static int wait_for_one(struct sched *sched, struct osr_signals *signals, unsign
 int osr_signal_wait_here(struct osr_signals *signals, unsigned *count, const char *where)
 {
     struct sched *sched = osri_sched;
+    struct source *source;
     unsigned ignored;
     int rc = osri_enter(sched, where);
 
     if (rc < 0)
         return rc;
-    if (!source_of(signals, &rc))
+    source = source_of(signals, &rc);
+    if (!source)
         return osri_task_failed(sched->current, rc, where);
-    return wait_for_one(sched, signals, count ? count : &ignored, where);
+    return wait_for_one(sched, source->arg, count ? count : &ignored, where);
 }
 
 int osr_signals_close(struct osr_signals *signals)
