@@ -36,6 +36,9 @@ struct osr_worker_options {
  * taken no time. Only when the run would wait for a deadline, and that would have come by a real clock, time moves
  * there: so a worker that hangs is cut by its timeout, which takes as long as it says.
  *
+ * Without pidfds (before Linux 5.3) a death without a result is noticed when nobody holds the worker's end of the
+ * connection any more: its own children may.
+ *
  * What the function returned, with its error (code, message, place, and its causes) in the slot; an exception group
  * comes as one error, with its tree in words. -OSR_EWORKER if the process died of a signal or by exit(), or without a
  * result whichever way, with a message that says which; -OSR_ESPURIOUS if the function gave -ECANCELED; -EMSGSIZE if it

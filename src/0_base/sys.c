@@ -1,6 +1,7 @@
 #include "0_base/sys.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -213,8 +214,16 @@ pid_t osri_sys_fork(const struct door *door)
 
 int osri_sys_pidfd(const struct door *door, pid_t pid)
 {
+    static atomic_bool missing; /* Valgrind says so each time that it is asked for a call that it does not know */
+    int fd;
+
     MAY_FAIL(door, "pidfd_open", ENOSYS, EMFILE);
-    RETRY(int, (int)syscall(SYS_pidfd_open, pid, 0));
+    if (atomic_load(&missing))
+        return -ENOSYS;
+    fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0 && errno == ENOSYS)
+        atomic_store(&missing, true);
+    return fd < 0 ? -errno : fd;
 }
 
 int osri_sys_pidfd_signal(const struct door *door, int pidfd, int number)
@@ -223,10 +232,13 @@ int osri_sys_pidfd_signal(const struct door *door, int pidfd, int number)
     RETRY(int, (int)syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0));
 }
 
-pid_t osri_sys_reap(const struct door *door, pid_t pid, int *status)
+pid_t osri_sys_reap(const struct door *door, pid_t pid, int *status, bool wait)
 {
-    pid_t reaped = waitpid(pid, status, WNOHANG);
+    pid_t reaped;
 
+    do
+        reaped = waitpid(pid, status, wait ? 0 : WNOHANG);
+    while (reaped < 0 && errno == EINTR);
     if (reaped < 0)
         return -errno;
     if (reaped > 0)

@@ -53,8 +53,8 @@ pid_t osri_sys_fork(const struct door *door);
 int osri_sys_pidfd(const struct door *door, pid_t pid);
 int osri_sys_pidfd_signal(const struct door *door, int pidfd, int number);
 /* The status of this child if it has died, which is no zombie then: its pid; 0 if it lives; -ECHILD if its status is
- * lost. Never waits. */
-pid_t osri_sys_reap(const struct door *door, pid_t pid, int *status);
+ * lost. Without `wait` it never waits. */
+pid_t osri_sys_reap(const struct door *door, pid_t pid, int *status, bool wait);
 
 int osri_sys_handle(const struct door *door, int number, const struct sigaction *action, struct sigaction *previous);
 

@@ -11,7 +11,7 @@
 #include "6_ready/fd.h"
 #include "7_stream/worker.h"
 
-/* How often a process is asked after that the system cannot tell of by itself. */
+/* How often a process is asked after whose end the system does not tell of. */
 #define TICK osr_ms(5)
 
 struct worker {
@@ -196,15 +196,20 @@ static int listen_to(struct worker *worker)
 
 /* ---- Its life and death ---- */
 
-static void look_after(struct worker *worker)
+static void reap(struct worker *worker, bool wait)
 {
-    pid_t reaped = worker->dead ? 0 : osri_sys_reap(&worker->sched->door, worker->pid, &worker->status);
+    pid_t reaped = worker->dead ? 0 : osri_sys_reap(&worker->sched->door, worker->pid, &worker->status, wait);
 
     if (reaped == 0)
         return;
     worker->dead = true;
     if (reaped < 0)
         worker->status = -1;
+}
+
+static void look_after(struct worker *worker)
+{
+    reap(worker, false);
 }
 
 static void something_happened(struct worker *worker)
@@ -247,10 +252,15 @@ static void tick_over(struct osr_timer_ *timer)
     something_happened(container_of(timer, struct tick, timer)->worker);
 }
 
-/* Whether the system tells of neither its death nor, once, of its output. */
+static bool dies_unseen(const struct worker *worker)
+{
+    return worker->pidfd < 0 || worker->death.broken;
+}
+
+/* Whether it must be asked after: a death that cannot be seen is guessed from the end of its output. */
 static bool is_out_of_sight(const struct worker *worker)
 {
-    return worker->pidfd < 0 || worker->death.broken || worker->output.broken;
+    return worker->output.broken || (dies_unseen(worker) && worker->silent);
 }
 
 /* Waits until something may have happened to it: 0, or -ECANCELED, which is not noted. */
@@ -275,7 +285,7 @@ static int await(struct worker *worker, bool uncut)
     }
     if (!worker->silent && !worker->output.broken)
         osri_watch_arm(sched, &worker->output);
-    if (worker->pidfd >= 0 && !worker->death.broken)
+    if (!dies_unseen(worker))
         osri_watch_arm(sched, &worker->death);
     worker->wait = &wait;
     rc = osri_wait_quietly(sched, &wait);
@@ -305,6 +315,8 @@ static void send_signal(struct worker *worker, int number)
 {
     int rc = -ENOSYS;
 
+    if (worker->dead)
+        return;
     if (worker->pidfd >= 0)
         rc = osri_sys_pidfd_signal(&worker->sched->door, worker->pidfd, number);
     if (rc < 0)
@@ -318,6 +330,10 @@ static void bury(struct worker *worker)
     int64_t grace = worker->options->grace ? worker->options->grace : osr_s(1);
 
     osri_timers_unreserve(&sched->timers);
+    if (worker->ended && dies_unseen(worker)) { /* it has nothing left to do but to go */
+        send_signal(worker, SIGKILL);
+        reap(worker, true);
+    }
     if (grace != OSR_NEVER)
         (void)osri_timer_set(&sched->timers, &worker->grace, osr_time_add(osri_now(sched), grace));
     for (look_after(worker); !worker->dead; look_after(worker)) {
@@ -336,8 +352,7 @@ static void give_up(struct worker *worker)
     osri_watch_disarm(worker->sched, &worker->output);
     (void)shutdown(worker->in, SHUT_RDWR);
     look_after(worker);
-    if (!worker->dead)
-        send_signal(worker, SIGTERM);
+    send_signal(worker, SIGTERM);
 }
 
 /* ---- Its beginning and end ---- */

@@ -108,6 +108,7 @@ __attribute__((no_sanitize_address)) static void begin(void *fiber)
 {
     osri_fiber_begin(fiber, osri_tools());
     report(work->routine->run(work->arg), work->where);
+    osri_slot_clear(osri_slot());
     _exit(0);
 }
 
