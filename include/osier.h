@@ -23,6 +23,8 @@
  *   osier/thread.h  offloading to threads what blocks or computes
  *   osier/fd.h      waiting for descriptors, reading, writing, closing
  *   osier/socket.h  stream sockets: listen, accept, connect
+ *   osier/process.h functions in worker processes
+ *   osier/signal.h  signals as events
  *   osier/run.h     running a program, its options
  *   osier/debug.h   the tree of tasks, diagnostics, leaks, observers
  *
@@ -59,6 +61,8 @@
 #include <osier/thread.h>
 #include <osier/fd.h>
 #include <osier/socket.h>
+#include <osier/process.h>
+#include <osier/signal.h>
 #include <osier/run.h>
 #include <osier/debug.h>
 

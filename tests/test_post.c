@@ -1007,7 +1007,7 @@ TEST(what_is_posted_may_post_again_and_close_the_portal)
 {
     assert_int_equal(run_simulated(post_and_close_inside, NULL), 0);
     assert_checked();
-    assert_story("again\nagain\nlater\none\ncloses\n");
+    assert_story("again\nagain\nlater\na task's turn\none\ncloses\n");
 }
 
 REAL_TEST(posts_from_many_threads_may_race_with_the_close)

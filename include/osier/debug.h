@@ -45,7 +45,9 @@ enum osr_diagnosis {
     OSR_DIAGNOSIS_LEAK,       /* something was left open */
     OSR_DIAGNOSIS_DESCRIPTOR, /* a registered descriptor was closed behind the library's back */
     OSR_DIAGNOSIS_SLOW,       /* a task kept the thread for longer than osr_run_options.slow_step */
-    OSR_DIAGNOSIS_TRACE       /* the file that OSR_TRACE names cannot be written; the run goes on */
+    OSR_DIAGNOSIS_TRACE,      /* the file that OSR_TRACE names cannot be written; the run goes on */
+    OSR_DIAGNOSIS_RUNNING,    /* .dump_signal: which task runs at this moment; told from within a signal handler */
+    OSR_DIAGNOSIS_TREE        /* .dump_signal: the tree */
 };
 
 /*

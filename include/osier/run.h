@@ -27,7 +27,9 @@ extern "C" {
 /* Which clock, and with it which loop, a run has. */
 enum osr_clock {
     OSR_CLOCK_REAL,     /* CLOCK_MONOTONIC and libev */
-    OSR_CLOCK_SIMULATED /* starts at 0 and jumps to the next deadline when no task can run; it waits for no other process */
+    /* Starts at 0 and jumps to the next deadline when no task can run. It waits for no other process but the run's
+     * workers (osr_worker()). */
+    OSR_CLOCK_SIMULATED
 };
 
 /*
@@ -71,6 +73,14 @@ struct osr_run_options {
      * a debug run, else never; OSR_NEVER: never, which costs nothing. Simulated time stands still meanwhile: nobody is
      * slow in it. */
     int64_t slow_step;
+    /* SIGINT ends the run in order: the root is cancelled as by osr_fail_fatal() with -EINTR, shields hold with their
+     * grace, and osr_run() gives -EINTR. The second one ends the program, as if nobody handled it. A run in which
+     * nothing but this could ever happen is stuck all the same: to wait for a signal there is osr_signal_wait(). */
+    bool interrupts;
+    /* On this signal, such as SIGUSR1, the tree of the run goes to `diagnose`. If a task runs at that moment, that it
+     * does is told at once, from within the signal handler (`diagnose` must be fit for that; the default is), and the
+     * tree follows when it waits. 0: none. */
+    int dump_signal;
 
     const struct osr_allocator *allocator; /* NULL: malloc() */
 
@@ -87,7 +97,7 @@ struct osr_run_options {
  * called outside tasks; the thread is taken up until it returns. Several threads may each have a run.
  *
  * Gives what the root returned, with its error in the thread's slot; -OSR_ETASKCANCELED if it was cancelled;
- * the code of the first fatal error (osr_fail_fatal()), whatever became of it inside; -OSR_EDEADLOCK if nothing
+ * the code of the first fatal error (osr_fail_fatal(), .interrupts), whatever became of it inside; -OSR_EDEADLOCK if nothing
  * could run any more, with the tree of that moment as the message; -EBUSY inside a run; -EINVAL; -ENOMEM, or what
  * the system failed with at the start.
  */

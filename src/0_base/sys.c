@@ -1,9 +1,12 @@
 #include "0_base/sys.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -193,4 +196,58 @@ int osri_sys_name(const struct door *door, int fd, struct sockaddr *address, soc
 {
     MAY_FAIL(door, "getsockname", ENOBUFS);
     RETRY(int, getsockname(fd, address, size));
+}
+
+int osri_sys_socket_pair(const struct door *door, int fds[2])
+{
+    MAY_FAIL(door, "socketpair", EMFILE, ENFILE, ENOBUFS);
+    RETRY(int, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
+}
+
+/* ---- Processes ---- */
+
+pid_t osri_sys_fork(const struct door *door)
+{
+    MAY_FAIL(door, "fork", EAGAIN, ENOMEM);
+    RETRY(pid_t, fork());
+}
+
+int osri_sys_pidfd(const struct door *door, pid_t pid)
+{
+    static atomic_bool missing; /* Valgrind says so each time that it is asked for a call that it does not know */
+    int fd;
+
+    MAY_FAIL(door, "pidfd_open", ENOSYS, EMFILE);
+    if (atomic_load(&missing))
+        return -ENOSYS;
+    fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0 && errno == ENOSYS)
+        atomic_store(&missing, true);
+    return fd < 0 ? -errno : fd;
+}
+
+int osri_sys_pidfd_signal(const struct door *door, int pidfd, int number)
+{
+    MAY_FAIL(door, "pidfd_send_signal", ENOSYS, EPERM);
+    RETRY(int, (int)syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0));
+}
+
+pid_t osri_sys_reap(const struct door *door, pid_t pid, int *status, bool wait)
+{
+    pid_t reaped;
+
+    do
+        reaped = waitpid(pid, status, wait ? 0 : WNOHANG);
+    while (reaped < 0 && errno == EINTR);
+    if (reaped < 0)
+        return -errno;
+    if (reaped > 0)
+        MAY_FAIL(door, "waitpid", ECHILD);
+    return reaped;
+}
+
+int osri_sys_handle(const struct door *door, int number, const struct sigaction *action, struct sigaction *previous)
+{
+    MAY_FAIL(door, "sigaction", EINVAL);
+    RETRY(int, sigaction(number, action, previous));
 }

@@ -6,6 +6,7 @@
 #define OSIER_BASE_SYS_H
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -44,5 +45,17 @@ int osri_sys_connect(const struct door *door, int fd, const struct sockaddr *add
 int osri_sys_get_option(const struct door *door, int fd, int level, int option, int *value);
 int osri_sys_set_option(const struct door *door, int fd, int level, int option, int value);
 int osri_sys_name(const struct door *door, int fd, struct sockaddr *address, socklen_t *size);
+/* Two ends of a connection within the system, both blocking. */
+int osri_sys_socket_pair(const struct door *door, int fds[2]);
+
+pid_t osri_sys_fork(const struct door *door);
+/* A descriptor of a child of ours, which can be read when the child has died. */
+int osri_sys_pidfd(const struct door *door, pid_t pid);
+int osri_sys_pidfd_signal(const struct door *door, int pidfd, int number);
+/* The status of this child if it has died, which is no zombie then: its pid; 0 if it lives; -ECHILD if its status is
+ * lost. Without `wait` it never waits. */
+pid_t osri_sys_reap(const struct door *door, pid_t pid, int *status, bool wait);
+
+int osri_sys_handle(const struct door *door, int number, const struct sigaction *action, struct sigaction *previous);
 
 #endif

@@ -1,5 +1,7 @@
 #include "0_base/text.h"
 
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void add(struct text *text, const char *format, va_list list) OSR_PRINTF_(2, 0);
@@ -52,4 +54,32 @@ void osri_name_copy(char to[OSR_NAME_SIZE], const char *name)
     if (length)
         memcpy(to, name, length);
     to[length] = '\0';
+}
+
+/* ---- What is kept ---- */
+
+struct kept {
+    struct kept *next;
+    char words[];
+};
+
+/* Threads only add to it, at its head; two that add the same at once both do, which does no harm. */
+static _Atomic(struct kept *) kept;
+
+const char *osri_text_keep(const char *words)
+{
+    struct kept *at = atomic_load(&kept);
+    size_t size = strlen(words) + 1;
+
+    for (; at; at = at->next)
+        if (strcmp(at->words, words) == 0)
+            return at->words;
+    at = malloc(sizeof(*at) + size);
+    if (!at)
+        return NULL;
+    memcpy(at->words, words, size);
+    at->next = atomic_load(&kept);
+    while (!atomic_compare_exchange_weak(&kept, &at->next, at))
+        continue;
+    return at->words;
 }

@@ -36,6 +36,9 @@ void osri_text_words(struct text *text, const char *words, const char *margin);
 /* Copies a name, cut to what a name may have; NULL is the empty name. */
 void osri_name_copy(char to[OSR_NAME_SIZE], const char *name);
 
+/* A copy that lives as long as the program, the same for all texts that are alike; NULL without memory. */
+const char *osri_text_keep(const char *words);
+
 /* "?" for a place that was not recorded. */
 static inline const char *place_or_unknown(const char *where)
 {

@@ -1,7 +1,11 @@
 /*
  * The simulated world: a clock that starts at 0 and jumps to the next deadline when no task can run. Descriptors
  * are the real ones; they are polled whenever the loop looks, and time passes only when none is ready.
+ *
+ * While a process works for the run the clock does not jump: it stands still for as long as a real one would take to
+ * the next deadline, and only then moves there. So what ends before has taken no time, and what hangs is still cut.
  */
+#include <limits.h>
 #include <string.h>
 
 #include "0_base/sys.h"
@@ -9,6 +13,7 @@
 
 struct simulation {
     int64_t now;
+    int64_t since; /* when the clock began to stand still, in real time; 0: it jumps */
     struct osr_list_ armed;
     unsigned count;
     struct pollfd *fds; /* as many as were ever armed */
@@ -110,13 +115,47 @@ static bool poll_armed(struct sched *sched, struct simulation *sim, int timeout)
     return ready != 0;
 }
 
+/* How many milliseconds of real time are left of the way to the moment `until`; -1: for ever. */
+static int left_until(const struct simulation *sim, int64_t until)
+{
+    int64_t left = until - sim->now - (osri_sys_clock() - sim->since);
+
+    if (until == OSR_NEVER)
+        return -1;
+    if (left <= 0)
+        return 0;
+    return left / 1000000 < INT_MAX ? (int)((left + 999999) / 1000000) : INT_MAX;
+}
+
+/* Goes to the moment `until` as slowly as a real clock, unless a watch is found ready before. */
+static void stand_still(struct sched *sched, struct simulation *sim, int64_t until)
+{
+    int timeout;
+
+    if (!sim->since)
+        sim->since = osri_sys_clock();
+    timeout = left_until(sim, until);
+    if (sim->count == 0)
+        (void)osri_sys_poll(&sched->door, NULL, 0, timeout);
+    else if (poll_armed(sched, sim, timeout))
+        return;
+    if (left_until(sim, until) == 0) {
+        sim->now = until;
+        sim->since = osri_sys_clock();
+    }
+}
+
 static void sim_poll(struct sched *sched, int64_t until)
 {
     struct simulation *sim = sched->loop;
 
+    if (sched->elsewhere == 0)
+        sim->since = 0;
     if (poll_armed(sched, sim, 0) || until <= sim->now)
         return;
-    if (until != OSR_NEVER)
+    if (sched->elsewhere > 0)
+        stand_still(sched, sim, until);
+    else if (until != OSR_NEVER)
         sim->now = until;
     else
         (void)poll_armed(sched, sim, -1);

@@ -200,7 +200,7 @@ void osri_look(struct sched *sched, int64_t until)
     sched->steps = STEPS;
     if (works)
         until = 0;
-    if (until > 0 || sched->outside > 0) /* else nobody waits for what a poll could tell */
+    if (until > 0 || sched->outside > 0 || sched->inbox) /* else nobody waits for what a poll could tell */
         sched->driver->poll(sched, until < next ? until : next);
     while (!list_empty(&sched->fired)) {
         struct osr_list_ *node = choose_from(sched, &sched->fired, OSR_CHOICE_EVENT, "event");
@@ -221,14 +221,16 @@ void osri_sched_run(struct sched *sched)
     osri_fiber_adopt(&sched->hub, sched->tools);
     while (!sched->finished) {
         bool idle = list_empty(&sched->ready) && list_empty(&sched->calls);
+        bool hopeless = idle && sched->timers.count == 0 && sched->outside == 0;
         struct task *task;
 
-        if (idle && sched->timers.count == 0 && sched->outside == 0)
-            sched->stuck(sched);
-        else
-            osri_look(sched, idle ? OSR_NEVER : 0);
+        if (!hopeless || sched->inbox) /* something may have come that nobody waits for */
+            osri_look(sched, idle && !hopeless ? OSR_NEVER : 0);
         if (!list_empty(&sched->calls))
             sched->make_calls(sched);
+        if (hopeless && list_empty(&sched->ready) && list_empty(&sched->calls) && sched->timers.count == 0 &&
+            sched->outside == 0)
+            sched->stuck(sched);
         task = next_ready(sched);
         if (task)
             step(sched, &sched->hub, task);

@@ -40,6 +40,7 @@ struct sched {
     struct osr_list_ calls; /* that are due; made by the hub */
     struct osr_scope *calling; /* what calls that are made on no task are bound to */
     void (*make_calls)(struct sched *sched); /* from the floor above */
+    unsigned elsewhere;     /* processes that work for this run: simulated time waits for them */
 
     uint64_t cancellations; /* how many there have been, which serves as a time of its own */
 

@@ -398,6 +398,16 @@ int osr_fd_writable_here(int fd, const char *where)
 
 /* ---- Closing ---- */
 
+int osri_descriptor_close(struct sched *sched, int fd)
+{
+    struct descriptor *descriptor = known(sched, fd);
+
+    if (descriptor)
+        forget(sched, descriptor);
+    count_close(fd);
+    return osri_sys_close(&sched->door, fd);
+}
+
 int osr_fd_close_here(int fd, const char *where)
 {
     struct sched *sched = osri_sched;
@@ -409,9 +419,6 @@ int osr_fd_close_here(int fd, const char *where)
     descriptor = fd < 0 ? NULL : known(sched, fd);
     if (fd < 0 || (!descriptor && sched->driver->refuses(sched, fd) == -EBADF))
         return osri_failed(-EBADF, where);
-    if (descriptor)
-        forget(sched, descriptor);
-    count_close(fd);
-    rc = osri_sys_close(&sched->door, fd);
+    rc = osri_descriptor_close(sched, fd);
     return rc < 0 ? osri_failed(rc, where) : 0;
 }

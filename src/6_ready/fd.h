@@ -45,6 +45,9 @@ int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched
 /* The library has just made `fd`. */
 void osri_descriptor_made(struct sched *sched, int fd, const char *where);
 
+/* Closes a descriptor that the library made, and forgets it. */
+int osri_descriptor_close(struct sched *sched, int fd);
+
 /* One attempt at an operation: a count or a code, -EAGAIN if it would have to wait. */
 typedef ssize_t osri_attempt(struct sched *sched, struct descriptor *descriptor, void *operation);
 

@@ -13,6 +13,7 @@
 #include "6_ready/offload.h"
 #include "8_run/audit.h"
 #include "8_run/leaks.h"
+#include "8_run/signals.h"
 #include "8_run/trace.h"
 #include "8_run/tree.h"
 
@@ -27,6 +28,7 @@ enum { RUN_ERRORS = 2 };
 struct run {
     struct sched sched;
     struct overflow_guard overflow;
+    struct run_signals signals;
     struct outcome outcome; /* of the root */
     bool stuck;
 };
@@ -63,7 +65,8 @@ static int complete(struct osr_run_options *options, const struct osr_run_option
         *options = *given;
     if (options->size != sizeof(*options) || options->stack_size > SIZE_MAX / 4 ||
         (options->clock != OSR_CLOCK_REAL && options->clock != OSR_CLOCK_SIMULATED) || options->slow_step < 0 ||
-        (options->allocator && !options->allocator->resize))
+        (options->allocator && !options->allocator->resize) ||
+        (options->dump_signal && !osri_signal_bit(options->dump_signal)))
         return -EINVAL;
     options->stack_size = power_of_two(options->stack_size ? options->stack_size : STACK_SIZE);
     options->slow_step = longest_step(options);
@@ -200,6 +203,15 @@ static void root_ended(struct child *root, const struct outcome *outcome)
     sched->steps = 1; /* the hub is next */
 }
 
+/* A root that was made and does not begin. */
+static void discard_root(struct sched *sched, struct child *root)
+{
+    sched->floors[8] = NULL;
+    osri_scope_detach(sched, &root->scope);
+    osri_errors_unpromise(sched, 1);
+    osri_task_free(sched, &root->task);
+}
+
 static int run_root(struct sched *sched, const struct osr_routine *routine, void *arg,
                     const struct osr_run_options *options)
 {
@@ -214,6 +226,11 @@ static int run_root(struct sched *sched, const struct osr_routine *routine, void
     root->ended = root_ended;
     sched->floors[8] = root;
     sched->calling = &root->scope;
+    rc = osri_run_signals_open(sched, &run_of(sched)->signals, options);
+    if (rc < 0) {
+        discard_root(sched, root);
+        return rc;
+    }
     osri_observe(sched, OSR_TRACE_SPAWN, &root->task, NULL, root->task.where, 0);
     osri_ready(sched, &root->task);
     osri_sched_run(sched);
