@@ -64,7 +64,7 @@ EXAMPLES := $(sort $(wildcard examples/*.c))
 BENCHES := $(sort $(wildcard tests/bench/*.c))
 
 # These look at the files, not at what runs: once is enough, without a tool.
-FILE_SCRIPTS := tests/consumer.test.sh tests/floors.test.sh
+FILE_SCRIPTS := tests/consumer.test.sh tests/floors.test.sh tests/snippets.test.sh
 
 STATIC := $(BUILD)/libosier.a
 SHARED := $(BUILD)/libosier.so.0
