@@ -26,6 +26,7 @@ BUILD ?= build/$(VARIANT)#  where everything goes
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
 DESTDIR ?=
 
 # ---- Flags ---------------------------------------------------------------------------------------------
@@ -63,8 +64,8 @@ SCRIPTS := $(sort $(wildcard tests/*.test.sh))
 EXAMPLES := $(sort $(wildcard examples/*.c))
 BENCHES := $(sort $(wildcard tests/bench/*.c))
 
-# These look at the files, not at what runs: once is enough, without a tool.
-FILE_SCRIPTS := tests/consumer.test.sh tests/floors.test.sh tests/snippets.test.sh
+# These look at the files, or at what runs with a tool of their own: once is enough, without another tool.
+FILE_SCRIPTS := tests/consumer.test.sh tests/floors.test.sh tests/gdb.test.sh tests/snippets.test.sh
 
 STATIC := $(BUILD)/libosier.a
 SHARED := $(BUILD)/libosier.so.0
@@ -234,6 +235,9 @@ $(BENCH_PROGRAM): $(BENCH_OBJECTS) $(STATIC)
 
 TO_HEADERS := $(DESTDIR)$(INCLUDEDIR)
 TO_LIBRARY := $(DESTDIR)$(LIBDIR)
+TO_GDB := $(DESTDIR)$(DATADIR)/osier
+# Where a gdb of the same prefix looks by itself when a program uses the shared library.
+TO_AUTO_LOAD := $(DESTDIR)$(DATADIR)/gdb/auto-load$(abspath $(LIBDIR))
 PC_VALUES := -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
     -e 's|@VERSION@|$(VERSION)|'
 
@@ -248,11 +252,15 @@ install: all
 	ln -sf libosier.so.0 $(TO_LIBRARY)/libosier.so
 	sed $(PC_VALUES) src/osier.pc.in >$(TO_LIBRARY)/pkgconfig/osier.pc
 	chmod 644 $(TO_LIBRARY)/pkgconfig/osier.pc
+	install -d $(TO_GDB) $(TO_AUTO_LOAD)
+	install -m 644 src/osier-gdb.py $(TO_GDB)
+	install -m 644 src/osier-gdb.py $(TO_AUTO_LOAD)/libosier.so.0-gdb.py
 
 uninstall:
 	rm -f $(HEADERS:include/%=$(TO_HEADERS)/%)
 	rm -f $(addprefix $(TO_LIBRARY)/,libosier.a libosier.so libosier.so.0 pkgconfig/osier.pc)
-	[ ! -d $(TO_HEADERS)/osier ] || rmdir $(TO_HEADERS)/osier
+	rm -f $(TO_GDB)/osier-gdb.py $(TO_AUTO_LOAD)/libosier.so.0-gdb.py
+	for directory in $(TO_HEADERS)/osier $(TO_GDB); do [ ! -d $$directory ] || rmdir $$directory; done
 
 # ---- The rest ------------------------------------------------------------------------------------------
 
@@ -265,7 +273,7 @@ help:
 	echo 'make demo        builds and runs the demonstration; installs what that needs (Debian, Ubuntu)'
 	echo 'make test        builds and runs all tests; installs what that needs'
 	echo 'make examples    the programs of examples/'
-	echo 'make install     into PREFIX ($(PREFIX)), under DESTDIR; also LIBDIR, INCLUDEDIR'
+	echo 'make install     into PREFIX ($(PREFIX)), under DESTDIR; also LIBDIR, INCLUDEDIR, DATADIR'
 	echo 'make uninstall   takes that away again'
 	echo 'make deps        installs what building and testing need; SETS="demo test tools coverage aarch64"'
 	echo

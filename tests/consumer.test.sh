@@ -30,7 +30,8 @@ in_root=(DESTDIR="$root" PREFIX=/opt/osier LIBDIR=/opt/osier/lib/here INCLUDEDIR
 library=$root/opt/osier/lib/here
 
 try 'installing' make install "${in_root[@]}" || exit 1
-for file in "$library"/{libosier.a,libosier.so,libosier.so.0,pkgconfig/osier.pc} "$root"/opt/osier/headers/osier.h; do
+for file in "$library"/{libosier.a,libosier.so,libosier.so.0,pkgconfig/osier.pc} "$root"/opt/osier/headers/osier.h \
+    "$root"/opt/osier/share/{osier/osier-gdb.py,gdb/auto-load/opt/osier/lib/here/libosier.so.0-gdb.py}; do
     [[ -e $file ]] || fail "$file was not installed"
 done
 
@@ -112,5 +113,6 @@ try 'uninstalling' make uninstall "${in_root[@]}"
 left=$(find "$root" ! -type d)
 [[ -z $left ]] || fail "uninstalling left: ${left//$'\n'/ }"
 [[ -e $root/opt/osier/headers/osier ]] && fail "uninstalling left the directory of the headers"
+[[ -e $root/opt/osier/share/osier ]] && fail "uninstalling left the directory of what gdb loads"
 
 exit "$bad"

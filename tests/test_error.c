@@ -2106,6 +2106,75 @@ TEST(a_lone_error_that_stands_elsewhere_comes_out_of_a_guard_as_itself)
     assert_int_equal(counting.live, 0);
 }
 
+/* ---- Errors that come back to where they stand --------------------------------------------------------- */
+
+static int unwrap_join(struct osr_task *handle, int levels)
+{
+    struct osr_group group;
+
+    osr_group_open(&group, .unwrap = true);
+    return osr_group_close(&group, levels > 1 ? unwrap_join(handle, levels - 1) : osr_task_join(*handle));
+}
+
+OSR_TASK(unwrap_once, struct osr_task, handle) { return unwrap_join(handle, 1); }
+
+OSR_TASK(unwrap_twice, struct osr_task, handle) { return unwrap_join(handle, 2); }
+
+OSR_TASK(unwrap_take_and_raise, struct osr_task, handle)
+{
+    struct osr_error *error;
+
+    check_int(unwrap_join(handle, 1), -OSR_EGROUP);
+    error = osr_error_take();
+    check(error == osr_task_error(*handle));
+    osr_error_clear();
+    return osr_raise(error);
+}
+
+static void leave_a_join_to_a_guard(struct osr_task *handle)
+{
+    OSR_GUARD_GROUP(guarded, .unwrap = true);
+
+    osr_spawn(&guarded, pass_on, handle, .eager = true);
+    (void)osr_task_join(*handle);
+}
+
+OSR_TASK(unwrap_in_a_guard, struct osr_task, handle)
+{
+    struct osr_scope outer;
+
+    osr_scope_open(&outer);
+    leave_a_join_to_a_guard(handle);
+    return osr_scope_close(&outer, 0);
+}
+
+OSR_TASK(gather_one_group_of_errors_often, void, unused)
+{
+    struct osr_group group;
+    struct osr_error *error;
+    struct osr_task handle;
+
+    osr_group_open(&group, .name = "outer");
+    osr_spawn(&group, fail_soon_in_company, NULL, .handle = &handle);
+    osr_spawn(&group, unwrap_once, &handle);
+    osr_spawn(&group, unwrap_twice, &handle);
+    osr_spawn(&group, unwrap_take_and_raise, &handle);
+    osr_spawn(&group, unwrap_in_a_guard, &handle);
+    check_int(osr_group_close(&group, unwrap_join(&handle, 2)), -OSR_EGROUP);
+    error = osr_error_take();
+    check_text(osr_error_message(error), "1 error");
+    check_int(osr_error_count(error), 2);
+    osr_error_release(error);
+    return 0;
+}
+
+TEST(a_group_of_errors_that_comes_back_unwrapped_is_counted_once)
+{
+    assert_int_equal(run_simulated(gather_one_group_of_errors_often, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
 /* ---- Trees, with ever less memory ---------------------------------------------------------------------- */
 
 /* Leaves exactly `count` errors in the store, and no memory for more. */
@@ -2197,6 +2266,44 @@ TEST(a_wrap_without_memory_gives_the_code_and_keeps_an_error_that_has_it)
     assert_int_equal(run_simulated(wrap_without_a_store, &error, .allocator = &counting_allocator), 0);
     assert_checked();
     osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+/* Joined, the group stands in the tree of the target's group, so that the wrap has to copy it. */
+OSR_TASK(wrap_with_ever_more_in_store, struct osr_task, handle)
+{
+    struct osr_error *joined;
+    int in_store;
+
+    (void)osr_task_join(*handle);
+    joined = osr_error_take();
+    for (in_store = 0; in_store < 8; in_store++) {
+        leave_in_store(in_store);
+        (void)osr_raise(osr_error_retain(joined));
+        check_int(osr_wrap(-OSR_EGROUP, "around it"), -OSR_EGROUP);
+        check_int(osr_error_count(osr_error_last()), 2);
+        check(osr_error_find(osr_error_last(), EIO) == osr_error_find(joined, EIO));
+        check((osr_error_last() == joined) == (in_store < 4)); /* two groups and two leaves */
+        osr_error_clear();
+        give_the_store_back();
+    }
+    return osr_raise(joined);
+}
+
+OSR_TASK(wrap_what_stands_elsewhere, void, unused)
+{
+    struct osr_error *trees[2];
+
+    grow_two_trees(&fail_soon_in_company.routine_, &wrap_with_ever_more_in_store.routine_, trees);
+    osr_error_release(trees[0]);
+    osr_error_release(trees[1]);
+    return 0;
+}
+
+TEST(a_wrap_keeps_the_leaves_of_a_joined_group_however_little_memory_there_is)
+{
+    assert_int_equal(run_simulated(wrap_what_stands_elsewhere, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
     assert_int_equal(counting.live, 0);
 }
 
@@ -2507,9 +2614,11 @@ int main(void)
         story_test(a_group_that_cannot_be_copied_is_known_by_code_and_place),
         story_test(a_lone_error_that_stands_elsewhere_comes_out_as_itself),
         story_test(a_lone_error_that_stands_elsewhere_comes_out_of_a_guard_as_itself),
+        story_test(a_group_of_errors_that_comes_back_unwrapped_is_counted_once),
         story_test(a_split_gives_both_halves_whole_or_none),
         story_test(a_group_is_derived_whole_or_not_at_all),
         story_test(a_wrap_without_memory_gives_the_code_and_keeps_an_error_that_has_it),
+        story_test(a_wrap_keeps_the_leaves_of_a_joined_group_however_little_memory_there_is),
         story_test(a_scope_gives_its_code_when_the_store_of_errors_is_used_up),
         story_test(a_second_fatal_error_needs_no_memory_and_changes_nothing),
         story_test(an_error_outside_a_run_is_its_code_when_there_is_no_memory),

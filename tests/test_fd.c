@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -1888,6 +1889,132 @@ TEST(another_loops_descriptor_can_be_waited_for_unless_loops_are_nested_too_deep
     assert_checked();
 }
 
+/* ---- Numbers that come to stand for something else ----------------------------------------------------- */
+
+OSR_TASK(close_it, int, fd) { return osr_fd_close(*fd); }
+
+static void *close_in_a_run(void *fd)
+{
+    check_int(osr_run(close_it, fd), 0);
+    return NULL;
+}
+
+static void close_in_another_thread(int fd)
+{
+    pthread_t thread;
+
+    check_int(pthread_create(&thread, NULL, close_in_a_run, &fd), 0);
+    check_int(pthread_join(thread, NULL), 0);
+}
+
+OSR_TASK(write_a_byte_later, int, fd)
+{
+    check_int(osr_yield(), 0);
+    check_int(write(*fd, "x", 1), 1);
+    return 0;
+}
+
+/* After this the run watches `ends.a` for reading, and believes that there is nothing to read. */
+static void read_one_byte_of_two_parts(struct ends ends)
+{
+    struct osr_group group;
+    char buffer[8];
+
+    osr_group_open(&group);
+    osr_spawn(&group, write_a_byte_later, &ends.b);
+    check_int(osr_read(ends.a, buffer, sizeof(buffer)), 1);
+    check_int(osr_group_close(&group, 0), 0);
+}
+
+/* `is` takes the place of what the run knew under its number: neither blocks, and both can be read. */
+static void use_a_number_again(struct ends is)
+{
+    struct osr_scope limit;
+
+    osr_timeout_open(&limit, osr_s(2));
+    read_one_byte_of_two_parts(is);
+    check_int(osr_scope_close(&limit, 0), 0);
+}
+
+/* A socket is closed, and its number given to the end of a pipe. */
+OSR_TASK(use_a_number_that_was_closed_elsewhere, void, unused)
+{
+    struct ends was = socket_ends(), is;
+
+    read_one_byte_of_two_parts(was);
+    close_in_another_thread(was.a);
+    is = pipe_ends();
+    check_int(is.a, was.a);
+    use_a_number_again(is);
+    close_ends(is);
+    return osr_fd_close(was.b);
+}
+
+TEST(a_number_that_was_closed_in_another_threads_run_is_known_anew)
+{
+    assert_int_equal(osr_run(use_a_number_that_was_closed_elsewhere, NULL), 0);
+    assert_checked();
+    assert_int_equal(run_real(use_a_number_that_was_closed_elsewhere, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(read_until_it_is_closed, int, fd)
+{
+    char byte;
+
+    check_int(osr_read(*fd, &byte, 1), -EBADF);
+    return 0;
+}
+
+OSR_TASK(ask_for_a_number_that_somebody_waits_for, void, unused)
+{
+    struct ends was = socket_ends(), is;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_scope_set_deadline(&group.scope, osr_time_add(osr_now(), osr_s(2)));
+    osr_spawn(&group, read_until_it_is_closed, &was.a);
+    check_int(osr_yield(), 0);
+    close_in_another_thread(was.a);
+    is = socket_ends();
+    check_int(is.a, was.a);
+    check_int(osr_fd_writable(is.a), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    use_a_number_again(is);
+    close_ends(is);
+    return osr_fd_close(was.b);
+}
+
+TEST(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_call)
+{
+    assert_int_equal(osr_run(ask_for_a_number_that_somebody_waits_for, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(use_a_number_that_was_found_closed, void, unused)
+{
+    struct ends was = socket_ends(), is;
+    struct osr_scope limit;
+    char byte;
+
+    read_one_byte_of_two_parts(was);
+    check_int(close(was.a), 0);
+    check_int(osr_write(was.a, "x", 1), -EBADF);
+    osr_timeout_open(&limit, osr_s(2));
+    check_int(osr_scope_close(&limit, osr_read(was.a, &byte, 1)), -EBADF);
+    is = pipe_ends();
+    check_int(is.a, was.a);
+    use_a_number_again(is);
+    close_ends(is);
+    return osr_fd_close(was.b);
+}
+
+TEST(a_number_that_was_found_closed_is_known_anew)
+{
+    assert_int_equal(osr_run(use_a_number_that_was_found_closed, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1946,6 +2073,9 @@ int main(void)
         fd_test(a_pipe_is_refused_in_the_direction_that_it_has_not),
         fd_test(a_descriptor_closed_raw_before_the_loop_first_looks_gives_a_code),
         fd_test(another_loops_descriptor_can_be_waited_for_unless_loops_are_nested_too_deeply),
+        fd_test(a_number_that_was_closed_in_another_threads_run_is_known_anew),
+        fd_test(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_call),
+        fd_test(a_number_that_was_found_closed_is_known_anew),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -47,6 +48,51 @@ static void who_waits_for_what_the_system_cannot_watch_is_told(void **state)
 struct ends {
     int of[2];
 };
+
+OSR_TASK(write_to_an_end, struct ends, ends)
+{
+    check_int(osr_yield(), 0);
+    check_int(osr_write(ends->of[1], "x", 1), 1);
+    return 0;
+}
+
+OSR_TASK(read_until_cut, struct ends, ends)
+{
+    char byte;
+
+    check_int(osr_read(ends->of[0], &byte, 1), -ECANCELED);
+    return -ECANCELED;
+}
+
+OSR_TASK(wait_again_for_what_could_not_be_watched, void, unused)
+{
+    struct osr_group group;
+    struct ends ends;
+    char byte;
+
+    check_int(pipe2(ends.of, O_NONBLOCK), 0);
+    refusals = 1;
+    osr_group_open(&group);
+    osr_spawn(&group, read_until_cut, &ends);
+    check_int(osr_yield(), 0);
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_sleep(osr_ms(1)), 0); /* the loop tries to watch it for nobody */
+    check_int(refusals, 0);
+    osr_group_open(&group);
+    osr_spawn(&group, write_to_an_end, &ends);
+    check_int(osr_read(ends.of[0], &byte, 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_fd_close(ends.of[0]), 0);
+    return osr_fd_close(ends.of[1]);
+}
+
+static void who_was_cut_leaves_no_refusal_to_the_next(void **state)
+{
+    (void)state;
+    assert_int_equal(osr_run(wait_again_for_what_could_not_be_watched, NULL, .debug = true), 0);
+    assert_checked();
+}
 
 OSR_TASK(read_an_end, struct ends, ends)
 {
@@ -114,6 +160,40 @@ static void only_the_runs_own_epoll_descriptor_is_out_of_reach(void **state)
     (void)state;
     assert_int_equal(osr_run(use_epoll_descriptors, NULL), 0);
     assert_checked();
+}
+
+OSR_TASK(close_an_epoll_descriptor_without_any_left, void, unused)
+{
+    static int taken[1 << 16];
+    int other = epoll_create1(0), own = own_epoll(), count = 0;
+
+    while (count < 1 << 16 && (taken[count] = dup(other)) >= 0)
+        count++;
+    check_int(errno, EMFILE);
+    check_int(osr_fd_close(own), -EBADF);
+    check_int(osr_fd_close(other), 0);
+    check_int(fcntl(other, F_GETFD), -1);
+    while (count > 0)
+        check_int(osr_fd_close(taken[--count]), 0);
+    return osr_sleep(osr_ms(1));
+}
+
+static void close_epoll_descriptors_without_any_left(void)
+{
+    struct rlimit limit;
+
+    check_int(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 200;
+    check_int(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    check_int(osr_run(close_an_epoll_descriptor_without_any_left, NULL), 0);
+}
+
+static void an_epoll_descriptor_can_be_closed_when_there_are_no_more(void **state)
+{
+    (void)state;
+    if (under_tools())
+        skip(); /* valgrind keeps descriptors in store for itself */
+    assert_child_succeeds(close_epoll_descriptors_without_any_left);
 }
 
 OSR_TASK(use_wrong_ends, void, unused)
@@ -479,8 +559,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         story_test(who_waits_for_what_the_system_cannot_watch_is_told),
+        story_test(who_was_cut_leaves_no_refusal_to_the_next),
         story_test(a_raw_close_before_the_loop_looks_does_not_abort),
         story_test(only_the_runs_own_epoll_descriptor_is_out_of_reach),
+        story_test(an_epoll_descriptor_can_be_closed_when_there_are_no_more),
         story_test(a_descriptor_that_is_not_open_for_it_is_a_bad_one),
         story_test(a_reader_that_was_woken_keeps_its_place),
         story_test(a_cancellation_beside_a_pending_error_is_taken_up),

@@ -1465,6 +1465,36 @@ TEST(without_a_previous_handler_the_next_signal_is_deadly)
     assert_child_succeeds(run_and_have_a_fault_though_ignored);
 }
 
+OSR_TASK(have_an_ignored_signal_sent, void, unused)
+{
+    check_int(kill(getpid(), SIGSEGV), 0);
+    check_int(raise(SIGSEGV), 0);
+    check(handler_now() != SIG_DFL && handler_now() != SIG_IGN);
+    return 0;
+}
+
+static void run_and_have_an_ignored_signal_sent(void)
+{
+    signal(SIGSEGV, SIG_IGN);
+    check_int(osr_run(have_an_ignored_signal_sent, NULL), 0);
+    check_int(kill(getpid(), SIGSEGV), 0);
+}
+
+static void run_into_a_fault_though_ignored(void)
+{
+    make_a_page_that_may_not_be_written();
+    signal(SIGSEGV, SIG_IGN);
+    osr_run(write_where_it_may_not, NULL);
+}
+
+TEST(a_signal_that_the_program_ignores_stays_ignored_but_a_fault_does_not)
+{
+    assert_child_succeeds(run_and_have_an_ignored_signal_sent);
+    if (under_tools())
+        skip(); /* they have handlers of their own for faults */
+    assert_dies(run_into_a_fault_though_ignored, SIGSEGV, "");
+}
+
 static void call_the_runs_handler_once_more(int number, siginfo_t *info, void *context)
 {
     handler_of_the_run(number, info, context);
@@ -1515,6 +1545,43 @@ static void run_with_a_handler_that_mends(void)
 TEST(a_task_goes_on_after_a_fault_that_the_previous_handler_has_mended)
 {
     assert_child_succeeds(run_with_a_handler_that_mends);
+}
+
+static sigjmp_buf way_out;
+
+static void jump_out(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)info, (void)context;
+    siglongjmp(way_out, 1);
+}
+
+/* The volatile count outlives the jumps. */
+OSR_TASK(write_where_it_may_not_and_be_thrown_out, void, unused)
+{
+    volatile int thrown_out = 0;
+
+    if (sigsetjmp(way_out, 1))
+        thrown_out++;
+    if (thrown_out < 3)
+        noted->opened[0] = 'x';
+    check_int(thrown_out, 3);
+    return 0;
+}
+
+static void run_with_a_handler_that_jumps_out(void)
+{
+    struct sigaction action = {.sa_sigaction = jump_out, .sa_flags = SA_SIGINFO};
+
+    make_a_page_that_may_not_be_written();
+    sigaction(SIGSEGV, &action, NULL);
+    check_int(osr_run(write_where_it_may_not_and_be_thrown_out, NULL), 0);
+}
+
+TEST(a_previous_handler_may_jump_out_of_a_fault_as_often_as_it_likes)
+{
+    if (under_tools())
+        skip(); /* a jump off the signal stack puzzles them */
+    assert_child_succeeds(run_with_a_handler_that_jumps_out);
 }
 
 static void large_handler(int number, siginfo_t *info, void *context) { (void)number, (void)info, (void)context; }
@@ -1755,6 +1822,37 @@ TEST(beside_a_pending_error_a_body_may_return_what_its_slot_does_not_hold)
     assert_checked();
 }
 
+/* ---- Opening what is open ------------------------------------------------------------------------------ */
+
+static int fail_at_once(void *unused) { (void)unused; return osr_fail(-EIO, "the child"); }
+
+OSR_TASK(open_twice, void, unused)
+{
+    const struct osr_routine routine = {fail_at_once, "fail_at_once", OSR_HERE};
+    struct osr_scope limit;
+    struct osr_group group;
+    char text[64];
+
+    snprintf(text, sizeof(text), "it has been open since %s", OSR_HERE), osr_timeout_open(&limit, osr_ms(1));
+    check_int(osr_timeout_open(&limit, osr_ms(2)), -EINVAL);
+    check_text(osr_error_message(osr_error_last()), text);
+    check_int(osr_sleep(osr_s(1)), -ECANCELED);
+    check_int(osr_scope_close(&limit, -ECANCELED), -ETIMEDOUT);
+    check_int(osr_scope_close(&limit, 0), -EINVAL);
+    osr_group_open(&group);
+    check_int(osr_spawn_with(&group, &routine, NULL, NULL), 0);
+    check_int(osr_group_open(&group), -EINVAL);
+    check_int(osr_group_running(&group), 1);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    return 0;
+}
+
+TEST(what_is_open_is_not_opened_once_more)
+{
+    assert_int_equal(run_simulated(open_twice, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1811,8 +1909,10 @@ int main(void)
         story_test(a_thread_keeps_the_signal_stack_that_it_has),
         story_test(handlers_that_chain_in_a_circle_come_to_an_end),
         story_test(without_a_previous_handler_the_next_signal_is_deadly),
+        story_test(a_signal_that_the_program_ignores_stays_ignored_but_a_fault_does_not),
         story_test(a_handler_that_is_called_again_while_it_runs_gives_up),
         story_test(a_task_goes_on_after_a_fault_that_the_previous_handler_has_mended),
+        story_test(a_previous_handler_may_jump_out_of_a_fault_as_often_as_it_likes),
         story_test(a_handler_of_three_arguments_that_was_installed_during_a_run_stays),
         story_test(misuse_stops_the_program_also_where_standard_error_is_closed),
         story_test(between_tasks_calls_are_refused),
@@ -1821,6 +1921,7 @@ int main(void)
         story_test(a_cut_inside_a_guard_belongs_to_the_scope_that_was_cancelled),
         story_test(guards_left_in_a_forked_child_do_nothing),
         story_test(beside_a_pending_error_a_body_may_return_what_its_slot_does_not_hold),
+        story_test(what_is_open_is_not_opened_once_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

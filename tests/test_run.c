@@ -473,6 +473,8 @@ static char said[2048];
 static void hear(void *arg, enum osr_diagnosis kind, const char *text)
 {
     (void)arg;
+    if (kind == OSR_DIAGNOSIS_SLOW)
+        return; /* on a slow machine */
     check(kind == OSR_DIAGNOSIS_LEAK);
     strncat(said, text, sizeof(said) - strlen(said) - 1);
 }
@@ -502,7 +504,7 @@ static void what_is_left_open_is_named_with_its_place(void **state)
     assert_checked();
     assert_non_null(strstr(said, "is not closed"));
     assert_non_null(strstr(said, "test_run.c:"));
-    assert_non_null(strstr(said, "1 errors are held"));
+    assert_non_null(strstr(said, "error EIO of task \"forget_a_listener\", from tests/test_run.c:"));
 }
 
 OSR_TASK(close_everything, void, unused)
@@ -1005,7 +1007,7 @@ OSR_TASK(keep_outcomes, struct report, report)
     check_int(osr_sleep(osr_ms(2)), 0);
     osr_task_release(&handles[1]);
     check_int(osr_leaks_report(), 2);
-    check(strstr(report->text, "2 outcomes are kept for handles") != NULL);
+    check(strstr(report->text, "is kept for a handle that nobody has released") != NULL);
     check_int(osr_group_close(&group, 0), 0);
     check_int(osr_leaks_report(), 0);
     return 0;

@@ -23,10 +23,16 @@ OSR_API int osr_tree_print(FILE *stream);
 OSR_API size_t osr_tree_format(char *buffer, size_t size);
 
 /*
- * Reports through the diagnostic hook what is open and should have an owner: descriptors that this library made
- * and that were not closed, each with the place where it was made (only a debug run knows them), how many errors
- * are held (in slots, in trees, or taken), and how many outcomes of ended tasks are kept for handles. A debug run
- * names its descriptors by itself at its end. Gives how many things there are; -EPERM.
+ * Names through the diagnostic hook, a line each, what is open and should have an owner:
+ *   - descriptors that this library made and that were not closed, with the place where each was made (only a debug
+ *     run knows them);
+ *   - outcomes of ended tasks that are kept for handles, with the task and where it was spawned;
+ *   - errors that somebody holds (a slot, a group that is open, who took or retained them), with code, place and task.
+ *     What is held by another error, in a tree or as a cause, and by an outcome, is not told beside it.
+ * Never waits. Gives how many things it named; -EPERM.
+ *
+ * A debug run names by itself, at its end, what is left then: descriptors, also those closed by a bare close() that
+ * nobody had noticed (OSR_DIAGNOSIS_DESCRIPTOR), and errors that are still held, but for what the run itself gives.
  */
 OSR_API int osr_leaks_report(void);
 
@@ -37,7 +43,9 @@ enum osr_diagnosis {
     OSR_DIAGNOSIS_OVERFLOW,   /* a task's stack is used up; told from within a signal handler */
     OSR_DIAGNOSIS_RUNAWAY,    /* a task goes on calling in a cancelled scope */
     OSR_DIAGNOSIS_LEAK,       /* something was left open */
-    OSR_DIAGNOSIS_DESCRIPTOR  /* a registered descriptor was closed behind the library's back */
+    OSR_DIAGNOSIS_DESCRIPTOR, /* a registered descriptor was closed behind the library's back */
+    OSR_DIAGNOSIS_SLOW,       /* a task kept the thread for longer than osr_run_options.slow_step */
+    OSR_DIAGNOSIS_TRACE       /* the file that OSR_TRACE names cannot be written; the run goes on */
 };
 
 /*
@@ -70,6 +78,30 @@ struct osr_trace_event {
 
 /* Told of each event. `event` lives for the call. The observer must not call the library. */
 typedef void osr_observe(void *arg, const struct osr_trace_event *event);
+
+/* ---- The timeline -------------------------------------------------------------------------------------- */
+
+/*
+ * If the environment variable OSR_TRACE names a file, every osr_run() writes what happened when into it, in Chrome's
+ * Trace Event format (JSON), to be opened in https://ui.perfetto.dev or chrome://tracing. Every task has a track, with
+ * its number as `tid` and its name; on it
+ *   - a slice "runs" for every step, and one for every wait, named after its call, with `call` and `where`;
+ *   - instants: "spawn" (`where`), "wake" (`code`), "cancel" of one of its scopes (the reason's `code`, the scope's
+ *     place `where`), and "end" (`code`); codes below 0 come with their `symbol`;
+ *   - an arrow from the step that spawned it to its first one.
+ * Times are those of the run's clock in microseconds, so that under a simulated clock the same program writes the same
+ * file, but for its process_name, which is the place of the osr_run().
+ *
+ * The second traced run of a process, on whatever thread, writes into the file with ".2" behind its name, and so on;
+ * "%p" in the name stands for the number of the process, and should be there if the program starts others of its kind
+ * or has runs in forked children. An existing file is overwritten. What the program's own observer is told stays the
+ * same. The file is complete JSON from the start and after each write. What happened is written as 64 KB come
+ * together, when the run ends, in whichever way, when the library stops the program, when the thread of the run calls
+ * exit(), and at a SIGSEGV (unless that was left alone by .no_overflow_handler).
+ *
+ * A file that cannot be written is told through the diagnostic hook (OSR_DIAGNOSIS_TRACE), and the run goes on. In
+ * programs that have more rights than their user (set-user-ID) the variable is ignored.
+ */
 
 #ifdef __cplusplus
 }

@@ -62,8 +62,13 @@ struct osr_run_options {
 
     size_t stack_size;        /* of every task in bytes, guard included; 0: 65536. Rounded up to a power of two */
     enum osr_clock clock;     /* which clock */
-    bool debug;               /* check all structures at every look, name raw closes, and leaks at the end */
+    bool debug;               /* check all structures at every look; name slow steps, raw closes, leaks at the end */
     bool no_overflow_handler; /* leave SIGSEGV alone: a stack overflow is then not named */
+
+    /* A task that runs longer than this, in nanoseconds, without letting others run is told to `diagnose`. 0: 100 ms in
+     * a debug run, else never; OSR_NEVER: never, which costs nothing. Simulated time stands still meanwhile: nobody is
+     * slow in it. */
+    int64_t slow_step;
 
     const struct osr_allocator *allocator; /* NULL: malloc() */
 

@@ -76,7 +76,8 @@ enum osr_scope_form {
  * from the opening; one of 0 or less has passed already, and the first cancellation point inside gives
  * -ECANCELED; OSR_NEVER sets no limit.
  *
- * 0; -EINVAL for OSR_TIME_INVALID; -ENOMEM; -EPERM. A scope that could not be opened may be used like an open
+ * 0; -EINVAL for OSR_TIME_INVALID; -ENOMEM; -EPERM; also -EINVAL, and nothing changes, for the innermost open scope
+ * itself, as of a loop that has not closed it. A scope that could not be opened may be used like an open
  * one all the same: osr_scope_close() then gives the code again, unless the body failed itself. So the result
  * of an open need not be checked.
  */

@@ -13,7 +13,9 @@ static unsigned users;
 static struct sigaction previous;
 static osri_explain_fault *explain_fault;
 
-static _Thread_local volatile sig_atomic_t handling __attribute__((tls_model("initial-exec")));
+/* The frame of the handler that runs in this thread, or NULL. A handler before us may have jumped out of it, never to
+ * come back; then the next one does not lie deeper on the signal stack. */
+static _Thread_local char *volatile handling __attribute__((tls_model("initial-exec")));
 
 static void die_of(int number, const siginfo_t *info)
 {
@@ -24,21 +26,23 @@ static void die_of(int number, const siginfo_t *info)
 
 static void handle(int number, siginfo_t *info, void *context)
 {
-    if (handling) { /* the handler before us has called us again */
+    char *frame = __builtin_frame_address(0);
+
+    if (handling && frame < handling) { /* the handler before us has called us again */
         die_of(number, info);
         return;
     }
-    handling = 1;
+    handling = frame;
     if (info->si_code > 0) /* a fault, not a kill() */
         explain_fault(info->si_addr);
     if (previous.sa_flags & SA_SIGINFO) {
         previous.sa_sigaction(number, info, context);
     } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
         previous.sa_handler(number);
-    } else {
+    } else if (previous.sa_handler == SIG_DFL || info->si_code > 0) { /* a kill() can be ignored, a fault cannot */
         die_of(number, info); /* a fault comes again as soon as this returns, and now ends the program */
     }
-    handling = 0;
+    handling = NULL;
 }
 
 static int install(osri_explain_fault *explain)

@@ -13,6 +13,7 @@
 
 struct loop {
     struct ev_loop *ev;
+    int own;                /* the epoll descriptor that libev polls with; -1: not known, or there is none */
     struct osr_list_ fresh; /* watches that libev has not yet told the system of */
     ev_timer timer; /* for the nearest of our own timers, while the loop waits */
 };
@@ -21,6 +22,8 @@ static void timer_fired(struct ev_loop *ev, ev_timer *timer, int events)
 {
     (void)ev, (void)timer, (void)events;
 }
+
+static int find_own(struct sched *sched);
 
 static int loop_open(struct sched *sched)
 {
@@ -36,6 +39,7 @@ static int loop_open(struct sched *sched)
     ev_init(&loop->timer, timer_fired);
     list_init(&loop->fresh);
     sched->loop = loop;
+    loop->own = find_own(sched);
     return 0;
 }
 
@@ -128,50 +132,68 @@ static bool is_epoll(int fd)
     return strstr(target, "eventpoll") != NULL;
 }
 
-/* Whether the epoll descriptor `fd` watches `other`. */
-static bool watches(int fd, int other)
+static bool watches(int fd, int mark)
 {
-    char line[256];
-    bool found = false;
-    FILE *info;
-    int number;
+    return epoll_ctl(fd, EPOLL_CTL_DEL, mark, NULL) == 0;
+}
 
-    snprintf(line, sizeof(line), "/proc/self/fdinfo/%d", fd);
-    info = fopen(line, "re");
-    while (info && !found && fgets(line, sizeof(line), info))
-        found = sscanf(line, "tfd: %d", &number) == 1 && number == other;
-    if (info)
-        fclose(info);
-    return found;
+/* The epoll descriptor that watches `mark`, which it does no longer; -1 if none is found. It was opened just before the
+ * mark, so its number is the one below, unless numbers below were free, or other threads have closed some since. */
+static int who_watches(int mark)
+{
+    int fd;
+
+    for (fd = mark - 1; fd >= 0; fd--)
+        if (watches(fd, mark))
+            return fd;
+    for (fd = mark + 1; fd < mark + 64; fd++)
+        if (watches(fd, mark))
+            return fd;
+    return -1;
 }
 
 /* libev does not say which descriptor it polls with: it is the one that watches what libev was just given. */
-static bool is_own(struct sched *sched, int fd)
+static int find_own(struct sched *sched)
 {
     int mark = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct watch watch;
-    bool own;
+    int own;
 
     if (mark < 0)
-        return true; /* rather refuse it than let libev abort */
+        return -1;
     watch_init(&watch, mark, WATCH_READ, NULL);
     loop_arm(sched, &watch);
     loop_poll(sched, 0);
-    own = watches(fd, mark);
+    own = who_watches(mark);
     loop_disarm(sched, &watch);
     close(mark);
     return own;
+}
+
+/* Whether the epoll descriptor `fd` may be our own: which that is may have stayed unknown for want of descriptors. */
+static bool may_be_own(struct sched *sched, int fd)
+{
+    struct loop *loop = sched->loop;
+
+    if (loop->own < 0)
+        loop->own = find_own(sched);
+    if (loop->own < 0)
+        return ev_backend(loop->ev) == EVBACKEND_EPOLL; /* rather refuse it than let libev abort */
+    return loop->own == fd;
 }
 
 /* Only an epoll descriptor can be refused by another: for going round in a circle, or for being nested too deeply. */
 static int loop_refuses(struct sched *sched, int fd)
 {
     struct epoll_event event = {.events = EPOLLIN};
+    struct loop *loop = sched->loop;
     int probe, rc;
 
+    if (fd == loop->own)
+        return -EBADF;
     if (!is_epoll(fd))
         return 0;
-    if (is_own(sched, fd))
+    if (may_be_own(sched, fd))
         return -EBADF;
     probe = epoll_create1(EPOLL_CLOEXEC);
     if (probe < 0)

@@ -6,6 +6,7 @@
 
 #include "0_base/text.h"
 #include "0_base/sys.h"
+#include "2_sched/wait.h"
 
 _Thread_local struct slot osri_thread_slot __attribute__((tls_model("initial-exec"), visibility("hidden")));
 _Thread_local struct sched *osri_sched __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -35,6 +36,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .door = {options->choose, options->choose_arg},
         .memory = {.from = options->allocator ? *options->allocator : osri_malloc_allocator},
         .driver = options->clock == OSR_CLOCK_SIMULATED ? &osri_driver_sim : &osri_driver_ev,
+        .slow_step = options->slow_step,
         .debug = options->debug,
         .diagnose = options->diagnose ? options->diagnose : diagnose_to_standard_error,
         .diagnose_arg = options->diagnose_arg,
@@ -42,7 +44,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .observe_arg = options->observe_arg,
     };
     sched->memory.door = &sched->door;
-    sched->plain = !sched->tools && !sched->observe && !sched->door.choose;
+    sched->plain = !sched->tools && !sched->observe && !sched->door.choose && sched->slow_step == OSR_NEVER;
     list_init(&sched->ready);
     list_init(&sched->fired);
     list_init(&sched->calls);
@@ -106,11 +108,40 @@ static struct task *next_after(struct sched *sched, struct task *leaving)
     return next_ready(sched);
 }
 
+/* How the running task leaves: parked, for good (its stack is then the one given back last), or queued. */
+static void describe_leaving(struct sched *sched, const struct task *task, char *text, size_t size)
+{
+    if (task->wait)
+        snprintf(text, size, "waited in %s at %s", task->wait->call, place_or_unknown(task->wait->where_));
+    else
+        snprintf(text, size, "%s", sched->stacks.idle == &task->fiber ? "returned" : "yielded");
+}
+
+/* Tells of the running task, which leaves now, if its step took long; `child` is one that it has spawned eagerly. */
+static void time_step(struct sched *sched, const struct task *child)
+{
+    int64_t took = osri_now(sched) - sched->step_began;
+    const struct task *task = sched->current;
+    char how[512];
+
+    if (took <= sched->slow_step)
+        return;
+    if (child)
+        snprintf(how, sizeof(how), "spawned eagerly at %s", child->where);
+    else
+        describe_leaving(sched, task, how, sizeof(how));
+    osri_diagnose(sched, OSR_DIAGNOSIS_SLOW,
+                  "osier: task \"%s\", spawned at %s, ran for %lld.%03lld ms without letting others run, until it %s\n",
+                  task->name, task->where, (long long)(took / 1000000), (long long)(took / 1000 % 1000), how);
+}
+
 static void step(struct sched *sched, struct fiber *from, struct task *next)
 {
     sched->current = next;
     if (next)
         osri_observe(sched, OSR_TRACE_STEP, next, NULL, NULL, 0);
+    if (next && sched->slow_step != OSR_NEVER)
+        sched->step_began = osri_now(sched);
     if (!next)
         osri_fiber_switch(from, &sched->hub, sched->tools);
     else if (from != &next->fiber)
@@ -121,6 +152,8 @@ void osri_leave_slowly(struct sched *sched)
 {
     struct task *task = sched->current;
 
+    if (sched->slow_step != OSR_NEVER)
+        time_step(sched, NULL);
     step(sched, &task->fiber, next_after(sched, task));
 }
 
@@ -128,6 +161,8 @@ void osri_run_eagerly(struct sched *sched, struct task *task)
 {
     struct task *spawner = sched->current;
 
+    if (sched->slow_step != OSR_NEVER)
+        time_step(sched, task);
     task->eager_for = spawner;
     step(sched, &spawner->fiber, task);
 }
@@ -302,6 +337,8 @@ _Noreturn void osri_die(struct sched *sched, const char *format, ...)
     va_start(list, format);
     diagnose(sched, OSR_DIAGNOSIS_MISUSE, format, list);
     va_end(list);
+    if (sched)
+        sched->dying(sched);
     abort();
 }
 

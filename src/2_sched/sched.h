@@ -23,7 +23,7 @@ struct sched {
     struct task *current; /* NULL: the hub runs */
     struct osr_list_ ready;
     unsigned steps; /* left until the next look */
-    bool plain;     /* no tool, observer or door has to be told of a switch */
+    bool plain;     /* no tool, observer, door or clock has to be asked or told at a switch */
     unsigned tools;
     struct door door;
     struct timers timers;
@@ -53,6 +53,10 @@ struct sched {
     uint64_t numbers, tickets;
 
     void *floors[FLOORS]; /* what the floors above keep for a run, each under its own number */
+
+    void (*dying)(struct sched *sched); /* told before the program is stopped */
+    int64_t slow_step;                  /* a step that takes longer is told; OSR_NEVER: steps are not timed */
+    int64_t step_began;
 };
 
 /* The run of this thread, NULL outside one. */

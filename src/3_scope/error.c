@@ -13,6 +13,7 @@ struct error_chunk {
     struct errors *pool; /* NULL: the run is over, and the last error frees the chunk */
     struct memory memory;
     struct error_chunk *next;
+    size_t count;
     atomic_uint held;
     struct osr_error errors[];
 };
@@ -67,13 +68,17 @@ struct osr_error *osri_fatal_take(struct sched *sched)
 static struct error_chunk *new_chunk(const struct memory *memory, size_t count)
 {
     struct error_chunk *chunk = osri_alloc(memory, sizeof(*chunk) + count * sizeof(chunk->errors[0]));
+    size_t i;
 
     if (!chunk)
         return NULL;
     chunk->pool = NULL;
     chunk->memory = (struct memory){.from = memory->from};
     chunk->next = NULL;
+    chunk->count = count;
     atomic_init(&chunk->held, 0);
+    for (i = 0; i < count; i++)
+        chunk->errors[i].refs = 0;
     return chunk;
 }
 
@@ -104,15 +109,55 @@ int osri_errors_set_aside(struct errors *errors, size_t count)
     return 0;
 }
 
-size_t osri_errors_held(struct sched *sched)
-{
-    struct error_chunk *chunk;
-    size_t held = 0;
+/* ---- Who holds what ---- */
 
-    for (chunk = osri_errors(sched)->chunks; chunk; chunk = chunk->next)
-        held += atomic_load(&chunk->held);
-    return held;
+/* The errors of the run's pool that somebody holds, one after the other: the first after NULL, NULL after the last. */
+static struct osr_error *next_held(struct sched *sched, const struct osr_error *at)
+{
+    struct error_chunk *chunk = at ? at->chunk : osri_errors(sched)->chunks;
+    size_t i = at ? (size_t)(at - chunk->errors) + 1 : 0;
+
+    for (; chunk; chunk = chunk->next, i = 0)
+        for (; i < chunk->count; i++)
+            if (chunk->errors[i].refs > 0)
+                return &chunk->errors[i];
+    return NULL;
 }
+
+static void explain_others(const struct osr_error *error)
+{
+    struct osr_error *child;
+
+    if (error->cause)
+        error->cause->explained++;
+    for (child = error->first; child; child = error->kind == ERROR_LINK ? NULL : child->next)
+        child->explained++;
+}
+
+void osri_errors_explain(struct sched *sched)
+{
+    struct osr_error *error;
+
+    for (error = next_held(sched, NULL); error; error = next_held(sched, error))
+        error->explained = 0;
+    for (error = next_held(sched, NULL); error; error = next_held(sched, error))
+        explain_others(error);
+}
+
+size_t osri_errors_unexplained(struct sched *sched, void (*visit)(struct sched *sched, const struct osr_error *error))
+{
+    const struct osr_error *error;
+    size_t count = 0;
+
+    for (error = next_held(sched, NULL); error; error = next_held(sched, error))
+        if (error->refs > error->explained) {
+            visit(sched, error);
+            count++;
+        }
+    return count;
+}
+
+/* ---- Closing the pool ---- */
 
 void osri_errors_close(struct sched *sched)
 {
@@ -183,10 +228,11 @@ struct osr_error *osri_error_new(struct sched *sched, int code, const char *wher
     error->code = code;
     error->kind = ERROR_LEAF;
     error->fatal = error->riding = false;
-    error->cancelled = 0;
+    error->cancelled = error->explained = 0;
     error->where = place_or_unknown(where);
     error->message = NULL;
-    error->cause = error->parent = error->next = error->first = error->last = error->kept = NULL;
+    error->cause = error->parent = error->next = error->first = error->last = NULL;
+    error->kept = error->origin = NULL;
     osri_name_copy(error->task, task);
     error->group[0] = '\0';
     return error;
@@ -265,6 +311,7 @@ void osr_error_release(struct osr_error *error)
             drop(child, &dead);
         }
         drop(error->cause, &dead);
+        drop(error->origin, &dead);
         give_error(error);
     }
 }

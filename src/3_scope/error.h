@@ -28,6 +28,7 @@ struct osr_error {
     bool fatal;
     bool riding; /* taken from a slot in which cancellations rode along */
     unsigned cancelled; /* of a group: outcomes that are in no leaf */
+    unsigned explained; /* references whose holder is known, see osri_errors_explain() */
     const char *where;
     char *message;
     struct osr_error *cause;
@@ -35,6 +36,7 @@ struct osr_error {
     struct osr_error *next;   /* beside it in that group; also links free errors */
     struct osr_error *first, *last;
     struct osr_error *kept; /* the next of those that a scope keeps */
+    struct osr_error *origin; /* of a group that was copied as a whole: the group that it is a copy of */
     struct error_chunk *chunk;
     char task[OSR_NAME_SIZE];
     char group[OSR_NAME_SIZE];
@@ -81,8 +83,11 @@ static inline void osri_errors_unpromise(struct sched *sched, unsigned count)
     osri_errors(sched)->promised -= count;
 }
 
-/* How many errors are held by anybody. */
-size_t osri_errors_held(struct sched *sched);
+/* Who holds what: sets `explained` of every error to how many other errors refer to it, as causes and in trees, to
+ * which the caller adds what else it knows of. */
+void osri_errors_explain(struct sched *sched);
+/* Calls `visit` for each error that is held by more than that. Gives how many. */
+size_t osri_errors_unexplained(struct sched *sched, void (*visit)(struct sched *sched, const struct osr_error *error));
 
 /* A run promises an error for the first fatal one; to be said before that is made, and when the run is over. */
 int osri_fatal_promise(struct sched *sched);
@@ -106,6 +111,9 @@ void osri_error_vsay(struct osr_error *error, const char *format, va_list list) 
 /* Puts `error`, with the caller's reference, behind the others in `group`. An error that stands in another tree
  * already is linked or, if it is a group, copied; that takes one more error from the pool. */
 void osri_error_adopt(struct sched *sched, struct osr_error *group, struct osr_error *error);
+
+/* What the lone error of `group` is in itself: not its link or copy there. */
+struct osr_error *osri_error_lone(const struct osr_error *group);
 
 /* The next error in the tree of `top` after `at`, parents first; NULL at the end. */
 const struct osr_error *osri_error_walk(const struct osr_error *top, const struct osr_error *at);

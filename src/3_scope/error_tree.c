@@ -226,11 +226,22 @@ void osri_error_adopt(struct sched *sched, struct osr_error *group, struct osr_e
     }
     if (error->kind == ERROR_GROUP)
         (void)split_tree(sched, error, NULL, NULL, &copy, NULL);
-    if (copy)
+    if (copy) {
+        copy->origin = error;
         append(group, copy);
-    else
-        (void)append_link(sched, group, error); /* short of memory, a copied group is known by code and place only */
+        return;
+    }
+    (void)append_link(sched, group, error); /* short of memory, a copied group is known by code and place only */
     osr_error_release(error);
+}
+
+struct osr_error *osri_error_lone(const struct osr_error *group)
+{
+    struct osr_error *lone = group->first;
+
+    if (lone->kind == ERROR_LINK)
+        return lone->first;
+    return lone->origin ? lone->origin : lone;
 }
 
 int osr_error_split(const struct osr_error *error, osr_error_match *match, void *arg, struct osr_error **matching,

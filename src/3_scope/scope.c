@@ -85,6 +85,11 @@ int osri_scope_refuse(struct osr_scope *scope, int code)
     return code;
 }
 
+int osri_scope_open_already(const struct osr_scope *scope, const char *where)
+{
+    return osr_fail_here(where, -EINVAL, "it has been open since %s", scope->where_);
+}
+
 int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const char *where)
 {
     struct sched *sched = osri_sched;
@@ -96,6 +101,8 @@ int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const 
         return osri_failed(-EINVAL, where);
     if (!task)
         return osri_failed(osri_scope_refuse(scope, -EPERM), where);
+    if (unlikely(scope == task->scope))
+        return osri_scope_open_already(scope, where);
     if (limit == OSR_TIME_INVALID || (form & OSR_SCOPE_FORM_) < OSR_SCOPE_TIMEOUT ||
         (form & OSR_SCOPE_FORM_) > OSR_SCOPE_SHIELD)
         return osri_task_failed(task, osri_scope_refuse(scope, -EINVAL), where);
@@ -392,9 +399,8 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
     if (rc < 0 && rc != -ECANCELED) {
         osri_error_adopt(sched, pending, osri_slot_outcome(slot, rc, where));
     } else if (pending->first == pending->last) {
-        struct osr_error *lone = pending->first->kind == ERROR_LINK ? pending->first->first : pending->first;
+        struct osr_error *lone = osr_error_retain(osri_error_lone(pending));
 
-        osr_error_retain(lone);
         osr_error_release(pending);
         pending = lone;
     }

@@ -90,6 +90,9 @@ static inline void osri_scope_enter(struct task *task, struct osr_scope *scope)
 /* Marks an open that failed, so that the close can tell. Gives the code. */
 int osri_scope_refuse(struct osr_scope *scope, int code);
 
+/* The answer to whoever opens the innermost open scope once more, which stays as it is. */
+int osri_scope_open_already(const struct osr_scope *scope, const char *where);
+
 /* What every closer asks first: 1 to go on; else what it gives: `rc` or the code of an open that failed, -EINVAL,
  * -EPERM. Stops the program if something inside is open. */
 int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, const char *where);

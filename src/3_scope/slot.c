@@ -139,9 +139,9 @@ static struct osr_error *around(struct osr_error *inner, int code, const char *w
     if (!error)
         return NULL;
     osri_error_adopt(osri_sched, error, osr_error_retain(inner));
-    if (error->first)
+    if (osr_error_is_group(error->first))
         return error;
-    osr_error_release(error); /* no memory to copy or link it: better no message than no errors */
+    osr_error_release(error); /* no memory to copy it, so its leaves would be out of sight: better no message */
     return NULL;
 }
 

@@ -38,7 +38,7 @@ static void record_end(struct child *child, const struct outcome *outcome)
     int state = outcome->rc >= 0 ? OSR_TASK_DONE : outcome->error ? OSR_TASK_FAILED : OSR_TASK_CANCELED;
 
     osri_record_end(child->record, state, state == OSR_TASK_CANCELED ? -OSR_ETASKCANCELED : outcome->rc,
-                    outcome->error, child->task.name);
+                    outcome->error);
 }
 
 static void end(struct child *child, int rc)

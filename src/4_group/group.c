@@ -35,6 +35,8 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
         return osri_failed(-EINVAL, options ? options->where : NULL);
     if (!options)
         options = &none;
+    if (unlikely(task && task->scope == &group->scope))
+        return osri_scope_open_already(&group->scope, options->where);
     group->running_ = group->daemons_ = group->awaited_ = group->spawned_ = group->winner_ = 0;
     group->losses_ = NULL;
     group->policy_ = OSR_FAIL_FAST;
@@ -601,12 +603,12 @@ static void say_group(struct osr_group *group, struct osr_error *tree)
 /* The errors of the group as one, into the slot. */
 static int give_errors(struct osr_group *group, struct slot *slot, bool riding)
 {
-    struct osr_error *tree = group->tree_, *lone = tree->first;
+    struct osr_error *tree = group->tree_, *lone;
 
     group->tree_ = NULL;
     say_group(group, tree);
     if (group->unwrap_ && group->errors_ == 1) {
-        lone = osr_error_retain(lone->kind == ERROR_LINK ? lone->first : lone);
+        lone = osr_error_retain(osri_error_lone(tree));
         osr_error_release(tree);
         tree = lone;
     }

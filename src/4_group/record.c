@@ -111,7 +111,7 @@ static bool in_use(unsigned generation)
     return generation & 1;
 }
 
-size_t osri_records_kept(struct sched *sched)
+size_t osri_records_kept(struct sched *sched, void (*visit)(struct sched *sched, const struct record *record))
 {
     struct records *records = records_of(sched);
     size_t kept = 0;
@@ -121,7 +121,10 @@ size_t osri_records_kept(struct sched *sched)
         for (j = 0; j < CHUNK; j++) {
             const struct record *record = &chunks[records->chunks[i]][j];
 
-            kept += in_use(record->generation) && record->kept && !record->child;
+            if (!in_use(record->generation) || !record->kept || record->child)
+                continue;
+            visit(sched, record);
+            kept++;
         }
     return kept;
 }
@@ -166,15 +169,16 @@ static void free_if_done(struct record *record)
     osr_error_release(error);
 }
 
-void osri_record_end(struct record *record, int state, int rc, struct osr_error *error, const char *name)
+void osri_record_end(struct record *record, int state, int rc, struct osr_error *error)
 {
     struct osr_list_ *node;
 
+    osri_name_copy(record->name, record->child->task.name);
+    record->where = record->child->task.where;
     record->child = NULL;
     record->state = state;
     record->rc = rc;
     record->error = osr_error_retain(error);
-    osri_name_copy(record->name, name);
     while ((node = record->joiners.next) != &record->joiners)
         osri_wake(record->sched, wait_of(node), 0);
     osri_calls_due(record->sched, &record->calls);

@@ -25,21 +25,22 @@ struct record {
     unsigned joiners_left;   /* joiners that have not read the outcome yet */
     struct osr_list_ joiners;
     struct osr_list_ node; /* in the group's list of those kept, or free */
+    const char *where;     /* the task was spawned */
     char name[OSR_NAME_SIZE];
 };
 
 /* 0 or -ENOMEM. */
 int osri_records_open(struct sched *sched);
 void osri_records_close(struct sched *sched);
-/* How many are kept for handles though their task has ended. */
-size_t osri_records_kept(struct sched *sched);
+/* Calls `visit` for each that is kept for handles though its task has ended. Gives how many. */
+size_t osri_records_kept(struct sched *sched, void (*visit)(struct sched *sched, const struct record *record));
 
 /* A record for the task; NULL if memory is short. */
 struct record *osri_record_new(struct sched *sched, struct child *child);
 struct osr_task osri_record_handle(const struct record *record);
 
 /* The task has ended: fills the outcome in (`error` is retained) and wakes the joiners. */
-void osri_record_end(struct record *record, int state, int rc, struct osr_error *error, const char *name);
+void osri_record_end(struct record *record, int state, int rc, struct osr_error *error);
 
 /* Its group is `group` from now on, which waits for its end (osr_group_next()). In group.c, like the next two. */
 void osri_group_awaits(struct osr_group *group, struct record *record);

@@ -1,6 +1,7 @@
 #include "6_ready/fd.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -89,19 +90,6 @@ void osri_descriptors_close(struct sched *sched)
     osri_free(&sched->memory, descriptors);
 }
 
-int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched, const struct descriptor *descriptor))
-{
-    struct descriptors *descriptors = descriptors_of(sched);
-    int fd, count = 0;
-
-    for (fd = 0; fd < descriptors->capacity; fd++)
-        if (descriptors->table[fd] && descriptors->table[fd]->ours) {
-            visit(sched, descriptors->table[fd]);
-            count++;
-        }
-    return count;
-}
-
 /* ---- Readiness ---- */
 
 static void ready(struct direction *direction)
@@ -124,6 +112,25 @@ static void direction_init(struct direction *direction, int fd, enum watch_for w
     list_init(&direction->waiter);
     direction->busy = direction->spent = false;
     direction->possible = possible;
+}
+
+/* ---- Closes in other runs ---- */
+
+/* How often osr_fd_close() has closed each number, in whichever run: so a run notices that what it knows has been
+ * closed in another thread's. Larger numbers than the system's usual limit are not watched over. */
+enum { NUMBERS = 1 << 20 };
+static atomic_uint closes[NUMBERS];
+
+static unsigned closes_of(int fd)
+{
+    return fd < NUMBERS ? atomic_load_explicit(&closes[fd], memory_order_acquire) : 0;
+}
+
+/* Before it is closed: as soon as it is, the number may stand for something else. */
+static void count_close(int fd)
+{
+    if (fd < NUMBERS)
+        atomic_fetch_add_explicit(&closes[fd], 1, memory_order_release);
 }
 
 /* ---- Knowing descriptors ---- */
@@ -153,7 +160,7 @@ static int note(struct sched *sched, int fd, int flags, const char *where)
     descriptor = osri_alloc(&sched->memory, sizeof(*descriptor));
     if (!descriptor)
         return -ENOMEM;
-    *descriptor = (struct descriptor){.fd = fd, .users = 1, .where = where};
+    *descriptor = (struct descriptor){.fd = fd, .users = 1, .closes = closes_of(fd), .where = where};
     descriptor->nonblocking = flags & O_NONBLOCK;
     descriptor->socket = rc == 0;
     if (sched->debug)
@@ -184,6 +191,16 @@ static bool was_replaced(struct sched *sched, const struct descriptor *descripto
     return device != descriptor->device || inode != descriptor->inode;
 }
 
+/* Says whether it was. */
+static bool drop_replaced(struct sched *sched, struct descriptor *descriptor, const char *where)
+{
+    if (!was_replaced(sched, descriptor))
+        return false;
+    name_raw_close(sched, descriptor, where);
+    forget(sched, descriptor);
+    return true;
+}
+
 /* 0 and the descriptor, known from now on; -EBADF; -ENOMEM; what the system gives. */
 static int look_up(struct sched *sched, int fd, const char *where, struct descriptor **found)
 {
@@ -193,9 +210,10 @@ static int look_up(struct sched *sched, int fd, const char *where, struct descri
     if (fd < 0)
         return -EBADF;
     descriptor = known(sched, fd);
-    if (descriptor && was_replaced(sched, descriptor)) {
-        name_raw_close(sched, descriptor, where);
+    if (descriptor && descriptor->closes != closes_of(fd)) {
         forget(sched, descriptor);
+        descriptor = NULL;
+    } else if (descriptor && drop_replaced(sched, descriptor, where)) {
         descriptor = NULL;
     }
     if (!descriptor) {
@@ -223,6 +241,29 @@ void osri_descriptor_made(struct sched *sched, int fd, const char *where)
         known(sched, fd)->ours = true;
 }
 
+void osri_descriptors_check(struct sched *sched, const char *where)
+{
+    struct descriptors *descriptors = descriptors_of(sched);
+    int fd;
+
+    for (fd = 0; fd < descriptors->capacity; fd++)
+        if (descriptors->table[fd])
+            drop_replaced(sched, descriptors->table[fd], where);
+}
+
+int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched, const struct descriptor *descriptor))
+{
+    struct descriptors *descriptors = descriptors_of(sched);
+    int fd, count = 0;
+
+    for (fd = 0; fd < descriptors->capacity; fd++)
+        if (descriptors->table[fd] && descriptors->table[fd]->ours && !was_replaced(sched, descriptors->table[fd])) {
+            visit(sched, descriptors->table[fd]);
+            count++;
+        }
+    return count;
+}
+
 /* ---- Operations ---- */
 
 static struct direction *direction_of(struct descriptor *descriptor, enum watch_for what)
@@ -237,6 +278,7 @@ static int arm(struct sched *sched, struct descriptor *descriptor, struct direct
         return 0;
     if (osri_sys_flags(&sched->door, descriptor->fd) < 0)
         return -EBADF;
+    direction->watch.broken = false;
     osri_watch_arm(sched, &direction->watch);
     return 0;
 }
@@ -256,9 +298,7 @@ static int park(struct sched *sched, struct descriptor *descriptor, struct direc
     sched->outside--;
     if (rc < 0)
         return rc;
-    rc = descriptor->closed ? -EBADF : direction->watch.broken ? -ENOMEM : 0;
-    direction->watch.broken = false;
-    return rc;
+    return descriptor->closed ? -EBADF : direction->watch.broken ? -ENOMEM : 0;
 }
 
 static ssize_t operate(struct sched *sched, struct descriptor *descriptor, struct direction *direction,
@@ -298,6 +338,8 @@ static ssize_t operate_alone(struct sched *sched, struct descriptor *descriptor,
     descriptor->users++;
     n = operate(sched, descriptor, direction, attempt, operation, call, where);
     direction->busy = false;
+    if (n == -EBADF && !descriptor->closed && osri_sys_flags(&sched->door, descriptor->fd) < 0)
+        forget(sched, descriptor); /* closed by a bare close(): the number may come to stand for something else */
     release(sched, descriptor);
     return n;
 }
@@ -362,6 +404,7 @@ int osr_fd_close_here(int fd, const char *where)
         return osri_failed(-EBADF, where);
     if (descriptor)
         forget(sched, descriptor);
+    count_close(fd);
     rc = osri_sys_close(&sched->door, fd);
     return rc < 0 ? osri_failed(rc, where) : 0;
 }

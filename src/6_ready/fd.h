@@ -27,6 +27,7 @@ struct descriptor {
     bool ours;        /* made by this library, so somebody must close it */
     bool socket;
     bool nonblocking; /* not a socket, but would not block */
+    unsigned closes;   /* of this number, in all runs, when it was noted */
     const char *where; /* it was made or first seen */
     uint64_t device, inode; /* of what it was, in debug runs */
     struct direction reading, writing;
@@ -34,6 +35,9 @@ struct descriptor {
 
 int osri_descriptors_open(struct sched *sched);
 void osri_descriptors_close(struct sched *sched);
+
+/* In debug runs: names the known descriptors that were closed behind the library's back, and forgets them. */
+void osri_descriptors_check(struct sched *sched, const char *where);
 
 /* Calls `visit` for each open descriptor that the library made. Gives how many. */
 int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched, const struct descriptor *descriptor));

@@ -10,24 +10,52 @@ static void name_descriptor(struct sched *sched, const struct descriptor *descri
                   place_or_unknown(descriptor->where));
 }
 
-static int report(struct sched *sched, size_t count, const char *what)
+/* Of an error, what it takes to find who should release it. */
+static void say_error(struct sched *sched, const struct osr_error *error, const char *what)
 {
-    if (count > 0)
-        osri_diagnose(sched, OSR_DIAGNOSIS_LEAK, "osier: %zu %s\n", count, what);
-    return (int)count;
+    osri_diagnose(sched, OSR_DIAGNOSIS_LEAK, "osier: error %s of task \"%s\", from %s, %s\n", osr_strcode(error->code),
+                  error->task, error->where, what);
 }
 
-int osri_descriptors_report(struct sched *sched)
+static void name_error(struct sched *sched, const struct osr_error *error)
 {
-    return osri_descriptors_ours(sched, name_descriptor);
+    say_error(sched, error, "is held");
+}
+
+static void name_taken_error(struct sched *sched, const struct osr_error *error)
+{
+    say_error(sched, error, "is still held at the end of the run: it was taken or retained, and not released");
+}
+
+/* The error of an outcome is told with the outcome. */
+static void name_outcome(struct sched *sched, const struct record *record)
+{
+    osri_diagnose(sched, OSR_DIAGNOSIS_LEAK,
+                  "osier: the outcome of task \"%s\", spawned at %s, is kept for a handle that nobody has released\n",
+                  record->name, record->where);
+    if (record->error)
+        record->error->explained++;
+}
+
+void osri_leaks_tell(struct sched *sched, const struct slot *result)
+{
+    osri_descriptors_check(sched, "the end of the run");
+    (void)osri_descriptors_ours(sched, name_descriptor);
+    osri_errors_explain(sched);
+    if (result->error)
+        result->error->explained++;
+    (void)osri_errors_unexplained(sched, name_taken_error);
 }
 
 int osr_leaks_report(void)
 {
     struct sched *sched = osri_sched;
+    size_t count;
 
     if (!osri_current())
         return osri_failed(-EPERM, NULL);
-    return osri_descriptors_report(sched) + report(sched, osri_errors_held(sched), "errors are held") +
-           report(sched, osri_records_kept(sched), "outcomes are kept for handles that nobody has released");
+    count = (size_t)osri_descriptors_ours(sched, name_descriptor);
+    osri_errors_explain(sched);
+    count += osri_records_kept(sched, name_outcome);
+    return (int)(count + osri_errors_unexplained(sched, name_error));
 }

@@ -2,9 +2,10 @@
 #ifndef OSIER_RUN_LEAKS_H
 #define OSIER_RUN_LEAKS_H
 
-#include "2_sched/sched.h"
+#include "3_scope/slot.h"
 
-/* Names the descriptors that this library made and nobody has closed, through the diagnostic hook. Gives how many. */
-int osri_descriptors_report(struct sched *sched);
+/* At the end of a debug run: names what nobody can be meant to hold any more, through the diagnostic hook. What the
+ * run gives, which is in `result`, is not among it. */
+void osri_leaks_tell(struct sched *sched, const struct slot *result);
 
 #endif

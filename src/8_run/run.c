@@ -12,9 +12,13 @@
 #include "6_ready/fd.h"
 #include "8_run/audit.h"
 #include "8_run/leaks.h"
+#include "8_run/trace.h"
 #include "8_run/tree.h"
 
 enum { STACK_SIZE = 1 << 16, LEAST_STACK = 1 << 14 };
+
+/* In milliseconds, as in asyncio's debug mode. */
+enum { SLOW_STEP = 100 };
 
 /* A run promises an error for the first fatal one, and two to put it beside what the root returned. */
 enum { RUN_ERRORS = 2 };
@@ -42,6 +46,14 @@ static size_t power_of_two(size_t size)
     return power;
 }
 
+/* How long a step may take. Under simulated time none takes any, and reading a clock would be for nothing. */
+static int64_t longest_step(const struct osr_run_options *options)
+{
+    if (options->clock == OSR_CLOCK_SIMULATED || (options->slow_step == 0 && !options->debug))
+        return OSR_NEVER;
+    return options->slow_step ? options->slow_step : osr_ms(SLOW_STEP);
+}
+
 /* Copies what was given over what is meant by leaving it out. 0 or -EINVAL. */
 static int complete(struct osr_run_options *options, const struct osr_run_options *given)
 {
@@ -49,10 +61,11 @@ static int complete(struct osr_run_options *options, const struct osr_run_option
     if (given)
         *options = *given;
     if (options->size != sizeof(*options) || options->stack_size > SIZE_MAX / 4 ||
-        (options->clock != OSR_CLOCK_REAL && options->clock != OSR_CLOCK_SIMULATED) ||
+        (options->clock != OSR_CLOCK_REAL && options->clock != OSR_CLOCK_SIMULATED) || options->slow_step < 0 ||
         (options->allocator && !options->allocator->resize))
         return -EINVAL;
     options->stack_size = power_of_two(options->stack_size ? options->stack_size : STACK_SIZE);
+    options->slow_step = longest_step(options);
     return 0;
 }
 
@@ -73,6 +86,14 @@ static void explain_fault(const void *address)
              "larger .stack_size\n",
              task->name, task->where, sched->stacks.size);
     sched->diagnose(sched->diagnose_arg, OSR_DIAGNOSIS_OVERFLOW, line);
+}
+
+/* The same place. What happened before a fault, of whatever kind, is what the timeline is wanted for. */
+static void meet_fault(const void *address)
+{
+    explain_fault(address);
+    if (osri_sched)
+        osri_trace_save(osri_sched);
 }
 
 /* Nothing can run, and nothing will ever change that: the root is cancelled, once. */
@@ -143,19 +164,23 @@ static int open_run(struct run *run, const struct osr_run_options *options)
     run->sched.stuck = stuck;
     run->sched.make_calls = osri_calls_make;
     run->sched.audit = options->debug ? osri_audit : NULL;
-    rc = options->no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, explain_fault);
+    run->sched.dying = osri_trace_save;
+    rc = options->no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, meet_fault);
     if (rc < 0)
         close_parts(&run->sched, sizeof(parts) / sizeof(parts[0]));
+    else
+        osri_trace_open(&run->sched, options);
     return rc;
 }
 
-static void close_run(struct run *run)
+static void close_run(struct run *run, const struct slot *result)
 {
     struct sched *sched = &run->sched;
 
     osri_overflow_close(&run->overflow);
     if (sched->debug)
-        (void)osri_descriptors_report(sched);
+        osri_leaks_tell(sched, result);
+    osri_trace_close(sched);
     close_parts(sched, sizeof(parts) / sizeof(parts[0]));
 }
 
@@ -273,7 +298,7 @@ static int run_here(struct run *run, const struct osr_routine *routine, void *ar
     rc = run_with_promises(sched, routine, arg, options);
     if (rc == 0)
         rc = conclude(sched, run->outcome, slot);
-    close_run(run);
+    close_run(run, slot);
     osri_sched = NULL;
     return rc;
 }
