@@ -14,27 +14,34 @@ failures=0
 
 fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
 
-# Runs an example; its story is left in $work/story, its exit status in $status.
+# Runs an example; its story is left in $work/story, without what valgrind has to say about system calls that it does not
+# know; its exit status in $status.
 tell() {
     # shellcheck disable=SC2086
-    timeout 60 $run "$bin/$1" "${@:2}" >"$work/story" 2>&1
+    timeout 60 $run "$bin/$1" "${@:2}" >"$work/told" 2>&1
     status=$?
+    grep -Ev '^--[0-9]+-- ' "$work/told" >"$work/story"
 }
 
 without_times() { sed -E 's/^ *[0-9.]+ s  //' "$1"; }
+same_but_for_times() { diff -u <(without_times "examples/expected/$1.txt") <(without_times "$work/story"); }
 
 simulated() { # NAME
     tell "$1" --simulated
     [ "$status" = 0 ] || fail "$1: exit status $status"
     [ -z "${UPDATE:-}" ] || cp "$work/story" "examples/expected/$1.txt"
-    diff -u "examples/expected/$1.txt" "$work/story" || fail "$1 tells another story"
+    if [[ ${TOOL:-} == valgrind && $1 == blocking ]]; then # without pidfds workers are asked after, which takes time
+        same_but_for_times "$1"
+    else
+        diff -u "examples/expected/$1.txt" "$work/story"
+    fi || fail "$1 tells another story"
 }
 
 # On the real clock the times are not exact, and a machine that is busy may be late: three attempts.
 real() { # NAME
     for _ in 1 2 3; do
         tell "$1"
-        [ "$status" = 0 ] && diff -u <(without_times "examples/expected/$1.txt") <(without_times "$work/story") && return
+        [ "$status" = 0 ] && same_but_for_times "$1" && return
     done
     fail "$1 tells another story on the real clock"
 }
