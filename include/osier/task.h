@@ -88,8 +88,8 @@ OSR_API int osr_task_result(struct osr_task task, int *rc);
 OSR_API struct osr_error *osr_task_error(struct osr_task task);
 
 /*
- * The task's name: the one given at the spawn, cut at 63 bytes, or that of its function. NULL if stale. Valid
- * until the task ends or the calling task waits.
+ * The task's name: the one given at the spawn, cut at 63 bytes, or that of its function; also of a task that has ended,
+ * as long as its outcome is kept. NULL if stale. The text is valid until the task ends or the calling task waits.
  */
 OSR_API const char *osr_task_name(struct osr_task task);
 

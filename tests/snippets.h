@@ -1,0 +1,70 @@
+/* What the pieces of C in README.md take for granted: see snippets.test.sh. Nothing of it is ever linked or run. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <osier.h>
+
+struct job { int number, of; };
+OSR_TASK(work, struct job, job) { return job->number; }
+void do_job(struct job *job);
+
+struct fetch { const char *url; };
+OSR_TASK(fetch, struct fetch, f) { return f->url == NULL; }
+
+struct file { char *path; struct osr_cleanup cleanup; };
+int create(const char *path);
+
+struct server { struct osr_address address; int fd; };
+#ifdef SNIPPET_BODY /* which another piece defines */
+OSR_TASK(serve, struct server, server) { return server->fd; }
+#endif
+int accept_clients(struct server *server);
+int ask(struct server *server);
+
+struct tank { struct osr_lock lock; struct osr_condition risen; int level; };
+
+struct lookup { const char *name; };
+void lookup_begin(struct lookup *lookup, void (*answered)(void *arg, void *answer), void *arg);
+void lookup_cancel(void *lookup);
+
+struct page { const char *name; };
+int draw(struct page *page, char *image, size_t room, size_t *size);
+struct hash { int fd; char block[4096]; };
+int add_block(struct hash *hash, ssize_t size);
+#ifdef SNIPPET_BODY
+OSR_TASK(render, struct page, page) { return page->name == NULL; }
+OSR_JOB(hash_file, struct hash, hash) { return hash->fd; }
+#endif
+void told(void *bell, unsigned count);
+void reload(void);
+
+int say_goodbye(int fd);
+void ring(void *bell);
+
+/* A piece that is no definition becomes the body of a function between these. */
+#define SNIPPET_BEGIN(name)                                                                                           \
+    int name(struct osr_group group, struct osr_scope limit, struct osr_scope cleanup, struct osr_queue jobs,          \
+             struct osr_queue orders, struct osr_event bell, struct server server, struct fetch *fetches,              \
+             struct tank *tank, int wanted, int fd, char *buffer, size_t size, const char *path, int n);               \
+    int name(struct osr_group group, struct osr_scope limit, struct osr_scope cleanup, struct osr_queue jobs,          \
+             struct osr_queue orders, struct osr_event bell, struct server server, struct fetch *fetches,              \
+             struct tank *tank, int wanted, int fd, char *buffer, size_t size, const char *path, int n)                \
+    {                                                                                                                 \
+        static char request_key;                                                                                      \
+        static struct page page;                                                                                      \
+        static struct hash hashes[1];                                                                                 \
+        static char image[1];                                                                                         \
+        struct osr_signals signals;                                                                                   \
+        struct osr_post post;                                                                                         \
+        struct osr_portal portal;                                                                                     \
+        struct osr_task task;                                                                                         \
+        struct job job = {0};                                                                                         \
+        int64_t order = 0;                                                                                            \
+        int rc = 0, i, result, number;                                                                                 \
+                                                                                                                      \
+        (void)&group, (void)&limit, (void)&cleanup, (void)&jobs, (void)&orders, (void)&bell, (void)&server;           \
+        (void)fetches, (void)tank, (void)wanted, (void)fd, (void)buffer, (void)size, (void)path, (void)n;             \
+        (void)&request_key, (void)&task, (void)&job, (void)&order, (void)&rc, (void)i, (void)result;       \
+        (void)&page, (void)hashes, (void)image, (void)&signals, (void)&post, (void)&portal, (void)number; {
+#define SNIPPET_END } return rc; }

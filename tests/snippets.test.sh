@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# What the prose shows is so. Every piece of C in README.md compiles, with tests/snippets.h for what it takes for granted;
+# every piece of C in examples/README.md stands in one of the examples, and every output in what they are expected to
+# say. A line "…" in a piece stands for what was left out.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+cc=${CC:-gcc}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
+
+# Writes the pieces of a text in a language to $work/NAME.1, .2, …, each with its line number first.
+take_pieces() { # TEXT LANGUAGE NAME
+    awk -v language="$2" -v name="$work/$3" '
+        /^```/ {
+            if (inside) { inside = 0; next }
+            inside = 1
+            wanted = substr($0, 4) == language
+            if (wanted) print FNR + 1 >(name "." ++count)
+            next
+        }
+        inside && wanted { print >(name "." count) }' "$1"
+}
+
+# ---- What compiles -------------------------------------------------------------------------------------
+
+compiles() { # PIECE
+    local line program=$1.c flags=(-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wno-unused)
+
+    line=$(head -n 1 "$1")
+    {
+        if grep -Eq '^(OSR_TASK|OSR_JOB|static [^=;]*$|#include)' "$1"; then
+            grep -q 'int main(' "$1" || echo '#include "snippets.h"'
+            echo "#line $line \"README.md\""
+            tail -n +2 "$1"
+        else
+            echo '#define SNIPPET_BODY'
+            echo '#include "snippets.h"'
+            echo 'SNIPPET_BEGIN(snippet)'
+            echo "#line $line \"README.md\""
+            tail -n +2 "$1"
+            echo 'SNIPPET_END'
+        fi
+    } >"$program"
+    "$cc" "${flags[@]}" -Werror -Iinclude -Itests -fsyntax-only "$program" || fail "README.md:$line does not compile"
+}
+
+take_pieces README.md c readme
+for piece in "$work"/readme.*; do
+    compiles "$piece"
+done
+
+# ---- What is shown -------------------------------------------------------------------------------------
+
+# Texts are compared without their indentation.
+plain() { sed -E 's/^[ \t]+//; s/[ \t]+$//'; }
+
+stands_in() { # PIECE FILE...
+    local line whole part=''
+
+    whole=$'\n'$(cat "${@:2}" | plain)$'\n'
+    while IFS= read -r line; do
+        if [[ $line == '…' ]]; then
+            [[ $whole == *$'\n'"$part"* ]] || return 1
+            part=''
+        else
+            part+=$line$'\n'
+        fi
+    done < <(tail -n +2 "$1" | plain)
+    [[ $whole == *$'\n'"$part"* ]]
+}
+
+shown() { # LANGUAGE FILE...
+    local piece
+
+    take_pieces examples/README.md "$1" "tutorial-$1"
+    for piece in "$work/tutorial-$1".*; do
+        [[ -e $piece ]] || { fail "examples/README.md shows nothing of '$1'"; continue; }
+        stands_in "$piece" "${@:2}" || { fail "examples/README.md:$(head -n 1 "$piece") is not so:"; tail -n +2 "$piece"; }
+    done
+}
+
+shown c examples/*.c
+shown text examples/expected/*.txt
+
+[ "$failures" = 0 ]
