@@ -37,6 +37,7 @@ struct sched {
     unsigned outside;       /* waits that the outside world can end */
     struct osr_list_ calls; /* that are due; made by the hub */
     struct osr_scope *calling; /* what calls that are made on no task are bound to */
+    bool in_call;              /* one runs now */
     void (*make_calls)(struct sched *sched); /* from the floor above */
 
     uint64_t cancellations; /* how many there have been, which serves as a time of its own */
@@ -67,6 +68,12 @@ static inline int64_t osri_now(struct sched *sched)
 static inline struct task *osri_current(void)
 {
     return osri_sched ? osri_sched->current : NULL;
+}
+
+/* Whether the caller is a task or a call (osr_call_soon()), which may cancel and spawn; not a hook between them. */
+static inline bool osri_may_act(const struct sched *sched)
+{
+    return likely(sched && sched->current) || (sched && sched->in_call);
 }
 
 /* Notes that a call fails with `code`, in a task or outside, and gives it back. */

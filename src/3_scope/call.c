@@ -119,7 +119,9 @@ void osri_calls_make(struct sched *sched)
 
         osri_unbind(&call->bound_);
         sched->calling = call->scope_;
+        sched->in_call = true;
         call->run_(call->arg_);
+        sched->in_call = false;
     }
     sched->calling = outside;
 }

@@ -186,7 +186,7 @@ struct osr_error *osri_error_new(struct sched *sched, int code, const char *wher
     error->cancelled = 0;
     error->where = place_or_unknown(where);
     error->message = NULL;
-    error->cause = error->parent = error->next = error->first = error->last = error->kept = NULL;
+    error->cause = error->parent = error->next = error->first = error->last = NULL;
     osri_name_copy(error->task, task);
     error->group[0] = '\0';
     return error;

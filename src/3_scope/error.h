@@ -34,7 +34,6 @@ struct osr_error {
     struct osr_error *parent; /* the group that holds it, NULL at the top */
     struct osr_error *next;   /* beside it in that group; also links free errors */
     struct osr_error *first, *last;
-    struct osr_error *kept; /* the next of those that a scope keeps */
     struct error_chunk *chunk;
     char task[OSR_NAME_SIZE];
     char group[OSR_NAME_SIZE];

@@ -218,7 +218,7 @@ static int look_up_on_loop(struct osr_task task, struct record **found)
 
 static int look_up_quietly(struct osr_task task, struct record **found)
 {
-    return osri_current() ? look_up_on_loop(task, found) : -EPERM;
+    return osri_may_act(osri_sched) ? look_up_on_loop(task, found) : -EPERM;
 }
 
 static int look_up(struct osr_task task, struct record **found, const char *where)
@@ -380,10 +380,18 @@ int osr_task_release(struct osr_task *handle)
     return 0;
 }
 
+void osri_record_forget(struct osr_task handle)
+{
+    struct record *record;
+
+    if (look_up_quietly(handle, &record) == 0)
+        osri_record_unkeep(record);
+}
+
 int osr_task_on_done(struct osr_task handle, struct osr_call *call, void (*run)(void *arg), void *arg)
 {
     struct record *record;
-    int rc = look_up_on_loop(handle, &record);
+    int rc = look_up_quietly(handle, &record);
 
     if (rc == 0)
         rc = osri_call_prepare(call, run, arg);
