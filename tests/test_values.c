@@ -17,7 +17,7 @@ static const char *seen(const void *key)
     return value ? value : "nothing";
 }
 
-static int bind(struct osr_binding *binding, const void *key, const char *value)
+static int bind_text(struct osr_binding *binding, const void *key, const char *value)
 {
     return osr_bind(binding, key, (void *)value);
 }
@@ -37,15 +37,15 @@ SIMULATED_TEST(a_value_is_seen_until_its_scope_closes_and_inner_ones_hide_outer_
 
     check_text(seen(&colour), "nothing");
     osr_scope_open(&outer);
-    check_int(bind(&red, &colour, "red"), 0);
-    check_int(bind(&large, &size, "large"), 0);
+    check_int(bind_text(&red, &colour, "red"), 0);
+    check_int(bind_text(&large, &size, "large"), 0);
     check_text(seen(&colour), "red");
     osr_scope_open(&inner);
     check_text(seen(&colour), "red");
-    check_int(bind(&blue, &colour, "blue"), 0);
+    check_int(bind_text(&blue, &colour, "blue"), 0);
     check_text(seen(&colour), "blue");
     check_text(seen(&size), "large");
-    check_int(bind(&none, &colour, NULL), 0);
+    check_int(bind_text(&none, &colour, NULL), 0);
     check_text(seen(&colour), "nothing");
     check_int(osr_scope_close(&inner, 0), 0);
     check_text(seen(&colour), "red");
@@ -61,8 +61,8 @@ SIMULATED_TEST(the_later_of_two_in_one_scope_is_seen)
     struct osr_scope scope;
 
     osr_scope_open(&scope);
-    check_int(bind(&red, &colour, "red"), 0);
-    check_int(bind(&blue, &colour, "blue"), 0);
+    check_int(bind_text(&red, &colour, "red"), 0);
+    check_int(bind_text(&blue, &colour, "blue"), 0);
     check_text(seen(&colour), "blue");
     return osr_scope_close(&scope, 0);
 }
@@ -71,7 +71,7 @@ OSR_TASK(bind_for_itself, void, unused)
 {
     struct osr_binding green;
 
-    check_int(bind(&green, &colour, "green"), 0);
+    check_int(bind_text(&green, &colour, "green"), 0);
     osr_yield();
     check_text(seen(&colour), "green");
     return 0;
@@ -82,12 +82,12 @@ SIMULATED_TEST(children_see_the_values_of_their_group_also_those_bound_later_and
     struct osr_binding red, blue;
     struct osr_group group;
 
-    check_int(bind(&red, &colour, "red"), 0);
+    check_int(bind_text(&red, &colour, "red"), 0);
     osr_group_open(&group);
     osr_spawn(&group, bind_for_itself, NULL);
     osr_spawn(&group, tell_colour, NULL);
     osr_yield();
-    check_int(bind(&blue, &colour, "blue"), 0);
+    check_int(bind_text(&blue, &colour, "blue"), 0);
     osr_spawn(&group, tell_colour, NULL);
     check_int(osr_group_close(&group, 0), 0);
     check_text(seen(&colour), "red");
@@ -104,7 +104,7 @@ OSR_TASK(spawn_into, struct osr_group, group)
 {
     struct osr_binding mine;
 
-    check_int(bind(&mine, &colour, "the spawner's"), 0);
+    check_int(bind_text(&mine, &colour, "the spawner's"), 0);
     return osr_spawn(group, tell_colour, NULL);
 }
 
@@ -115,7 +115,7 @@ SIMULATED_TEST(a_child_sees_the_values_of_its_group_whoever_spawns_it)
 
     osr_group_open(&outer);
     osr_group_open(&group);
-    check_int(bind(&red, &colour, "the group's"), 0);
+    check_int(bind_text(&red, &colour, "the group's"), 0);
     osr_spawn(&outer, spawn_into, &group, .eager = true);
     check_int(osr_group_close(&group, 0), 0);
     return osr_group_close(&outer, 0);
@@ -139,7 +139,7 @@ OSR_TASK(start_into, struct osr_group, group)
 {
     struct osr_binding mine;
 
-    check_int(bind(&mine, &colour, "the caller's"), 0);
+    check_int(bind_text(&mine, &colour, "the caller's"), 0);
     return osr_start(group, tell_before_and_after, NULL);
 }
 
@@ -150,7 +150,7 @@ SIMULATED_TEST(a_child_that_is_being_started_sees_the_values_of_the_group_that_i
 
     osr_group_open(&outer);
     osr_group_open(&group);
-    check_int(bind(&red, &colour, "the group's"), 0);
+    check_int(bind_text(&red, &colour, "the group's"), 0);
     osr_spawn(&outer, start_into, &group, .eager = true);
     check_int(osr_group_close(&group, 0), 0);
     return osr_group_close(&outer, 0);
@@ -177,7 +177,7 @@ SIMULATED_TEST(clean_ups_still_see_what_is_bound_to_their_scope)
 
     osr_scope_open(&scope);
     osr_defer(&cleanup, tell_in_clean_up, NULL, osr_s(1));
-    check_int(bind(&red, &colour, "red"), 0);
+    check_int(bind_text(&red, &colour, "red"), 0);
     return osr_scope_close(&scope, 0);
 }
 
@@ -195,18 +195,18 @@ SIMULATED_TEST(what_cannot_be_bound_is_refused)
     struct osr_scope scope, inner;
 
     osr_scope_open(&scope);
-    check_int(bind(NULL, &colour, "red"), -EINVAL);
-    check_int(bind(&red, NULL, "red"), -EINVAL);
-    check_int(bind(&red, &colour, "red"), 0);
-    check_int(bind(&red, &colour, "green"), -EBUSY);
-    check_int(bind(&blue, &colour, "blue"), 0);
+    check_int(bind_text(NULL, &colour, "red"), -EINVAL);
+    check_int(bind_text(&red, NULL, "red"), -EINVAL);
+    check_int(bind_text(&red, &colour, "red"), 0);
+    check_int(bind_text(&red, &colour, "green"), -EBUSY);
+    check_int(bind_text(&blue, &colour, "blue"), 0);
     osr_scope_open(&inner);
-    check_int(bind(&red, &size, "large"), -EBUSY);
+    check_int(bind_text(&red, &size, "large"), -EBUSY);
     check_int(osr_scope_close(&inner, 0), 0);
     check_text(seen(&colour), "blue");
     check_text(seen(&size), "nothing");
     check_int(osr_scope_close(&scope, 0), 0);
-    check_int(bind(&red, &colour, "again"), 0);
+    check_int(bind_text(&red, &colour, "again"), 0);
     return 0;
 }
 
@@ -218,7 +218,7 @@ OSR_TASK(bind_without_memory, void, unused)
     counting.fail_at = counting.made + 1;
     counting.all_after = true;
     for (i = 0; i < 100; i++)
-        check_int(bind(&bindings[i], &colour, "red"), 0);
+        check_int(bind_text(&bindings[i], &colour, "red"), 0);
     check_text(seen(&colour), "red");
     return 0;
 }
@@ -233,7 +233,7 @@ TEST(outside_tasks_nothing_is_bound)
 {
     struct osr_binding red;
 
-    assert_int_equal(bind(&red, &colour, "red"), -EPERM);
+    assert_int_equal(bind_text(&red, &colour, "red"), -EPERM);
     osr_error_clear();
 }
 
