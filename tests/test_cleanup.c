@@ -28,6 +28,8 @@ static int clean(void *arg)
 
 OSR_TASK(sleep_forever, void, unused) { return osr_sleep(OSR_NEVER); }
 
+OSR_TASK(sleep_an_hour, void, unused) { return osr_sleep(osr_s(3600)); }
+
 OSR_TASK(fail_soon, void, unused)
 {
     check_int(osr_sleep(osr_ms(1)), 0);
@@ -923,6 +925,46 @@ TEST(clean_ups_that_are_registered_run_and_keep_their_errors_without_memory)
                  "EIO: Input/output error\n");
 }
 
+static int check_grace(void *arg)
+{
+    (void)arg;
+    check_int(osr_deadline(), osr_now() + osr_s(1));
+    return osr_check();
+}
+
+/* With all places for timers taken, but for the one that is kept free for the grace. */
+OSR_TASK(clean_up_when_all_timers_are_taken, void, unused)
+{
+    struct osr_cleanup cleanup;
+    struct osr_group group;
+    struct osr_scope scope;
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < 64; i++)
+        osr_spawn(&group, sleep_an_hour, NULL);
+    osr_yield();
+    osr_scope_open(&scope);
+    check_int(osr_defer(&cleanup, check_grace, NULL, osr_s(1)), 0);
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    while (osr_spawn(&group, sleep_an_hour, NULL, .eager = true) == 0 && osr_group_running(&group) < 300)
+        ;
+    osr_scope_cancel(&scope, "so that the shield is needed");
+    check_int(osr_scope_close(&scope, 0), 0);
+    counting.fail_at = 0;
+    osr_group_cancel(&group, "enough");
+    (void)osr_group_close(&group, 0);
+    return 0;
+}
+
+TEST(a_clean_up_has_the_timer_for_its_grace)
+{
+    assert_int_equal(run_simulated(clean_up_when_all_timers_are_taken, NULL, .allocator = &counting_allocator), 0);
+    assert_int_equal(counting.live, 0);
+    assert_checked();
+}
+
 static void leave_a_guard_without_memory(struct osr_cleanup *cleanups)
 {
     OSR_GUARD_TIMEOUT(guard, OSR_NEVER);
@@ -1041,6 +1083,7 @@ int main(void)
         story_test(what_is_refused_does_not_run),
         story_test(outside_tasks_nothing_is_deferred),
         story_test(clean_ups_that_are_registered_run_and_keep_their_errors_without_memory),
+        story_test(a_clean_up_has_the_timer_for_its_grace),
         story_test(a_guard_has_the_memory_for_what_it_leaves_pending_also_after_its_clean_ups),
         story_test(what_was_deferred_runs_and_what_was_not_does_not_whichever_allocation_fails),
         story_test(what_was_deferred_runs_when_memory_runs_out),

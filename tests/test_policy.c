@@ -993,9 +993,17 @@ TEST(each_is_told_once_and_then_there_is_none_left)
                  "next gives 0, and nothing\n");
 }
 
-OSR_TASK(ask_next, struct osr_group, group)
+struct asker {
+    struct osr_group *group;
+    int number;
+};
+
+OSR_TASK(ask_next, struct asker, a)
 {
-    tell_next(group);
+    struct osr_task task;
+    int rc = osr_group_next(a->group, &task);
+
+    tell("asker %d gets %s", a->number, rc == 1 ? osr_task_name(task) : "nobody");
     return 0;
 }
 
@@ -1011,7 +1019,7 @@ SIMULATED_TEST(several_who_wait_for_the_next_are_served_in_their_order_and_the_r
     osr_spawn(&group, act, &a, .name = "a", .handle = &handle);
     osr_spawn(&group, act, &b, .name = "b", .handle = &handle);
     for (i = 0; i < 4; i++)
-        osr_spawn(&outer, ask_next, &group);
+        osr_spawn_copy(&outer, ask_next, (&(struct asker){&group, i}));
     osr_yield();
     check_int(osr_group_close(&group, 0), 0); /* while they wait */
     return osr_group_close(&outer, 0);
@@ -1020,8 +1028,7 @@ SIMULATED_TEST(several_who_wait_for_the_next_are_served_in_their_order_and_the_r
 TEST(who_waits_for_the_next_is_told_also_while_the_group_closes)
 {
     several_who_wait_for_the_next_are_served_in_their_order_and_the_rest_dismissed(state);
-    assert_story("b ends\nnext is b with 0\na ends\nnext is a with 0\nnext gives 0, and nothing\n"
-                 "next gives 0, and nothing\n");
+    assert_story("b ends\nasker 0 gets b\na ends\nasker 1 gets a\nasker 2 gets nobody\nasker 3 gets nobody\n");
 }
 
 SIMULATED_TEST(who_is_cut_while_waiting_for_the_next_leaves_the_child_for_the_next_time)
@@ -1297,6 +1304,28 @@ SIMULATED_TEST(gathering_nothing_sensible_is_refused)
     return 0;
 }
 
+OSR_TASK(gather_more_than_there_is_memory_for, void, unused)
+{
+    enum { MANY = 100 };
+    static struct child all[MANY];
+    int results[MANY], i;
+
+    for (i = 0; i < MANY; i++)
+        all[i] = (struct child)ENDS("one of many", osr_ms(1), 0);
+    counting.fail_at = counting.made + 1; /* once: what comes after it could be spawned */
+    check_int(osr_gather(act, all, MANY, .results = results), -OSR_EGROUP);
+    check(osr_error_find(osr_error_last(), ENOMEM) != NULL);
+    check_int(results[0], -OSR_ETASKCANCELED);
+    check_int(results[MANY - 1], -OSR_ETASKCANCELED);
+    return 0;
+}
+
+TEST(a_task_that_cannot_be_spawned_fails_what_is_gathered)
+{
+    assert_int_equal(run_simulated(gather_more_than_there_is_memory_for, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+}
+
 /* ---- From calls ---------------------------------------------------------------------------------------- */
 
 struct calling {
@@ -1414,6 +1443,27 @@ TEST(only_the_call_that_is_still_bound_comes)
 {
     a_call_for_the_end_of_a_task_comes_though_the_handle_was_released_and_not_when_its_scope_has_closed(state);
     assert_story("a ends\nfirst\n");
+}
+
+static void fail_in_a_call(void *arg)
+{
+    (void)arg;
+    (void)osr_fail(-EIO, "in a call");
+}
+
+OSR_TASK(make_a_failing_call, void, unused)
+{
+    struct osr_call call = {.run_ = NULL};
+
+    check_int(osr_call_soon(&call, fail_in_a_call, NULL), 0);
+    return osr_yield();
+}
+
+TEST(an_error_of_a_call_is_not_taken_for_one_of_the_run)
+{
+    assert_int_equal(run_simulated(make_a_failing_call, NULL), 0);
+    assert_null(osr_error_last());
+    assert_checked();
 }
 
 /* ---- Without memory ------------------------------------------------------------------------------------ */
@@ -1821,9 +1871,11 @@ int main(void)
         story_test(places_of_tasks_that_were_never_spawned_say_cancelled),
         story_test(the_first_success_of_what_is_gathered_is_enough),
         story_test(gathering_nothing_sensible_is_refused),
+        story_test(a_task_that_cannot_be_spawned_fails_what_is_gathered),
         story_test(a_call_may_spawn_but_not_wait_for_a_place),
         story_test(a_call_for_the_end_of_a_task_comes_once_for_each_time_that_it_is_asked_for),
         story_test(only_the_call_that_is_still_bound_comes),
+        story_test(an_error_of_a_call_is_not_taken_for_one_of_the_run),
         story_test(groups_lose_nothing_whichever_allocation_fails),
         story_test(groups_lose_nothing_when_memory_runs_out),
         story_test(without_memory_no_loss_and_no_error_is_lost),

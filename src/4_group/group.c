@@ -476,15 +476,14 @@ static int judge_unstarted(struct sched *sched, const struct starting *starting,
 {
     const struct outcome *outcome = &starting->outcome;
     struct task *task = sched->current;
+    int rc = outcome->rc < 0 ? -OSR_ETASKCANCELED : -OSR_ENOTSTARTED;
 
     if (outcome->error) {
         osri_slot_put(&task->slot, outcome->error);
         task->slot.riding = outcome->passed_on;
         return outcome->rc;
     }
-    if (starting->cancelled)
-        return osri_refused(sched, task, where);
-    return osri_task_failed(task, outcome->rc < 0 ? -OSR_ETASKCANCELED : -OSR_ENOTSTARTED, where);
+    return osri_task_failed(task, starting->cancelled ? -ECANCELED : rc, where);
 }
 
 /* The place is taken; makes the child, and waits. */
