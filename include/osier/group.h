@@ -78,7 +78,8 @@ struct osr_group {
 enum osr_policy {
     OSR_FAIL_FAST,     /* the first error cancels the others (TaskGroup, gather, FIRST_EXCEPTION) */
     OSR_COLLECT,       /* no error cancels, the body's neither; all come out in the end (ALL_COMPLETED) */
-    OSR_FIRST_DONE,    /* the first child to end, well or not, cancels the others (FIRST_COMPLETED) */
+    OSR_FIRST_DONE,    /* the first child to end, well or not, cancels the others (FIRST_COMPLETED); so does an error of
+                        * the body */
     OSR_FIRST_SUCCESS  /* the first child to end well cancels the others; see osr_group_losses() for the errors before */
 };
 
@@ -110,12 +111,15 @@ OSR_API int osr_group_open_with(struct osr_group *group, const struct osr_group_
  * the group may close it (else -EPERM, and nothing changes), with everything inside it closed (else the program
  * stops with a message).
  *
- * Daemons, children spawned with `.daemon = true`, are cancelled as soon as the body and all other children have ended.
+ * Daemons, children spawned with `.daemon = true`, are cancelled as soon as the body and all other children have ended,
+ * also those that are spawned only then. Otherwise they are children like others: they take places under the limit, and
+ * an error of theirs counts.
  *
  * Gives, in this order:
  *   - -OSR_EGROUP if the body or any child failed, with the exception group in the slot, whatever was
  *     cancelled beside; or the lone error's own code where the group was opened so;
- *   - -ECANCELED if a cancellation was passed on and a scope outside the group is cancelled;
+ *   - -ECANCELED if a cancellation was passed on and a scope outside the group is cancelled; but where the group has a
+ *     winner only if the body passed it on: what was waited for has come, and is not lost;
  *   - `rc` if it is 0 or more; else 0.
  * Also the code of an open that failed, -EINVAL for a group that is not open.
  */
@@ -123,25 +127,29 @@ OSR_API int osr_group_open_with(struct osr_group *group, const struct osr_group_
 OSR_API int osr_group_close_here(struct osr_group *group, int rc, const char *where);
 
 /*
- * Under the last two policies a group has a winner: the first child that ended, or that ended well. Its index in the
- * order of spawning, counted from 0; -ENOENT if there is none (yet), or the policy is another; -EINVAL. May be asked after
- * the close.
+ * Under the last two policies a group has a winner: the first child that ended, or that ended well. Daemons never win,
+ * nor does the body, nor a child that was cut together with the whole group. Gives its index in the order of spawning,
+ * counted from 0 (those whose start failed, see osr_start(), count too); -ENOENT if there is none (yet), or the policy
+ * is another; -EINVAL. May be asked after the close. Leaves the slot of errors alone.
  */
 OSR_API int osr_group_winner(const struct osr_group *group);
 
 /*
- * Under OSR_FIRST_SUCCESS: the errors that came before the winner, as an exception group, NULL if there were none. They do
- * not fail the group; those that come after the winner, from clean-up, do; and if there is no winner all come out of the
- * close. Belongs to the group while it is open, then to the scope around it, and is valid until that closes.
+ * Under OSR_FIRST_SUCCESS: the errors that came before the winner, of children and of the body, as an exception group,
+ * NULL if there were none. They do not fail the group; those that come after the winner, from clean-up, do; and if
+ * there is no winner, or one of them was fatal (osr_fail_fatal()), all come out of the close. Belongs to the group
+ * while it is open, then to the scope around it, and is valid until that closes or another group in it closes with
+ * losses, so that a loop does not gather them for ever: osr_error_retain() keeps it longer.
  */
 OSR_API struct osr_error *osr_group_losses(const struct osr_group *group);
 
 /*
- * Waits for the next child to end, of those that were spawned with a handle, and gives that into `*task`: so they are told
- * one by one in the order of completion (asyncio.as_completed), each once. Its outcome can then be asked for, or joined. A
- * cancellation point; cancelled, the child is told the next time. Several tasks may ask.
+ * Waits for the next child to end, of those that were spawned with a handle, and gives that into `*task`: so they are
+ * told one by one in the order of completion (asyncio.as_completed), each once. Its outcome can then be asked for, or
+ * joined. A cancellation point; cancelled, the child is told the next time. Several tasks may ask, and are served in
+ * the order in which they came. A child whose handle was released is not told.
  *
- * 1; 0 if there is none left; -ECANCELED; -OSR_ECLOSED; -EINVAL; -EPERM.
+ * 1; 0 if there is none left, and then `*task` is all zeros; -ECANCELED; -OSR_ECLOSED; -EINVAL; -EPERM.
  */
 #define osr_group_next(group, task) osr_group_next_here((group), (task), OSR_HERE)
 OSR_API int osr_group_next_here(struct osr_group *group, struct osr_task *task, const char *where);
@@ -171,7 +179,7 @@ struct osr_spawn_options {
     bool daemon;             /* the group does not wait for it, but cancels it when only daemons are left */
     int *result;             /* if set, receives what the task gave, as osr_outcome.rc, when it has ended */
     /* If set, receives the outcome when the task has ended, and an error in it is a result: it does not fail the group, and
-     * cancels nobody. */
+     * cancels nobody. A fatal one does so all the same. Like `result` it must live until the task has ended. */
     struct osr_outcome *outcome;
 };
 
@@ -210,14 +218,16 @@ OSR_API int osr_spawn_with(struct osr_group *group, const struct osr_routine *ro
 
 /*
  * Starts a task in `group` like osr_spawn(), and waits until it says that it is ready, by osr_started() (Trio's
- * nursery.start). Until then the child lives under the caller: the caller's cancellation and deadlines reach it, and its
- * error comes out of here and does not fail the group. From then on it is a child of the group like any other. The group
- * does not close as long as one is being started.
+ * nursery.start). Until then the child lives under the caller: the caller's cancellation and deadlines reach it, and
+ * its error comes out of here and does not fail the group. From then on it is a child of the group like any other: what
+ * the group's cancellation or deadline cuts, it cuts from then on, and no longer the caller's. The values that it sees
+ * are the group's all along. The group does not close as long as one is being started.
  *
- * Waits, and a cancellation reaches the child, whose end is waited for. 0 once the child has started, whatever is cancelled
- * meanwhile; -ECANCELED, and the child has ended; the child's own error; -OSR_ENOTSTARTED if it ended well without a word;
- * -OSR_ETASKCANCELED if it was cancelled by somebody else; and the codes of osr_spawn(). `.eager` and `.outcome` give
- * -EINVAL.
+ * A cancellation point; a cancellation of the caller reaches the child, whose end is waited for. 0 once the child has
+ * started, whatever is cancelled meanwhile; -ECANCELED, and the child has ended; the child's own error;
+ * -OSR_ENOTSTARTED if it ended well without a word; -OSR_ETASKCANCELED if it was cancelled by somebody else; and the
+ * codes of osr_spawn(). `.eager` and `.outcome` give -EINVAL. If it fails, `*handle` is all zeros, and copies of it are
+ * stale.
  */
 #define osr_start(...) OSR_START_(__VA_ARGS__, .size = sizeof(struct osr_spawn_options))
 #define OSR_START_(group, task, arg, ...)                               \
@@ -228,8 +238,8 @@ OSR_API int osr_start_with(struct osr_group *group, const struct osr_routine *ro
 
 /*
  * Says that the calling task, which osr_start() is waiting for, is ready: it moves into the group at once. Never waits.
- * 0; -ECANCELED if the caller of osr_start() was cancelled first; -EALREADY if it has been said; -EINVAL if nobody waits
- * for it; -EPERM.
+ * 0; -ECANCELED if the caller of osr_start() was cancelled first, also under a shield; -EALREADY if it has been said;
+ * -EINVAL if nobody waits for it; -EPERM.
  */
 OSR_API int osr_started(void);
 
@@ -247,8 +257,8 @@ struct osr_gather_options {
 
 /*
  * Runs a task for each of the `count` arguments of the array `args`, side by side, and waits for all (asyncio.gather):
- * osr_gather(fetch, fetches, 12, .outcomes = outcomes). What the tasks found is in their arguments. Places of tasks that
- * were never spawned get -OSR_ETASKCANCELED.
+ * osr_gather(fetch, fetches, 12, .outcomes = outcomes). What the tasks found is in their arguments. Places of tasks
+ * that were never spawned get -OSR_ETASKCANCELED.
  *
  * 0; what osr_group_close() gives; -EINVAL; -EPERM.
  */

@@ -49,7 +49,7 @@ struct osr_scope {
     struct osr_error *pending_;
     struct osr_bound_ *bound_;    /* what is left when the scope closes, the latest first */
     struct osr_binding *values_;  /* the latest first */
-    struct osr_error *kept_;      /* errors that closed groups inside have kept */
+    struct osr_error *kept_;      /* errors that the group closed last inside has kept */
     uint64_t cancelled_at_, cut_at_, lifted_at_; /* in the count of the run's cancellations; 0: never */
     int refusal_;                    /* the code of an open that failed */
     unsigned char form_, state_;
@@ -79,7 +79,8 @@ enum osr_scope_form {
  * 0; -EINVAL for OSR_TIME_INVALID; -ENOMEM; -EPERM; also -EINVAL, and nothing changes, for the innermost open scope
  * itself, as of a loop that has not closed it. A scope that could not be opened may be used like an open
  * one all the same: osr_scope_close() then gives the code again, unless the body failed itself. So the result
- * of an open need not be checked.
+ * of an open need not be checked, unless something is bound to the scope: osr_defer(), osr_bind() and calls (call.h) go
+ * to the innermost one that is open.
  */
 
 /* A scope to cancel by hand, without a limit. */
@@ -129,11 +130,10 @@ OSR_API int osr_scope_close_here(struct osr_scope *scope, int rc, const char *wh
 /* ---- Cancelling ---------------------------------------------------------------------------------------- */
 
 /*
- * Cancels everything inside `scope`, for good: every cancellation point in it, in this task and in the tasks
- * of groups below it, gives -ECANCELED from now on, and parked ones are woken. Any task of the runtime may
- * cancel, and any callback of it (osr_posted). It never waits and switches to nobody; its cost is the scopes below. Cancelling again changes
- * nothing: the first reason stays. `text` says why, may be NULL, is not copied and must outlive the scope (a
- * literal).
+ * Cancels everything inside `scope`, for good: every cancellation point in it, in this task and in the tasks of groups
+ * below it, gives -ECANCELED from now on, and parked ones are woken. Any task of the runtime may cancel, and callbacks
+ * (call.h, post.h) may. It never waits and switches to nobody; its cost is the scopes below. Cancelling again changes nothing:
+ * the first reason stays. `text` says why, may be NULL, is not copied and must outlive the scope (a literal).
  *
  * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -EPERM outside a runtime or from another one.
  */
@@ -201,9 +201,15 @@ struct osr_cleanup {
  * gives 0 or more, or a negative code. Never waits; closing then waits for it, uncancelled.
  *
  * If any fails, the close gives an exception group of the error of the body, if it had one, and those of the clean-ups
- * in the order in which they ran; an expired grace is an ETIMEDOUT in it. A group adds them to its own errors.
+ * in the order in which they ran; an expired grace is an ETIMEDOUT in it, -ECANCELED an OSR_ESPURIOUS. A group adds
+ * them to its own errors. Only then is decided what else the close gives: whether the scope's deadline had cut
+ * something, who takes a cancellation up. A deadline that passes while clean-ups run has cut nothing.
  *
- * `cleanup` must live until the scope has closed. 0; -EINVAL; -ENOMEM, and then it will not run; -EPERM.
+ * A clean-up may open scopes and groups and defer clean-ups of its own, which run when it returns. One that is
+ * registered never lacks the memory that it takes to run it and to keep its error.
+ *
+ * `cleanup` must live until the scope has closed. 0; -EBUSY if it is deferred already; -EINVAL; -ENOMEM, and then it
+ * will not run; -EPERM.
  */
 #define osr_defer(cleanup, run, arg, grace) osr_defer_here((cleanup), (run), (arg), (grace), OSR_HERE)
 /* The same without a limit: use it where the clean-up is certain to end. */
@@ -211,8 +217,8 @@ struct osr_cleanup {
 OSR_API int osr_defer_here(struct osr_cleanup *cleanup, int (*run)(void *arg), void *arg, int64_t grace,
                            const char *where);
 
-/* Takes a clean-up back, which then does not run. 0; -ESTALE if it has run, runs, or was never deferred; -EINVAL;
- * -EPERM from another task than the one that deferred it. */
+/* Takes a clean-up back, which then does not run. 0; -ESTALE if it has run, runs, or was never deferred (all zeros);
+ * -EINVAL; -EPERM from another task than the one that deferred it. */
 OSR_API int osr_defer_cancel(struct osr_cleanup *cleanup);
 
 /* ---- Values -------------------------------------------------------------------------------------------- */
@@ -228,7 +234,8 @@ struct osr_binding {
  * Binds `value` to `key`, an address that nobody else uses, such as that of a static variable, in the calling task's
  * innermost scope: from now on until that scope closes, osr_value(key) gives it in this task and in all tasks whose
  * groups are inside (contextvars, bound to a scope). An inner binding hides an outer one; to hide it with nothing, bind
- * NULL. `binding` must live until the scope has closed. Takes no memory, never waits. 0; -EINVAL; -EPERM.
+ * NULL. `binding` must live until the scope has closed. Takes no memory, never waits. 0; -EBUSY if it is bound in a
+ * scope of this task already; -EINVAL; -EPERM.
  */
 OSR_API int osr_bind(struct osr_binding *binding, const void *key, void *value);
 

@@ -1,9 +1,9 @@
 /* What is bound to a scope and left with it: clean-ups, values, and what other floors bind. */
 #include "3_scope/scope.h"
 
-/* A clean-up promises as many errors: its own, a link to it, the group that it forms with the body, the body's error
- * and a link to that. */
-enum { CLEANUP_ERRORS = 5 };
+/* A clean-up promises as many errors: its own, a link to that where it stands in another tree already, the group that
+ * it forms with the body, and the body's error or a link to it. */
+enum { CLEANUP_ERRORS = 1 + FAILED_CLEANUP_ERRORS };
 
 /* ---- Binding ---- */
 
@@ -30,6 +30,21 @@ void osri_unbind(struct osr_bound_ *bound)
 
 /* ---- Clean-ups ---- */
 
+/* Whether `bound` is in the calling task's scopes, up to the task's own. */
+static bool is_ours(const struct task *task, const struct osr_bound_ *bound)
+{
+    const struct osr_scope *scope = task->scope;
+
+    for (; scope && scope->owner_ == task; scope = scope->parent_) {
+        const struct osr_bound_ *at = scope->bound_;
+
+        for (; at; at = at->next_)
+            if (at == bound)
+                return true;
+    }
+    return false;
+}
+
 int osr_defer_here(struct osr_cleanup *cleanup, int (*run)(void *arg), void *arg, int64_t grace, const char *where)
 {
     struct sched *sched = osri_sched;
@@ -38,6 +53,8 @@ int osr_defer_here(struct osr_cleanup *cleanup, int (*run)(void *arg), void *arg
 
     if (!cleanup || !run || grace == OSR_TIME_INVALID)
         return osri_failed(-EINVAL, where);
+    if (task && is_ours(task, &cleanup->bound_))
+        return osri_task_failed(task, -EBUSY, where);
     cleanup->bound_ = (struct osr_bound_){0};
     if (!task)
         return osri_failed(-EPERM, where);
@@ -56,27 +73,6 @@ int osr_defer_here(struct osr_cleanup *cleanup, int (*run)(void *arg), void *arg
     return 0;
 }
 
-static void give_back_promises(struct sched *sched)
-{
-    osri_errors_unpromise(sched, CLEANUP_ERRORS);
-    osri_timers_unreserve(&sched->timers);
-}
-
-/* Whether `bound` is in the calling task's innermost scopes, up to the task's own. */
-static bool is_ours(const struct task *task, const struct osr_bound_ *bound)
-{
-    const struct osr_scope *scope = task->scope;
-
-    for (; scope && scope->owner_ == task; scope = scope->parent_) {
-        const struct osr_bound_ *at = scope->bound_;
-
-        for (; at; at = at->next_)
-            if (at == bound)
-                return true;
-    }
-    return false;
-}
-
 int osr_defer_cancel(struct osr_cleanup *cleanup)
 {
     struct task *task = osri_current();
@@ -90,12 +86,14 @@ int osr_defer_cancel(struct osr_cleanup *cleanup)
     if (!is_ours(task, &cleanup->bound_))
         return osri_failed(-EPERM, NULL);
     osri_unbind(&cleanup->bound_);
-    give_back_promises(osri_sched);
+    osri_errors_unpromise(osri_sched, CLEANUP_ERRORS);
+    osri_timers_unreserve(&osri_sched->timers);
     return 0;
 }
 
 /* Runs it under a shield of its own. Gives its error, NULL if it has none; what the task is about to return, and the
- * error behind that, stay as they are. Nothing here lacks memory: the clean-up has promised it all. */
+ * error behind that, stay as they are. Nothing here lacks memory: the clean-up has promised it all, and takes each
+ * promise back just before it is needed, so that what could be done without cannot take its place. */
 static struct osr_error *run_cleanup(struct sched *sched, const struct osr_cleanup *cleanup)
 {
     struct task *task = sched->current;
@@ -108,7 +106,7 @@ static struct osr_error *run_cleanup(struct sched *sched, const struct osr_clean
     osri_timers_unreserve(&sched->timers);
     (void)osr_scope_open_here(&shield, OSR_SCOPE_SHIELD, cleanup->grace_, cleanup->where_);
     rc = cleanup->run_(cleanup->arg_);
-    osri_errors_unpromise(sched, CLEANUP_ERRORS);
+    osri_errors_unpromise(sched, 1); /* for its own error */
     rc = osr_scope_close_here(&shield, rc, cleanup->where_);
     if (rc < 0)
         error = osri_slot_outcome(&task->slot, rc == -ECANCELED ? -OSR_ESPURIOUS : rc, cleanup->where_);
@@ -122,15 +120,18 @@ void osri_scope_leave_bound(struct sched *sched, struct osr_scope *scope, osri_c
     struct osr_bound_ *bound;
 
     while ((bound = scope->bound_) != NULL) {
-        struct osr_error *error = NULL;
+        struct osr_error *error;
 
         osri_unbind(bound);
-        if (bound->leave_)
+        if (bound->leave_) {
             bound->leave_(bound);
-        else
-            error = run_cleanup(sched, container_of(bound, struct osr_cleanup, bound_));
+            continue;
+        }
+        error = run_cleanup(sched, container_of(bound, struct osr_cleanup, bound_));
         if (error)
             failed(arg, error);
+        else
+            osri_errors_unpromise(sched, FAILED_CLEANUP_ERRORS);
     }
 }
 
@@ -143,17 +144,32 @@ struct closing {
     struct osr_error *group; /* of the body's error and those of the clean-ups; NULL as long as none has failed */
 };
 
+/* The first clean-up has failed: the group begins with the error of the body. A cancellation that the body invented is
+ * one, for in the group it would be seen no more. */
+static struct osr_error *begin_group(struct sched *sched, struct closing *closing)
+{
+    int rc = closing->rc == -ECANCELED && !closing->scope->by_ ? -OSR_ESPURIOUS : closing->rc;
+    struct osr_error *group;
+
+    osri_errors_unpromise(sched, 1);
+    group = osri_error_new_group(sched, closing->scope->where_, osri_who(), NULL);
+    osri_error_say(group, rc < 0 && rc != -ECANCELED ? "clean-up failed too" : "clean-up failed");
+    osri_errors_unpromise(sched, 1);
+    if (rc < 0 && rc != -ECANCELED)
+        osri_error_adopt(sched, group, osri_slot_outcome(closing->slot, rc, closing->where));
+    return group;
+}
+
 static void gather_failure(void *arg, struct osr_error *error)
 {
     struct closing *closing = arg;
     struct sched *sched = osri_sched;
-    int rc = closing->rc;
 
-    if (!closing->group) {
-        closing->group = osri_error_new_group(sched, closing->scope->where_, osri_who(), NULL);
-        if (rc < 0 && rc != -ECANCELED)
-            osri_error_adopt(sched, closing->group, osri_slot_outcome(closing->slot, rc, closing->where));
-    }
+    if (closing->group)
+        osri_errors_unpromise(sched, FAILED_CLEANUP_ERRORS - 1);
+    else
+        closing->group = begin_group(sched, closing);
+    osri_errors_unpromise(sched, 1);
     osri_error_adopt(sched, closing->group, error);
 }
 
@@ -173,6 +189,21 @@ int osri_scope_clean_up_some(struct sched *sched, struct osr_scope *scope, int r
 
 /* ---- Values ---- */
 
+/* Whether it is bound in the calling task's scopes, up to the task's own. */
+static bool is_bound(const struct task *task, const struct osr_binding *binding)
+{
+    const struct osr_scope *scope = task->scope;
+
+    for (; scope && scope->owner_ == task; scope = scope->parent_) {
+        const struct osr_binding *at = scope->values_;
+
+        for (; at; at = at->next_)
+            if (at == binding)
+                return true;
+    }
+    return false;
+}
+
 /* Read by jobs in other threads too, while the tasks go on (6_ready/offload.c): so they are linked in atomically. */
 int osr_bind(struct osr_binding *binding, const void *key, void *value)
 {
@@ -182,6 +213,8 @@ int osr_bind(struct osr_binding *binding, const void *key, void *value)
         return osri_failed(-EINVAL, NULL);
     if (!task)
         return osri_failed(-EPERM, NULL);
+    if (is_bound(task, binding))
+        return osri_task_failed(task, -EBUSY, NULL);
     *binding = (struct osr_binding){key, value, task->scope->values_};
     __atomic_store_n(&task->scope->values_, binding, __ATOMIC_RELEASE);
     return 0;
@@ -189,12 +222,13 @@ int osr_bind(struct osr_binding *binding, const void *key, void *value)
 
 void *osri_value_from(const struct osr_scope *scope, const void *key)
 {
-    for (; scope; scope = scope->parent_) {
+    while (scope) {
         const struct osr_binding *at = __atomic_load_n(&scope->values_, __ATOMIC_ACQUIRE);
 
         for (; at; at = at->next_)
             if (at->key_ == key)
                 return at->value_;
+        scope = scope->form_ == SCOPE_START ? start_scope_of(scope)->into : scope->parent_;
     }
     return NULL;
 }

@@ -232,7 +232,7 @@ struct osr_error *osri_error_new(struct sched *sched, int code, const char *wher
     error->where = place_or_unknown(where);
     error->message = NULL;
     error->cause = error->parent = error->next = error->first = error->last = NULL;
-    error->kept = error->origin = NULL;
+    error->origin = NULL;
     osri_name_copy(error->task, task);
     error->group[0] = '\0';
     return error;

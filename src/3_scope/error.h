@@ -35,7 +35,6 @@ struct osr_error {
     struct osr_error *parent; /* the group that holds it, NULL at the top */
     struct osr_error *next;   /* beside it in that group; also links free errors */
     struct osr_error *first, *last;
-    struct osr_error *kept; /* the next of those that a scope keeps */
     struct osr_error *origin; /* of a group that was copied as a whole: the group that it is a copy of */
     struct error_chunk *chunk;
     char task[OSR_NAME_SIZE];

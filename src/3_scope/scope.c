@@ -250,6 +250,7 @@ void osri_scope_move(struct osr_scope *scope, struct osr_scope *parent)
     list_remove(&scope->sibling_);
     list_append(&parent->children_, &scope->sibling_);
     scope->parent_ = parent;
+    scope->lifted_at_ = ++osri_sched->cancellations; /* what was cut before was not on account of those outside */
     respread_due(scope);
     if (parent->by_)
         spread(osri_sched, scope, parent->by_);
@@ -352,10 +353,10 @@ int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where)
     if (answer <= 0)
         return answer;
     task = scope->owner_;
-    if (scope->guarded_)
-        osri_errors_unpromise(sched, GUARD_ERRORS);
     rc = osri_scope_join_pending(sched, scope, &task->slot, rc, where);
     rc = osri_scope_clean_up(sched, scope, rc, where);
+    if (scope->guarded_)
+        osri_errors_unpromise(sched, GUARD_ERRORS);
     rc = settle(scope, &task->slot, rc, where);
     osri_scope_pass_cut(sched, scope, rc);
     osri_scope_relieve(scope);
@@ -431,21 +432,9 @@ void osr_scope_leave_(struct osr_scope *scope)
     task->slot = kept;
 }
 
-/* ---- Errors that closed groups inside have kept ---- */
-
-void osri_scope_drop_kept(struct osr_scope *scope)
-{
-    while (scope->kept_) {
-        struct osr_error *error = scope->kept_;
-
-        scope->kept_ = error->kept;
-        osr_error_release(error);
-    }
-}
-
 void osri_scope_keep(struct osr_scope *scope, struct osr_error *error)
 {
-    error->kept = scope->kept_;
+    osr_error_release(scope->kept_);
     scope->kept_ = error;
 }
 

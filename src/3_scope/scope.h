@@ -23,11 +23,22 @@ enum { GUARD_ERRORS = 4 };
 /* ---- Opening and closing ---- */
 
 void osri_scope_deadline_passed(struct osr_timer_ *timer);
-void osri_scope_drop_kept(struct osr_scope *scope);
-/* Keeps the error, with the caller's reference, until the scope closes. */
+/* Keeps the error, with the caller's reference, in the place of the one kept before, until the scope closes. */
 void osri_scope_keep(struct osr_scope *scope, struct osr_error *error);
 /* Moves the scope, which saw no cancelled one outside, below another parent, which may be. */
 void osri_scope_move(struct osr_scope *scope, struct osr_scope *parent);
+
+/* The parent of a task that is being started: inside the scopes of who starts it, but it gives the values of the group
+ * that the task will move into. */
+struct start_scope {
+    struct osr_scope scope;
+    const struct osr_scope *into;
+};
+
+static inline struct start_scope *start_scope_of(const struct osr_scope *scope)
+{
+    return container_of(scope, struct start_scope, scope);
+}
 
 /* Makes `scope` part of the tree below `parent`, which may be NULL. It sees what its parent sees. */
 static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner, struct osr_scope *parent,
@@ -61,7 +72,7 @@ static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner
 static inline void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
 {
     if (unlikely(scope->kept_ != NULL))
-        osri_scope_drop_kept(scope);
+        osri_scope_keep(scope, NULL);
     osri_timer_clear(&sched->timers, &scope->timer_);
     list_remove(&scope->sibling_);
     scope->state_ = SCOPE_CLOSED;
@@ -144,7 +155,8 @@ void osri_bind(struct osr_scope *scope, struct osr_bound_ *bound, void (*leave)(
 /* Takes it out of its scope; nothing happens if it is in none (all zeros). */
 void osri_unbind(struct osr_bound_ *bound);
 
-/* Told of each clean-up that has failed; takes over the reference. */
+/* Told of each clean-up that has failed; takes over the reference, and as many promises of errors. */
+enum { FAILED_CLEANUP_ERRORS = 3 };
 typedef void osri_cleanup_failed(void *arg, struct osr_error *error);
 
 /* Leaves all that is bound to the scope, the latest first, when it closes. */

@@ -16,7 +16,6 @@ static inline struct outcome judge(struct child *child, int rc)
     struct outcome outcome;
 
     osri_errors_unpromise(child->task.sched, 1);
-    rc = osri_scope_join_pending(child->task.sched, scope, slot, rc, child->task.where);
     outcome = (struct outcome){.rc = rc};
     if (rc >= 0) {
         osri_slot_clear(slot);
@@ -52,6 +51,7 @@ static void end(struct child *child, int rc)
     if (child->task.scope != &child->scope)
         osri_die(sched, "osier: task \"%s\", spawned at %s, returned while what it opened at %s is still open\n",
                  child->task.name, child->task.where, child->task.opened);
+    rc = osri_scope_join_pending(sched, &child->scope, &child->task.slot, rc, child->task.where);
     rc = osri_scope_clean_up(sched, &child->scope, rc, child->task.where);
     outcome = judge(child, rc);
     osri_observe(sched, OSR_TRACE_END, &child->task, NULL, child->task.where, outcome.rc);

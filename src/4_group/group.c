@@ -98,11 +98,17 @@ static bool fails_fast(const struct osr_group *group)
     return group->policy_ == OSR_FAIL_FAST || group->policy_ == OSR_FIRST_DONE;
 }
 
+/* Whether it was got by joining: it stands here already. */
+static bool stands_here(const struct osr_group *group, const struct osr_error *error)
+{
+    return error->parent && (error->parent == group->tree_ || error->parent == group->losses_);
+}
+
 /* Takes over the reference to `error`, and cancels the rest at the first one. */
 static void count_failure(struct sched *sched, struct osr_group *group, const char *who, struct osr_error *error)
 {
-    if (error->parent && error->parent == group->tree_) {
-        osr_error_release(error); /* got by joining: it stands here already */
+    if (stands_here(group, error)) {
+        osr_error_release(error);
         return;
     }
     group->errors_++;
@@ -138,6 +144,12 @@ static void cancel_daemons(struct sched *sched, struct osr_group *group)
     }
 }
 
+/* The body and all other children have ended. */
+static bool only_daemons_left(const struct osr_group *group)
+{
+    return group->running_ == group->daemons_ && group->closing_;
+}
+
 /* A place under the limit is free, or a child has ended: hands the place to the next spawner, or tells the owner that
  * nobody is left. */
 static void free_place(struct sched *sched, struct osr_group *group)
@@ -147,7 +159,7 @@ static void free_place(struct sched *sched, struct osr_group *group)
         return;
     }
     group->running_--;
-    if (unlikely(group->running_ == group->daemons_) && group->closing_) {
+    if (unlikely(only_daemons_left(group))) {
         if (group->running_ > 0) {
             cancel_daemons(sched, group);
         } else {
@@ -157,10 +169,22 @@ static void free_place(struct sched *sched, struct osr_group *group)
     }
 }
 
-/* The first success: the errors until now are no failure of the group. */
+static bool is_fatal(const struct osr_error *tree)
+{
+    const struct osr_error *leaf;
+    struct osr_leaves walk;
+
+    osr_leaves_init(&walk, tree);
+    while ((leaf = osr_leaves_next(&walk)) != NULL)
+        if (leaf->fatal)
+            return true;
+    return false;
+}
+
+/* The first success: the errors until now are no failure of the group, unless one of them is to end the program. */
 static void set_losses_aside(struct sched *sched, struct osr_group *group)
 {
-    if (!group->tree_) {
+    if (!group->tree_ || is_fatal(group->tree_)) {
         osri_errors_unpromise(sched, 1);
         return;
     }
@@ -171,11 +195,14 @@ static void set_losses_aside(struct sched *sched, struct osr_group *group)
     group->errors_ = 0;
 }
 
+/* Who was cut together with the group has not come first. */
 static bool wins(const struct osr_group *group, const struct child *child, const struct outcome *outcome)
 {
+    bool cut = outcome->passed_on && !outcome->error;
+
     if (group->winner_ || child->extras & CHILD_DAEMON)
         return false;
-    return group->policy_ == OSR_FIRST_DONE || (group->policy_ == OSR_FIRST_SUCCESS && outcome->rc >= 0);
+    return (group->policy_ == OSR_FIRST_DONE && !cut) || (group->policy_ == OSR_FIRST_SUCCESS && outcome->rc >= 0);
 }
 
 /* Tells whoever spawned the child. Gives what is left for the group to count. */
@@ -188,9 +215,12 @@ static struct outcome tell_spawner(const struct child *child, const struct outco
         *child->result = rc;
     if (child->outcome) {
         *child->outcome = (struct osr_outcome){rc, outcome->error};
-        left.error = NULL;
-        if (outcome->error && !outcome->passed_on)
-            left.rc = 0;
+        if (outcome->error && is_fatal(outcome->error)) {
+            osr_error_retain(outcome->error); /* a result, and a failure all the same */
+        } else if (outcome->error) {
+            left.error = NULL;
+            left.rc = outcome->passed_on ? -ECANCELED : 0;
+        }
     }
     return left;
 }
@@ -314,6 +344,8 @@ static int start(struct sched *sched, struct osr_group *group, const struct osr_
     child->ended = ended;
     if (options->handle)
         osri_group_awaits(group, child->record);
+    if (options->daemon && only_daemons_left(group))
+        cancel_daemons(sched, group);
     if (options->eager && sched->current)
         osri_run_eagerly(sched, &child->task);
     else
@@ -409,20 +441,32 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
 /* In the frame of osr_start(), until the child has started or ended. */
 struct starting {
     struct osr_wait wait;
-    struct osr_scope scope; /* the child's parent, inside the scopes of the caller */
-    struct outcome outcome; /* of a child that ended before it had started */
-    bool started;
+    struct start_scope parent; /* the child's, inside the scopes of the caller */
+    struct outcome outcome;    /* of a child that ended before it had started */
+    bool started, cancelled;   /* how it ended: what comes before the caller runs again is too late */
 };
+
+static struct starting *starting_of(const struct child *child)
+{
+    return container_of(start_scope_of(child->scope.parent_), struct starting, parent);
+}
+
+/* Whoever starts the child is cancelled. */
+static bool caller_is_cancelled(const struct starting *starting)
+{
+    return starting->parent.scope.by_ != NULL;
+}
 
 static void ended_unstarted(struct child *child, const struct outcome *outcome)
 {
-    struct starting *starting = container_of(child->scope.parent_, struct starting, scope);
+    struct starting *starting = starting_of(child);
 
     if (child->extras & CHILD_TELLS)
         (void)tell_spawner(child, outcome);
     if (child->extras & CHILD_DAEMON)
         child->group->daemons_--;
     starting->outcome = *outcome;
+    starting->cancelled = caller_is_cancelled(starting);
     osri_wake(child->task.sched, &starting->wait, 0);
 }
 
@@ -436,14 +480,16 @@ int osr_started(void)
         return osri_failed(-EPERM, NULL);
     if (child->ended != ended_unstarted)
         return osri_task_failed(task, child->extras & CHILD_STARTED ? -EALREADY : -EINVAL, NULL);
-    starting = container_of(child->scope.parent_, struct starting, scope);
-    if (starting->scope.by_)
+    starting = starting_of(child);
+    if (caller_is_cancelled(starting))
         return task->refusal ? osri_refused(task->sched, task, NULL) : osri_task_failed(task, -ECANCELED, NULL);
     child->ended = osri_group_child_ended;
     child->extras |= CHILD_STARTED;
     osri_scope_move(&child->scope, &child->group->scope);
     if (child->record && child->record->kept)
         osri_group_awaits(child->group, child->record);
+    if (only_daemons_left(child->group))
+        cancel_daemons(task->sched, child->group);
     starting->started = true;
     osri_wake(task->sched, &starting->wait, 0);
     return 0;
@@ -454,16 +500,14 @@ static int judge_unstarted(struct sched *sched, const struct starting *starting,
 {
     const struct outcome *outcome = &starting->outcome;
     struct task *task = sched->current;
-    bool cancelled = starting->scope.by_ != NULL;
+    int rc = outcome->rc < 0 ? -OSR_ETASKCANCELED : -OSR_ENOTSTARTED;
 
     if (outcome->error) {
         osri_slot_put(&task->slot, outcome->error);
         task->slot.riding = outcome->passed_on;
         return outcome->rc;
     }
-    if (cancelled)
-        return osri_refused(sched, task, where);
-    return osri_task_failed(task, outcome->rc < 0 ? -OSR_ETASKCANCELED : -OSR_ENOTSTARTED, where);
+    return osri_task_failed(task, starting->cancelled ? -ECANCELED : rc, where);
 }
 
 /* The place is taken; makes the child, and waits. */
@@ -471,27 +515,37 @@ static int start_and_wait(struct sched *sched, struct osr_group *group, const st
                           const struct osr_spawn_options *options)
 {
     struct task *task = sched->current;
-    struct starting starting = {.started = false};
+    struct starting starting = {.parent.into = &group->scope};
+    struct osr_scope *parent = &starting.parent.scope;
     struct child *child;
+    struct osr_task handle = {0};
     int rc;
 
-    osri_scope_attach(&starting.scope, task, task->scope, SCOPE_START, options->where);
-    child = make_child(sched, group, &starting.scope, routine, arg, options, &rc);
+    osri_scope_attach(parent, task, task->scope, SCOPE_START, options->where);
+    child = make_child(sched, group, parent, routine, arg, options, &rc);
     if (!child) {
-        osri_scope_detach(sched, &starting.scope);
+        osri_scope_detach(sched, parent);
         free_place(sched, group);
         return fail_to_spawn(rc, options->where);
     }
+    if (options->handle)
+        handle = *options->handle;
     child->ended = ended_unstarted;
     osri_ready(sched, &child->task);
     wait_init(&starting.wait, task, "osr_start", options->where);
     starting.wait.uncut_ = true;
     (void)osri_wait(sched, &starting.wait);
-    osri_scope_detach(sched, &starting.scope);
+    rc = starting.started ? 0 : judge_unstarted(sched, &starting, options->where);
+    osri_scope_pass_cut(sched, parent, rc);
+    osri_scope_detach(sched, parent);
     if (starting.started)
         return 0;
+    if (options->handle) {
+        osri_record_forget(handle); /* the group will never have had this child */
+        *options->handle = (struct osr_task){0};
+    }
     free_place(sched, group);
-    return judge_unstarted(sched, &starting, options->where);
+    return rc;
 }
 
 int osr_start_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
@@ -529,7 +583,7 @@ int osr_gather_with(const struct osr_routine *routine, void *args, size_t count,
         options = &none;
     if (!osri_current())
         return osri_failed(-EPERM, options->where);
-    if (!routine || (count > 0 && !args) || options->size != sizeof(*options))
+    if (!routine || !routine->run || (count > 0 && !args) || options->size != sizeof(*options))
         return osri_failed(-EINVAL, options->where);
     for (i = 0; i < count; i++) {
         if (options->results)
@@ -587,7 +641,7 @@ static void wait_for_children(struct sched *sched, struct osr_group *group, cons
     wait_begin(&wait, sched->current, &group->closer_, NULL, "osr_group_close", where);
     wait.uncut_ = true;
     group->closing_ = 1;
-    if (group->running_ == group->daemons_)
+    if (only_daemons_left(group))
         cancel_daemons(sched, group);
     (void)osri_wait(sched, &wait);
 }
@@ -639,8 +693,9 @@ static int give_errors(struct osr_group *group, struct slot *slot, bool riding)
     return tree->code;
 }
 
-/* What the close gives, when all outcomes are in (R6). */
-static int conclude(struct sched *sched, struct osr_group *group, int rc, const char *where)
+/* What the close gives, when all outcomes are in (R6). A group that has a winner has what it was to wait for: only the
+ * cancellation of its body goes on then, not those of the losers (R13). */
+static int conclude(struct sched *sched, struct osr_group *group, int rc, bool body_passed_on, const char *where)
 {
     struct task *task = group->scope.owner_;
     bool absorbs = osri_scope_absorbs(&group->scope);
@@ -653,7 +708,7 @@ static int conclude(struct sched *sched, struct osr_group *group, int rc, const 
     if (group->errors_ > 0)
         return give_errors(group, &task->slot, goes_on);
     osri_errors_unpromise(sched, 1); /* no tree was needed */
-    if (goes_on)
+    if (goes_on && (body_passed_on || !group->winner_))
         return osri_task_failed(task, -ECANCELED, where);
     osri_slot_clear(&task->slot);
     return rc > 0 ? rc : 0;
@@ -664,8 +719,15 @@ static void cleanup_failed(void *arg, struct osr_error *error)
 {
     struct osr_group *group = arg;
 
+    struct sched *sched = osri_sched;
+
+    osri_errors_unpromise(sched, FAILED_CLEANUP_ERRORS);
+    if (stands_here(group, error)) {
+        osr_error_release(error);
+        return;
+    }
     group->errors_++;
-    osri_error_adopt(osri_sched, tree_of(osri_sched, group), error);
+    osri_error_adopt(sched, tree_of(sched, group), error);
 }
 
 /* What the group has kept goes: outcomes for handles, and to the scope around the errors before the winner. */
@@ -693,7 +755,7 @@ static int close_group(struct osr_group *group, int rc, const char *where)
         osri_scope_leave_bound(sched, &group->scope, cleanup_failed, group);
     if (group->scope.guarded_)
         osri_errors_unpromise(sched, GUARD_ERRORS);
-    rc = conclude(sched, group, rc, where);
+    rc = conclude(sched, group, rc, outcome.passed_on, where);
     give_up_kept(group);
     osri_scope_pass_cut(sched, &group->scope, rc);
     osri_scope_relieve(&group->scope);

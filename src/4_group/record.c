@@ -379,6 +379,14 @@ int osr_task_release(struct osr_task *handle)
     return 0;
 }
 
+void osri_record_forget(struct osr_task handle)
+{
+    struct record *record;
+
+    if (look_up_quietly(handle, &record) == 0)
+        osri_record_unkeep(record);
+}
+
 int osr_task_on_done(struct osr_task handle, struct osr_call *call, void (*run)(void *arg), void *arg)
 {
     struct record *record;

@@ -52,5 +52,7 @@ void osri_group_gives_up(struct osr_group *group);
 /* Makes every handle stale, and keeps nothing for them. The record is free again as soon as its task has ended and
  * nobody reads it. */
 void osri_record_unkeep(struct record *record);
+/* The same for what the handle refers to, if it still refers to anything. */
+void osri_record_forget(struct osr_task handle);
 
 #endif

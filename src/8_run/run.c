@@ -342,6 +342,7 @@ int osr_run_with(const struct osr_routine *routine, void *arg, const struct osr_
         return osri_failed(-ENOMEM, options.where);
     rc = run_here(run, routine, arg, &options, &slot);
     free(run);
+    osr_error_clear(); /* what calls on no task have left */
     if (slot.error)
         osri_slot_put(osri_slot(), slot.error);
     osri_slot()->code = rc < 0 ? rc : 0;
