@@ -159,7 +159,7 @@ void osri_look(struct sched *sched, int64_t until)
 {
     int64_t next = osri_timers_next(&sched->timers);
 
-    sched->steps = STEPS;
+    sched->steps = list_empty(&sched->calls) ? STEPS : 1; /* calls that are due come as soon as the task leaves */
     if (until > 0 || sched->outside > 0) /* else nobody waits for what a poll could tell */
         sched->driver->poll(sched, until < next ? until : next);
     while (!list_empty(&sched->fired)) {

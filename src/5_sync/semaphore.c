@@ -54,11 +54,11 @@ int osr_semaphore_release(struct osr_semaphore *semaphore)
 
     if (unlikely(rc < 0))
         return osri_failed(rc, NULL);
+    if (unlikely(semaphore->value_ == semaphore->bound_))
+        return osri_failed(-EOVERFLOW, NULL);
     first = osri_first(&semaphore->waiters_);
     if (first)
         osri_wake(sched, first->wait_, 0);
-    else if (unlikely(semaphore->value_ == semaphore->bound_))
-        return osri_failed(-EOVERFLOW, NULL);
     else
         semaphore->value_++;
     return 0;
