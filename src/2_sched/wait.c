@@ -77,7 +77,8 @@ int osri_wait(struct sched *sched, struct osr_wait *wait)
 
 void osr_waiters_init(struct osr_waiters *waiters)
 {
-    list_init(&waiters->list_);
+    if (waiters)
+        list_init(&waiters->list_);
 }
 
 size_t osr_waiters_count(const struct osr_waiters *waiters)
@@ -85,6 +86,8 @@ size_t osr_waiters_count(const struct osr_waiters *waiters)
     const struct osr_list_ *node;
     size_t count = 0;
 
+    if (!waiters)
+        return 0;
     for (node = waiters->list_.next; node != &waiters->list_; node = node->next)
         count++;
     return count;
@@ -92,7 +95,7 @@ size_t osr_waiters_count(const struct osr_waiters *waiters)
 
 struct osr_wait *osr_waiters_first(const struct osr_waiters *waiters)
 {
-    struct osr_waiter_ *first = osri_first(waiters);
+    struct osr_waiter_ *first = waiters ? osri_first(waiters) : NULL;
 
     return first ? first->wait_ : NULL;
 }

@@ -10,6 +10,8 @@ enum { PENDING = 1 };
 
 void osr_future_init(struct osr_future *future, void (*cancel)(void *arg), void *arg)
 {
+    if (!future)
+        return;
     *future = (struct osr_future){.rc_ = PENDING, .cancel_ = cancel, .arg_ = arg};
     osr_waiters_init(&future->waiters_);
     list_init(&future->calls_);

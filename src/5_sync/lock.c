@@ -6,6 +6,8 @@
 
 void osr_lock_init(struct osr_lock *lock)
 {
+    if (!lock)
+        return;
     lock->owner_ = 0;
     osr_waiters_init(&lock->waiters_);
 }
@@ -89,6 +91,8 @@ bool osr_lock_is_mine(const struct osr_lock *lock)
 
 void osr_condition_init(struct osr_condition *condition, struct osr_lock *lock)
 {
+    if (!condition)
+        return;
     condition->lock_ = lock;
     osr_waiters_init(&condition->waiters_);
 }
