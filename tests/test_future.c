@@ -358,7 +358,7 @@ static void tell_done(void *arg) { tell("done: %s", (const char *)arg); }
 TOLD_TEST(calls_for_when_it_is_done_come_once_it_is_and_not_if_it_is_destroyed, "--\ndone: a\ndone: b\ndone: late\n")
 {
     struct osr_future future;
-    struct osr_call a = {.run_ = NULL}, b = a, c = a, late = a;
+    struct osr_call a = {.record_ = NULL}, b = a, c = a, late = a;
 
     osr_future_init(&future, NULL, NULL);
     check_int(osr_future_on_done(&future, &a, tell_done, (char[]){"a"}), 0);
@@ -404,7 +404,7 @@ TOLD_TEST(a_callback_completes_futures, "first: 0\nfirst: EPROTO\n")
     struct waiter one;
     struct osr_future future;
     struct osr_group group;
-    struct osr_call call = {.run_ = NULL};
+    struct osr_call call = {.record_ = NULL};
 
     osr_group_open(&group);
     osr_future_init(&future, NULL, NULL);
@@ -445,7 +445,7 @@ SIMULATED_TEST(a_task_whose_futures_are_done_lets_others_run)
 SIMULATED_TEST(nothing_is_answered_with_a_code)
 {
     struct osr_future future;
-    struct osr_call call = {.run_ = NULL};
+    struct osr_call call = {.record_ = NULL};
 
     osr_future_init(NULL, NULL, NULL);
     osr_future_init(&future, NULL, NULL);
@@ -471,7 +471,7 @@ OSR_TASK(leave_one_behind, struct osr_future, future)
 static void outside_a_run_a_future_can_be_made_and_given_up_and_nothing_else(void **state)
 {
     struct osr_future future;
-    struct osr_call call = {.run_ = NULL};
+    struct osr_call call = {.record_ = NULL};
 
     (void)state;
     osr_future_init(&future, NULL, NULL);

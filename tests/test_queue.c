@@ -61,7 +61,7 @@ static void dispose(void *item)
 
 static void call_on_the_loop(void (*run)(void *arg), void *arg)
 {
-    struct osr_call call = {.run_ = NULL};
+    struct osr_call call = {.record_ = NULL};
 
     check_int(osr_call_soon(&call, run, arg), 0);
     osr_yield();

@@ -29,8 +29,11 @@ static void diagnose_to_standard_error(void *arg, enum osr_diagnosis kind, const
 
 int osri_sched_open(struct sched *sched, const struct osr_run_options *options, size_t task_size)
 {
+    static _Atomic uint64_t runs;
+
     *sched = (struct sched){
         .steps = STEPS,
+        .run = ++runs,
         .tools = osri_tools() & (TOOL_ASAN | TOOL_TSAN),
         .door = {options->choose, options->choose_arg},
         .memory = {.from = options->allocator ? *options->allocator : osri_malloc_allocator},
@@ -46,6 +49,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
     list_init(&sched->ready);
     list_init(&sched->fired);
     list_init(&sched->calls);
+    list_init(&sched->spare_calls);
     osri_timers_open(&sched->timers, &sched->memory);
     osri_stacks_open(&sched->stacks, options->stack_size, task_size, &sched->memory, &sched->door);
     return sched->driver->open(sched);
@@ -53,6 +57,10 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
 
 void osri_sched_close(struct sched *sched)
 {
+    struct osr_list_ *spare;
+
+    while ((spare = list_pop(&sched->spare_calls)) != NULL)
+        osri_free(&sched->memory, spare);
     sched->driver->close(sched);
     osri_timers_close(&sched->timers);
     osri_stacks_close(&sched->stacks);

@@ -36,6 +36,7 @@ struct sched {
     struct osr_list_ fired; /* watches that the last poll found ready */
     unsigned outside;       /* waits that the outside world can end */
     struct osr_list_ calls; /* that are due; made by the hub */
+    struct osr_list_ spare_calls; /* memory of those that have come */
     struct osr_scope *calling; /* what calls that are made on no task are bound to */
     void (*make_calls)(struct sched *sched); /* from the floor above */
 
@@ -51,6 +52,7 @@ struct sched {
     osr_observe *observe;
     void *observe_arg;
     uint64_t numbers, tickets;
+    uint64_t run; /* which one of the process it is, counted from 1 */
 
     void *floors[FLOORS]; /* what the floors above keep for a run, each under its own number */
 };

@@ -25,8 +25,7 @@ int osr_future_destroy(struct osr_future *future)
         return osri_failed(-EBUSY, NULL);
     if (!list_empty(&future->calls_) && !osri_sched)
         return osri_failed(-EPERM, NULL);
-    while (!list_empty(&future->calls_))
-        osr_call_cancel(container_of(future->calls_.next, struct osr_call, node_));
+    osri_calls_drop(&future->calls_);
     osr_error_release(future->error_);
     future->error_ = NULL;
     return 0;
@@ -169,13 +168,7 @@ int osr_future_result(struct osr_future *future, void **value)
 
 int osr_future_on_done(struct osr_future *future, struct osr_call *call, void (*run)(void *arg), void *arg)
 {
-    int rc = future ? osri_call_prepare(call, run, arg) : -EINVAL;
-
-    if (rc < 0)
-        return osri_failed(rc, NULL);
-    if (osr_future_done(future))
-        osri_call_due(osri_sched, call);
-    else
-        list_append(&future->calls_, &call->node_);
-    return 0;
+    if (!future)
+        return osri_failed(-EINVAL, NULL);
+    return osri_call_in(osr_future_done(future) ? NULL : &future->calls_, call, run, arg);
 }
