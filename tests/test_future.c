@@ -1,7 +1,7 @@
 /* Futures: results that callbacks bring and tasks wait for. */
 #include "harness.h"
 
-#include "2_sched/wait.h"
+#include <pthread.h>
 
 struct waiter {
     const char *name;
@@ -384,6 +384,26 @@ TOLD_TEST(calls_for_when_it_is_done_come_once_it_is_and_not_if_it_is_destroyed, 
     return 0;
 }
 
+static void *destroy_elsewhere(void *future)
+{
+    check_int(osr_future_destroy(future), -EPERM);
+    return NULL;
+}
+
+TOLD_TEST(a_future_with_calls_to_come_is_not_destroyed_outside_its_run, "")
+{
+    struct osr_future future;
+    struct osr_call call = {.record_ = NULL};
+    pthread_t thread;
+
+    osr_future_init(&future, NULL, NULL);
+    check_int(osr_future_on_done(&future, &call, tell_done, NULL), 0);
+    check_int(pthread_create(&thread, NULL, destroy_elsewhere, &future), 0);
+    check_int(pthread_join(thread, NULL), 0);
+    check(osr_call_pending(&call));
+    return osr_future_destroy(&future);
+}
+
 /* ---- On the loop, and nowhere -------------------------------------------------------------------------- */
 
 static void complete_on_the_loop(void *future)
@@ -505,6 +525,7 @@ int main(void)
         story_test(what_cancels_the_work_may_not_wait_but_may_complete),
         story_test(a_future_is_not_destroyed_under_those_who_wait_or_have_not_returned_yet),
         story_test(calls_for_when_it_is_done_come_once_it_is_and_not_if_it_is_destroyed),
+        story_test(a_future_with_calls_to_come_is_not_destroyed_outside_its_run),
         story_test(a_callback_completes_futures),
         story_test(a_task_whose_futures_are_done_lets_others_run),
         story_test(nothing_is_answered_with_a_code),

@@ -428,6 +428,17 @@ OSR_TASK(fill_without_memory, void, unused)
     return 0;
 }
 
+SIMULATED_TEST(items_too_large_for_any_memory_are_refused_when_they_come)
+{
+    struct osr_queue queue;
+    char item = 1; /* is not looked at */
+
+    check_int(osr_queue_init(&queue, SIZE_MAX / 8, OSR_UNBOUNDED), 0);
+    check_int(osr_queue_put(&queue, &item), -ENOMEM);
+    check_int(osr_queue_count(&queue), 0);
+    return osr_queue_destroy(&queue);
+}
+
 static void without_memory_a_queue_says_so_and_keeps_what_it_has(void **state)
 {
     (void)state;
@@ -1333,6 +1344,7 @@ int main(void)
         story_test(a_task_whose_puts_and_gets_never_wait_lets_others_run),
         story_test(the_callers_buffer_serves_instead_of_memory),
         story_test(without_memory_a_queue_says_so_and_keeps_what_it_has),
+        story_test(items_too_large_for_any_memory_are_refused_when_they_come),
         story_test(without_memory_a_select_does_nothing),
         story_test(a_queue_may_outlive_its_run),
         story_test(an_item_that_was_handed_to_a_getter_who_is_then_cancelled_has_arrived),
