@@ -1,10 +1,11 @@
 /*
  * Every cancellation point of the library in one table. A row is a call that can be refused or cut: how to set the
  * stage, how to make the call, how to offer what it waits for, how to count what must not be lost. A column is a course
- * of events, and a way is how the cancellation comes about; each column runs for every row and way. After each, nobody is
- * left waiting, what was offered has been taken once or is still there, and the thing works again.
+ * of events, and a way is how the cancellation comes about; each column runs for every row and way. After each, nobody
+ * is left waiting, what was offered has been taken once or is still there, and the thing works again.
  *
- * A new cancellation point is a new row at the end of the table; a new way to cancel is one function and a line in `ways`.
+ * A new cancellation point is a new row at the end of the table; a new way to cancel is one function and a line in
+ * `ways`.
  */
 #include "harness.h"
 
@@ -381,7 +382,9 @@ static void begin_queue(struct stage *s)
 {
     int (*compare)(const void *, const void *) = s->row->order == OSR_QUEUE_PRIORITY ? compare_longs : NULL;
 
-    expect_int(s, osr_queue_init(&s->queue, sizeof(long), s->row->capacity, .order = s->row->order, .compare = compare), 0);
+    expect_int(s, osr_queue_init(&s->queue, sizeof(long), s->row->capacity, .order = s->row->order,
+                                 .compare = compare),
+               0);
 }
 
 static void end_queue(struct stage *s) { expect_int(s, osr_queue_destroy(&s->queue), 0); }

@@ -184,7 +184,8 @@ OSR_TASK(fail_without_memory, void, unused)
 static void without_memory_an_error_keeps_its_code_and_place(void **state)
 {
     (void)state;
-    assert_int_equal(osr_run(fail_without_memory, NULL, .clock = OSR_CLOCK_SIMULATED, .allocator = &counting_allocator), 0);
+    assert_int_equal(osr_run(fail_without_memory, NULL, .clock = OSR_CLOCK_SIMULATED, .allocator = &counting_allocator),
+                     0);
     assert_checked();
 }
 

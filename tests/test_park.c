@@ -548,8 +548,9 @@ OSR_TASK(wake_others_tasks, struct foreign, f)
     long item = 1;
     const int codes[] = {osr_unpark(f->waiters, 1), osr_unpark_one(&f->parker->wait, 1),
                          osr_unpark_ref(f->parker->ref, 1), osr_park(f->waiters, &wait),
-                         osr_park_uncut(f->waiters, &wait), osr_event_set(f->event), osr_semaphore_release(f->semaphore),
-                         osr_barrier_reset(f->barrier), osr_barrier_abort(f->barrier), osr_queue_try_put(f->queue, &item),
+                         osr_park_uncut(f->waiters, &wait), osr_event_set(f->event),
+                         osr_semaphore_release(f->semaphore), osr_barrier_reset(f->barrier),
+                         osr_barrier_abort(f->barrier), osr_queue_try_put(f->queue, &item),
                          osr_queue_shutdown(f->queue, true), osr_limiter_set_total(f->limiter, 9),
                          osr_limiter_release(f->limiter, f->permit), osr_future_complete(f->future, f)};
     size_t i;
@@ -604,7 +605,8 @@ TOLD_TEST(tasks_of_another_run_are_let_be, "first: -125\n")
     struct osr_permit permit = {0};
     struct osr_future future;
     struct foreign f = {&waiters, &one, &event, &semaphore, &barrier, &queue, &limiter, &permit, &future, 0};
-    struct waiting all[] = {{for_event, &f}, {for_permit, &f}, {for_others, &f}, {for_item, &f}, {for_loan, &f}, {for_future, &f}};
+    struct waiting all[] = {{for_event, &f}, {for_permit, &f}, {for_others, &f},
+                            {for_item, &f},  {for_loan, &f},   {for_future, &f}};
     struct osr_group group;
     pthread_t thread;
     int i;

@@ -27,7 +27,8 @@ OSR_TASK(user, struct user, u)
     return u->rc == -ECANCELED ? -ECANCELED : 0;
 }
 
-static void bring(struct osr_group *group, struct user *u, const char *name, struct osr_queue *queue, bool puts, long item)
+static void bring(struct osr_group *group, struct user *u, const char *name, struct osr_queue *queue, bool puts,
+                  long item)
 {
     *u = (struct user){.name = name, .queue = queue, .puts = puts, .item = item};
     osr_spawn(group, user, u, .handle = &u->task);
@@ -120,7 +121,8 @@ SIMULATED_TEST(the_last_comes_out_first_of_a_lifo)
 
 SIMULATED_TEST(the_smallest_comes_out_first_of_a_priority_queue_and_equal_ones_in_order)
 {
-    static const long in[] = {31, 10, 32, 20, 11, 33, 12, 21, 0, 34, 13}, out[] = {0, 10, 11, 12, 13, 20, 21, 31, 32, 33, 34};
+    static const long in[] = {31, 10, 32, 20, 11, 33, 12, 21, 0, 34, 13},
+                      out[] = {0, 10, 11, 12, 13, 20, 21, 31, 32, 33, 34};
     struct osr_queue queue;
     size_t i;
 
@@ -132,6 +134,15 @@ SIMULATED_TEST(the_smallest_comes_out_first_of_a_priority_queue_and_equal_ones_i
     return osr_queue_destroy(&queue);
 }
 
+enum { CLASS = 100000 };
+
+static int by_class(const void *a, const void *b)
+{
+    long x = *(const long *)a / CLASS, y = *(const long *)b / CLASS;
+
+    return (x > y) - (x < y);
+}
+
 /* Against a plain array, with many equal ones, and items coming and going. */
 SIMULATED_TEST(a_priority_queue_stays_stable_whatever_comes_and_goes)
 {
@@ -139,16 +150,15 @@ SIMULATED_TEST(a_priority_queue_stays_stable_whatever_comes_and_goes)
     struct osr_queue queue;
     uint32_t dice = 12345;
 
-    osr_queue_init(&queue, sizeof(long), OSR_UNBOUNDED, .order = OSR_QUEUE_PRIORITY, .compare = by_tens);
+    osr_queue_init(&queue, sizeof(long), OSR_UNBOUNDED, .order = OSR_QUEUE_PRIORITY, .compare = by_class);
     for (i = 0; i < 20000; i++) {
         dice = dice * 1664525 + 1013904223;
         if (count < 512 && (count == 0 || dice >> 31)) {
-            /* the tens compare; what stands for the serial number does not fit there, so it is looked up by place */
-            left[count] = (long)((dice >> 16) % 7) * 10 + serial++ % 10;
+            left[count] = (long)((dice >> 16) % 7) * CLASS + serial++;
             check_int(put(&queue, left[count++]), 0);
         } else {
             for (best = 0, j = 1; j < count; j++)
-                if (left[j] / 10 < left[best] / 10)
+                if (left[j] / CLASS < left[best] / CLASS)
                     best = j;
             check_int(get(&queue), left[best]);
             memmove(&left[best], &left[best + 1], (size_t)(--count - best) * sizeof(long));
@@ -162,11 +172,15 @@ struct odd {
     char text[13];
 };
 
-static int compare_odd(const void *a, const void *b) { return strcmp(((const struct odd *)a)->text, ((const struct odd *)b)->text); }
+static int compare_odd(const void *a, const void *b)
+{
+    return strcmp(((const struct odd *)a)->text, ((const struct odd *)b)->text);
+}
 
 SIMULATED_TEST(items_may_be_of_any_size)
 {
-    static const char *const words[] = {"willow", "ash", "oak", "birch", "elm"}, *const sorted[] = {"ash", "birch", "elm", "oak", "willow"};
+    static const char *const words[] = {"willow", "ash", "oak", "birch", "elm"},
+                             *const sorted[] = {"ash", "birch", "elm", "oak", "willow"};
     struct osr_queue queue;
     struct odd item;
     int order, i;
@@ -174,14 +188,17 @@ SIMULATED_TEST(items_may_be_of_any_size)
 
     for (order = OSR_QUEUE_FIFO; order <= OSR_QUEUE_PRIORITY; order++) {
         check_int(osr_queue_init(&queue, sizeof(struct odd), 5, .order = (enum osr_queue_order)order,
-                                 .compare = order == OSR_QUEUE_PRIORITY ? compare_odd : NULL), 0);
+                                 .compare = order == OSR_QUEUE_PRIORITY ? compare_odd : NULL),
+                  0);
         for (i = 0; i < 5; i++) {
             snprintf(item.text, sizeof(item.text), "%s", words[i]);
             check_int(osr_queue_put(&queue, &item), 0);
         }
         for (i = 0; i < 5; i++) {
             check_int(osr_queue_get(&queue, &item), 0);
-            check_text(item.text, order == OSR_QUEUE_FIFO ? words[i] : order == OSR_QUEUE_LIFO ? words[4 - i] : sorted[i]);
+            check_text(item.text, order == OSR_QUEUE_FIFO   ? words[i]
+                                  : order == OSR_QUEUE_LIFO ? words[4 - i]
+                                                            : sorted[i]);
         }
         check_int(osr_queue_destroy(&queue), 0);
     }
@@ -805,7 +822,8 @@ TOLD_TEST(who_uses_the_queue_while_it_disposes_of_items_finds_it_whole,
 
     meddled_with = &queue;
     for (i = 0; i < 2; i++) {
-        osr_queue_init(&queue, sizeof(long), 3, .dispose = dispose_and_meddle, .order = i ? OSR_QUEUE_LIFO : OSR_QUEUE_FIFO);
+        osr_queue_init(&queue, sizeof(long), 3, .dispose = dispose_and_meddle,
+                       .order = i ? OSR_QUEUE_LIFO : OSR_QUEUE_FIFO);
         put(&queue, 1), put(&queue, 2), put(&queue, 3);
         check_int(osr_queue_shutdown(&queue, true), 0);
         check_int(queue.unfinished_, 1);
@@ -1019,7 +1037,9 @@ SIMULATED_TEST(a_queue_that_makes_no_sense_is_refused)
     check_int(osr_queue_init(&queue, sizeof(long), 1, .order = OSR_QUEUE_PRIORITY), -EINVAL);
     check_int(osr_queue_init(&queue, sizeof(long), 1, .compare = by_tens), -EINVAL);
     check_int(osr_queue_init(&queue, sizeof(long), OSR_UNBOUNDED, .buffer = room), -EINVAL);
-    check_int(osr_queue_init(&queue, sizeof(long), 2, .buffer = room, .order = OSR_QUEUE_PRIORITY, .compare = by_tens), -EINVAL);
+    check_int(osr_queue_init(&queue, sizeof(long), 2, .buffer = room, .order = OSR_QUEUE_PRIORITY,
+                             .compare = by_tens),
+              -EINVAL);
     check_int(osr_queue_init(&queue, sizeof(long), SIZE_MAX / 4), -EOVERFLOW);
     check_int(osr_queue_init(&queue, 1, SIZE_MAX / 4, .order = OSR_QUEUE_PRIORITY, .compare = by_tens), -ENOMEM);
     check_int(osr_queue_init(&queue, 0, 1), -EINVAL);

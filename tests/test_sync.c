@@ -1208,8 +1208,10 @@ static void look_between_steps(void *arg, const struct osr_trace_event *event)
          "a free permit is waited for");
     must(play, play->limiter.borrowed_ >= play->limiter.total_ || osr_waiters_empty(&play->limiter.waiters_),
          "what could be lent is waited for");
-    must(play, !osr_event_is_set(&play->event) || osr_waiters_empty(&play->event.waiters_), "a set event is waited for");
-    must(play, osr_barrier_waiting(&play->barrier) < osr_barrier_parties(&play->barrier), "a full barrier has not tripped");
+    must(play, !osr_event_is_set(&play->event) || osr_waiters_empty(&play->event.waiters_),
+         "a set event is waited for");
+    must(play, osr_barrier_waiting(&play->barrier) < osr_barrier_parties(&play->barrier),
+         "a full barrier has not tripped");
     must(play, play->critical <= 1, "two are in the critical section");
     must(play, play->holding <= 2, "more than two hold permits");
 }
