@@ -24,8 +24,8 @@ gcovr --root . --add-tracefile "$collect" --csv | awk -F, '
     {
         show($1, $2, $3, $5, $6)
         add("src/ (all)")
-        if ($1 ~ /^src\/[0-4]_/)
-            add("src/0_base to src/4_group")
+        if ($1 ~ /^src\/[0-5]_/)
+            add("src/0_base to src/5_sync")
     }
     END {
         for (where in lines)

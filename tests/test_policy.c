@@ -1349,7 +1349,7 @@ static void spawn_from_a_call(void *arg)
 SIMULATED_TEST(a_call_may_spawn_but_not_wait_for_a_place)
 {
     struct child a = ENDS("a", osr_ms(1), 0);
-    struct osr_call call = {.run_ = NULL};
+    struct osr_call call = {.record_ = NULL};
     struct osr_group group;
     struct calling c = {.group = &group, .child = &a};
 
@@ -1376,7 +1376,7 @@ static void ask_from_a_call(void *arg)
 SIMULATED_TEST(a_call_comes_when_a_task_is_done_and_may_ask_how_and_cancel)
 {
     struct child a = ENDS("a", osr_ms(3), 7);
-    struct osr_call call = {.run_ = NULL}, again = {.run_ = NULL}, released = {.run_ = NULL};
+    struct osr_call call = {.record_ = NULL}, again = {.record_ = NULL}, released = {.record_ = NULL};
     struct osr_scope limit;
     struct osr_group group;
     struct calling c = {.child = &a, .scope = &limit};
@@ -1419,7 +1419,7 @@ static void tell_call(void *arg) { tell("%s", (const char *)arg); }
 SIMULATED_TEST(a_call_for_the_end_of_a_task_comes_though_the_handle_was_released_and_not_when_its_scope_has_closed)
 {
     struct child a = ENDS("a", osr_ms(3), 0);
-    struct osr_call first = {.run_ = NULL}, second = {.run_ = NULL}, third = {.run_ = NULL};
+    struct osr_call first = {.record_ = NULL}, second = {.record_ = NULL}, third = {.record_ = NULL};
     struct osr_scope scope;
     struct osr_group group;
     struct osr_task task;
@@ -1452,7 +1452,7 @@ static void fail_in_a_call(void *arg)
 
 OSR_TASK(make_a_failing_call, void, unused)
 {
-    struct osr_call call = {.run_ = NULL};
+    struct osr_call call = {.record_ = NULL};
 
     check_int(osr_call_soon(&call, fail_in_a_call, NULL), 0);
     return osr_yield();
@@ -1483,7 +1483,7 @@ OSR_TASK(use_policies, void, unused)
     struct child a = ENDS("a", 0, -EIO), b = ENDS("b", osr_ms(1), -EPROTO), c = ENDS("c", osr_ms(2), 0),
                  d = {.name = "d", .sleep = OSR_NEVER, .after = osr_ms(1), .then = -EBADF}, all[2] = {a, c};
     struct osr_outcome outcomes[2] = {{0, NULL}, {0, NULL}}, outcome = {0, NULL};
-    struct osr_call call = {.run_ = NULL};
+    struct osr_call call = {.record_ = NULL};
     struct osr_group group, asking;
     struct osr_task task;
     int rc, i;

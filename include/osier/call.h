@@ -13,22 +13,16 @@
 extern "C" {
 #endif
 
-struct osr_scope;
-
 /*
- * A call to come, and the handle to it, in memory of the caller's; all zeros before it is first used. The fields are
- * private. It is bound to a scope: the calling task's innermost one, or, in a call, that of this call. If the scope
- * closes first, it will not come; so a call in the frame of a task cannot outlive that frame. After it has come it may
- * be used again.
+ * A call to come: a handle to it, all zeros before it is first used. The fields are private. It is bound to a scope: the
+ * calling task's innermost one, or, in a call, that of this call. If the scope closes first, also by the end of the
+ * task, it will not come; so a call cannot outlive the frame in which its scope was opened. The run keeps what it needs
+ * to know, so that the handle may be gone before. After the call has come the handle may be used again.
  */
 struct osr_call {
-    struct osr_bound_ bound_;
-    struct osr_list_ node_; /* in the list of what it waits for, or of those that are due */
-    struct osr_timer_ timer_;
-    struct osr_scope *scope_;
-    void (*run_)(void *arg);
-    void *arg_;
-    uint64_t reserved_[2];
+    void *record_;
+    uint64_t id_, run_; /* which call, of which run */
+    uint64_t reserved_[1];
 };
 
 /*
@@ -45,11 +39,8 @@ OSR_API int osr_call_at(struct osr_call *call, int64_t at, void (*run)(void *arg
  * run. */
 OSR_API int osr_call_cancel(struct osr_call *call);
 
-/* Whether it is still to come. */
-static inline bool osr_call_pending(const struct osr_call *call)
-{
-    return call && call->bound_.prev_;
-}
+/* Whether it is still to come. false outside its run. */
+OSR_API bool osr_call_pending(const struct osr_call *call);
 
 /*
  * Has run(arg) called soon after the task has ended (asyncio's add_done_callback); at once soon, if it has. Otherwise as

@@ -21,20 +21,23 @@ struct osr_future {
     struct osr_error *error_;
     struct osr_waiters waiters_;
     struct osr_list_ calls_;
-    void (*cancel_)(void *arg);
+    void (*cancel_)(void *arg); /* NULL once it has been called */
     void *arg_;
+    const char *where_; /* it was failed */
+    size_t waiting_;    /* tasks that have not returned from their wait yet */
     uint64_t reserved_[2];
 };
 
 /*
- * Makes a future that is not done. `cancel`, which may be NULL, is called with `arg` to cancel the underlying work: when
- * osr_future_cancel() is called, or when the last task that waits for it is cancelled. It may not wait; a result that
- * comes all the same is kept. May be called from anywhere.
+ * Makes a future that is not done. `cancel`, which may be NULL, is called with `arg`, once at most, to cancel the
+ * underlying work: when osr_future_cancel() is called, or when the last task that waits for it is cancelled; a result that
+ * comes all the same after the latter is kept. It may not wait. May be called from anywhere.
  */
 OSR_API void osr_future_init(struct osr_future *future, void (*cancel)(void *arg), void *arg);
 
-/* Gives up what the future holds: its error. Nobody may wait for it: then -EBUSY, and nothing changes. Calls for when it
- * is done will not come. 0; -EBUSY; -EINVAL. */
+/* Gives up what the future holds: its error. Nobody may wait for it, or have been woken or cut and not have run yet: then
+ * -EBUSY, and nothing changes. Calls for when it is done will not come. May be called from anywhere, but outside the run
+ * only if there are no such calls. 0; -EBUSY; -EINVAL; -EPERM. */
 OSR_API int osr_future_destroy(struct osr_future *future);
 
 /* ---- Completing ---------------------------------------------------------------------------------------- */
@@ -46,7 +49,8 @@ OSR_API int osr_future_destroy(struct osr_future *future);
 OSR_API int osr_future_complete(struct osr_future *future, void *value);
 
 /* With an error, made as by osr_fail(): osr_future_fail(&future, -EPROTO, "line %d is no header", n). All who wait get
- * this very error. A `code` of 0 or more, and -ECANCELED, becomes -EINVAL. */
+ * this very error; if memory is short, one with code and place but no message. A `code` of 0 or more, and -ECANCELED,
+ * becomes -EINVAL. */
 #define osr_future_fail(...) osr_future_fail_here(OSR_HERE, __VA_ARGS__)
 OSR_API int osr_future_fail_here(const char *where, struct osr_future *future, int code, const char *format, ...)
     OSR_PRINTF_(4, 5);

@@ -74,13 +74,14 @@ struct osr_wait {
     void (*on_cancel)(struct osr_wait *wait);
 };
 
-/* Makes an empty list. May be called from anywhere. */
+/* Makes an empty list. May be called from anywhere. NULL is let be, here and in the other primitives, whose calls then
+ * give -EINVAL. */
 OSR_API void osr_waiters_init(struct osr_waiters *waiters);
 
 /* Whether nobody waits; how many do, which is counted one by one. */
 static inline bool osr_waiters_empty(const struct osr_waiters *waiters)
 {
-    return waiters->list_.next == &waiters->list_;
+    return !waiters || waiters->list_.next == &waiters->list_;
 }
 OSR_API size_t osr_waiters_count(const struct osr_waiters *waiters);
 
@@ -133,8 +134,9 @@ OSR_API int osr_unpark_one(struct osr_wait *wait, int result);
 /* ---- References ---------------------------------------------------------------------------------------- */
 
 /*
- * A reference to a wait that can outlive it, for callbacks that may come late: checked by generation, and stale as
- * soon as the wait has ended. To be taken before osr_park(), by the task that is about to wait. All zeros: nothing.
+ * A reference to a wait that can outlive it, for callbacks that may come late: checked by generation, and stale until
+ * osr_park() is called and as soon as the wait has ended. To be taken before osr_park(), by the task that is about to
+ * wait; it is for the next osr_park() with this `wait` only. All zeros: nothing.
  */
 struct osr_wait_ref {
     struct osr_task task_;

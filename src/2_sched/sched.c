@@ -31,8 +31,11 @@ static void diagnose_to_standard_error(void *arg, enum osr_diagnosis kind, const
 
 int osri_sched_open(struct sched *sched, const struct osr_run_options *options, size_t task_size)
 {
+    static _Atomic uint64_t runs;
+
     *sched = (struct sched){
         .steps = STEPS,
+        .run = ++runs,
         .tools = osri_tools() & (TOOL_ASAN | TOOL_TSAN),
         .door = {options->choose, options->choose_arg},
         .memory = {.from = options->allocator ? *options->allocator : osri_malloc_allocator},
@@ -50,6 +53,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
     list_init(&sched->fired);
     list_init(&sched->calls);
     list_init(&sched->jobs);
+    list_init(&sched->spare_calls);
     osri_timers_open(&sched->timers, &sched->memory);
     osri_stacks_open(&sched->stacks, options->stack_size, task_size, &sched->memory, &sched->door);
     return sched->driver->open(sched);
@@ -57,6 +61,10 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
 
 void osri_sched_close(struct sched *sched)
 {
+    struct osr_list_ *spare;
+
+    while ((spare = list_pop(&sched->spare_calls)) != NULL)
+        osri_free(&sched->memory, spare);
     sched->driver->close(sched);
     osri_timers_close(&sched->timers);
     osri_stacks_close(&sched->stacks);
@@ -197,7 +205,7 @@ void osri_look(struct sched *sched, int64_t until)
     int64_t next = osri_timers_next(&sched->timers);
     bool works = !list_empty(&sched->jobs) && !sched->current; /* in a task there is no room on the stack for it */
 
-    sched->steps = STEPS;
+    sched->steps = list_empty(&sched->calls) ? STEPS : 1; /* calls that are due come as soon as the task leaves */
     if (works)
         until = 0;
     if (until > 0 || sched->outside > 0 || sched->inbox) /* else nobody waits for what a poll could tell */

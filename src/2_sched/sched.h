@@ -21,6 +21,12 @@ enum {
 
 struct inbox;
 
+/* Something that runs the program's own code outside tasks, and so is for the hub to do, between their steps. */
+struct due {
+    struct osr_list_ node;
+    void (*come)(struct sched *sched, struct due *due);
+};
+
 struct sched {
     struct task *current; /* NULL: the hub runs */
     struct osr_list_ ready;
@@ -37,7 +43,8 @@ struct sched {
     void *loop;             /* the driver's own */
     struct osr_list_ fired; /* watches that the last poll found ready */
     unsigned outside;       /* waits that the outside world can end */
-    struct osr_list_ calls; /* that are due; made by the hub */
+    struct osr_list_ calls; /* what is due: for the hub */
+    struct osr_list_ spare_calls; /* memory of those that have come */
     struct osr_scope *calling; /* what calls that are made on no task are bound to */
     void (*make_calls)(struct sched *sched); /* from the floor above */
     unsigned elsewhere;     /* processes that work for this run: simulated time waits for them */
@@ -55,6 +62,7 @@ struct sched {
     osr_observe *observe;
     void *observe_arg;
     uint64_t numbers, tickets;
+    uint64_t run; /* which one of the process it is, counted from 1 */
 
     struct osr_list_ jobs;                /* those that the loop itself is to run, under the simulated clock */
     void (*run_job)(struct sched *sched); /* runs one of them */
@@ -156,6 +164,14 @@ static inline void osri_task_begin(struct sched *sched, struct task *task)
 static inline void osri_ready(struct sched *sched, struct task *task)
 {
     list_append(&sched->ready, &task->ready);
+}
+
+/* It comes as soon as the running task leaves; it is in no list, or in one that it leaves for that. */
+static inline void osri_due(struct sched *sched, struct due *due)
+{
+    list_remove(&due->node);
+    list_append(&sched->calls, &due->node);
+    sched->steps = 1; /* the hub is next */
 }
 
 /* Runs `task`, which has not begun, until it first leaves; the caller goes on then. */

@@ -40,7 +40,8 @@ int osri_was_cut(struct sched *sched, struct osr_wait *wait)
 
 void osr_waiters_init(struct osr_waiters *waiters)
 {
-    list_init(&waiters->list_);
+    if (waiters)
+        list_init(&waiters->list_);
 }
 
 size_t osr_waiters_count(const struct osr_waiters *waiters)
@@ -48,6 +49,8 @@ size_t osr_waiters_count(const struct osr_waiters *waiters)
     const struct osr_list_ *node;
     size_t count = 0;
 
+    if (!waiters)
+        return 0;
     for (node = waiters->list_.next; node != &waiters->list_; node = node->next)
         count++;
     return count;
@@ -55,7 +58,7 @@ size_t osr_waiters_count(const struct osr_waiters *waiters)
 
 struct osr_wait *osr_waiters_first(const struct osr_waiters *waiters)
 {
-    struct osr_waiter_ *first = osri_first(waiters);
+    struct osr_waiter_ *first = waiters ? osri_first(waiters) : NULL;
 
     return first ? first->wait_ : NULL;
 }
@@ -78,13 +81,16 @@ static int park(struct osr_waiters *waiters, struct osr_wait *wait, bool uncut, 
     struct sched *sched = osri_sched;
     void (*on_cancel)(struct osr_wait *wait) = wait->on_cancel;
     uint64_t ticket = wait->ticket_;
+    int rc;
 
     wait_init(wait, sched->current, wait->call ? wait->call : "osr_park", where);
     wait->on_cancel = on_cancel;
     wait->ticket_ = ticket;
     wait->uncut_ = uncut;
     list_append(&waiters->list_, &wait->waiter_.node_);
-    return osri_wait(sched, wait);
+    rc = osri_wait(sched, wait);
+    wait->ticket_ = 0; /* a reference is to this one wait, and not to the next one that uses its memory */
+    return rc;
 }
 
 /* What is wrong with what was given to park with: 0 or a code. */
@@ -127,10 +133,12 @@ int osr_unpark_one(struct osr_wait *wait, int result)
 {
     if (!wait)
         return osri_failed(-EINVAL, NULL);
-    if (!osri_is_inside(osri_sched) || (wait->task_ && ((struct task *)wait->task_)->sched != osri_sched))
+    if (!osri_is_inside(osri_sched))
         return osri_failed(-EPERM, NULL);
-    if (!wait->linked_)
+    if (!wait->linked_) /* its task may be gone */
         return osri_failed(-ESTALE, NULL);
+    if (((struct task *)wait->task_)->sched != osri_sched)
+        return osri_failed(-EPERM, NULL);
     osri_wake(osri_sched, wait, result);
     return 0;
 }

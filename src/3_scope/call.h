@@ -6,16 +6,18 @@
 
 #include "3_scope/scope.h"
 
-/* Prepares a call that is in no list yet: 0; -EBUSY; -EINVAL; -EPERM. */
-int osri_call_prepare(struct osr_call *call, void (*run)(void *arg), void *arg);
+/* Makes a call that waits in `list`, until osri_calls_due(); NULL: that is due now. 0; -EBUSY; -EINVAL; -ENOMEM;
+ * -EPERM. */
+int osri_call_in(struct osr_list_ *list, struct osr_call *call, void (*run)(void *arg), void *arg);
 
-/* The call is due: it comes when the running task leaves. It is taken out of the list it is in. */
-void osri_call_due(struct sched *sched, struct osr_call *call);
+/* All calls in the list are due: they come when the running task leaves. */
+void osri_calls_due(struct sched *sched, struct osr_list_ *list);
 
-/* Makes the calls that are due: for the hub. */
+/* The calls in the list will not come. */
+void osri_calls_drop(struct osr_list_ *list);
+
+/* Makes the calls that are due, and whatever else is (osri_due()): for the hub. What becomes due meanwhile is for the
+ * next time. */
 void osri_calls_make(struct sched *sched);
-
-/* All calls in the list are due. */
-void osri_calls_due(struct sched *sched, struct osr_list_ *calls);
 
 #endif

@@ -392,15 +392,9 @@ int osr_task_on_done(struct osr_task handle, struct osr_call *call, void (*run)(
     struct record *record;
     int rc = look_up_quietly(handle, &record);
 
-    if (rc == 0)
-        rc = osri_call_prepare(call, run, arg);
     if (rc < 0)
         return osri_failed(rc, NULL);
-    if (record->child)
-        list_append(&record->calls, &call->node_);
-    else
-        osri_call_due(osri_sched, call);
-    return 0;
+    return osri_call_in(record->child ? &record->calls : NULL, call, run, arg);
 }
 
 /* ---- References to waits ---- */

@@ -46,8 +46,11 @@ int osr_barrier_wait_here(struct osr_barrier *barrier, const char *where)
 
     if (rc < 0)
         return rc;
-    if (!barrier || barrier->broken_)
-        return osri_task_failed(sched->current, barrier ? -OSR_EBROKEN : -EINVAL, where);
+    if (!barrier || barrier->broken_) {
+        rc = osri_task_failed(sched->current, barrier ? -OSR_EBROKEN : -EINVAL, where);
+        osri_at_once(sched);
+        return rc;
+    }
     if (is_complete(barrier)) {
         rc = trip(sched, barrier);
         osri_at_once(sched);

@@ -4,6 +4,8 @@
 
 void osr_event_init(struct osr_event *event)
 {
+    if (!event)
+        return;
     osr_waiters_init(&event->waiters_);
     event->set_ = false;
 }

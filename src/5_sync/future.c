@@ -10,6 +10,8 @@ enum { PENDING = 1 };
 
 void osr_future_init(struct osr_future *future, void (*cancel)(void *arg), void *arg)
 {
+    if (!future)
+        return;
     *future = (struct osr_future){.rc_ = PENDING, .cancel_ = cancel, .arg_ = arg};
     osr_waiters_init(&future->waiters_);
     list_init(&future->calls_);
@@ -19,10 +21,11 @@ int osr_future_destroy(struct osr_future *future)
 {
     if (!future)
         return osri_failed(-EINVAL, NULL);
-    if (!osr_waiters_empty(&future->waiters_))
+    if (future->waiting_ > 0)
         return osri_failed(-EBUSY, NULL);
-    while (!list_empty(&future->calls_))
-        osr_call_cancel(container_of(future->calls_.next, struct osr_call, node_));
+    if (!list_empty(&future->calls_) && !osri_sched)
+        return osri_failed(-EPERM, NULL);
+    osri_calls_drop(&future->calls_);
     osr_error_release(future->error_);
     future->error_ = NULL;
     return 0;
@@ -36,6 +39,16 @@ static int may_complete(const struct osr_future *future)
     int rc = future ? osri_may_wake(osri_sched, &future->waiters_) : -EINVAL;
 
     return rc == 0 && osr_future_done(future) ? -EALREADY : rc;
+}
+
+/* Cancels the underlying work, once. */
+static void cancel_work(struct osr_future *future)
+{
+    void (*cancel)(void *arg) = future->cancel_;
+
+    future->cancel_ = NULL;
+    if (cancel)
+        cancel(future->arg_);
 }
 
 static int complete(struct osr_future *future, int rc)
@@ -69,6 +82,7 @@ int osr_future_fail_here(const char *where, struct osr_future *future, int code,
         return osri_failed(rc, where);
     if (code >= 0 || code == -ECANCELED)
         code = -EINVAL;
+    future->where_ = where;
     future->error_ = osri_error_new(osri_sched, code, where, osri_who());
     if (future->error_) {
         va_start(list, format);
@@ -85,8 +99,7 @@ int osr_future_cancel(struct osr_future *future)
     if (rc < 0)
         return osri_failed(rc, NULL);
     complete(future, -OSR_EFUTURECANCELED);
-    if (future->cancel_)
-        future->cancel_(future->arg_);
+    cancel_work(future);
     return 0;
 }
 
@@ -102,8 +115,8 @@ static void was_cut(struct osr_wait *wait)
 {
     struct osr_future *future = container_of(wait, struct awaiting, wait)->future;
 
-    if (!osr_future_done(future) && osr_waiters_empty(&future->waiters_) && future->cancel_)
-        future->cancel_(future->arg_);
+    if (!osr_future_done(future) && osr_waiters_empty(&future->waiters_))
+        cancel_work(future);
 }
 
 /* What a future that is done gives, with the error in the slot. */
@@ -115,7 +128,7 @@ static int read_result(const struct osr_future *future, void **value, const char
         return 0;
     if (future->error_)
         return osri_slot_put(osri_slot(), osr_error_retain(future->error_));
-    return osri_failed(future->rc_, where);
+    return osri_failed(future->rc_, future->where_ ? future->where_ : where);
 }
 
 int osr_future_wait_here(struct osr_future *future, void **value, const char *where)
@@ -136,8 +149,12 @@ int osr_future_wait_here(struct osr_future *future, void **value, const char *wh
     wait_init(&awaiting.wait, sched->current, "osr_future_wait", where);
     awaiting.wait.on_cancel = was_cut;
     list_append(&future->waiters_.list_, &awaiting.wait.waiter_.node_);
+    future->waiting_++;
     rc = osri_wait(sched, &awaiting.wait);
-    return rc == 0 ? read_result(future, value, where) : rc;
+    if (rc == 0)
+        rc = read_result(future, value, where);
+    future->waiting_--;
+    return rc;
 }
 
 int osr_future_result(struct osr_future *future, void **value)
@@ -151,13 +168,7 @@ int osr_future_result(struct osr_future *future, void **value)
 
 int osr_future_on_done(struct osr_future *future, struct osr_call *call, void (*run)(void *arg), void *arg)
 {
-    int rc = future ? osri_call_prepare(call, run, arg) : -EINVAL;
-
-    if (rc < 0)
-        return osri_failed(rc, NULL);
-    if (osr_future_done(future))
-        osri_call_due(osri_sched, call);
-    else
-        list_append(&future->calls_, &call->node_);
-    return 0;
+    if (!future)
+        return osri_failed(-EINVAL, NULL);
+    return osri_call_in(osr_future_done(future) ? NULL : &future->calls_, call, run, arg);
 }

@@ -6,6 +6,8 @@
 
 void osr_lock_init(struct osr_lock *lock)
 {
+    if (!lock)
+        return;
     lock->owner_ = 0;
     osr_waiters_init(&lock->waiters_);
 }
@@ -89,6 +91,8 @@ bool osr_lock_is_mine(const struct osr_lock *lock)
 
 void osr_condition_init(struct osr_condition *condition, struct osr_lock *lock)
 {
+    if (!condition)
+        return;
     condition->lock_ = lock;
     osr_waiters_init(&condition->waiters_);
 }
@@ -113,6 +117,7 @@ static void take_again(struct sched *sched, struct osr_lock *lock, const char *w
 int osr_condition_wait_here(struct osr_condition *condition, const char *where)
 {
     struct sched *sched = osri_sched;
+    struct osr_lock *lock;
     struct osr_wait wait;
     int rc = osri_enter(sched, where);
 
@@ -121,11 +126,13 @@ int osr_condition_wait_here(struct osr_condition *condition, const char *where)
     rc = must_hold(condition);
     if (rc < 0)
         return osri_task_failed(sched->current, rc, where);
-    hand_over(sched, condition->lock_);
+    lock = condition->lock_;
+    hand_over(sched, lock);
     rc = osri_park(sched, &condition->waiters_, &wait, "osr_condition_wait", where);
-    if (rc < 0)
-        take_again(sched, condition->lock_, where);
-    return rc;
+    if (rc == 0)
+        return 0;
+    take_again(sched, lock, where);
+    return osri_refused(sched, sched->current, where); /* also by those that were cancelled meanwhile */
 }
 
 /* Who is notified waits for the lock from now on, which the caller holds, and can no longer be cut. */

@@ -197,15 +197,19 @@ int osr_queue_init_with(struct osr_queue *queue, size_t item_size, size_t capaci
     return 0;
 }
 
-/* Takes all items out: how many there were. */
-static size_t drop_items(struct osr_queue *queue)
+/* Takes all items out; they count as done. The queue is shut down, so that what dispose() calls cannot put others in. */
+static void drop_items(struct osr_queue *queue)
 {
-    size_t count = queue->count_, i;
+    while (queue->count_ > 0) {
+        size_t at = queue->order_ == OSR_QUEUE_FIFO ? queue->head_ : queue->count_ - 1;
 
-    for (i = 0; queue->dispose_ && i < count; i++)
-        queue->dispose_(item_at(queue, queue->order_ == OSR_QUEUE_FIFO ? turned(queue, i) : i));
-    queue->count_ = queue->head_ = 0;
-    return count;
+        if (queue->order_ == OSR_QUEUE_FIFO)
+            queue->head_ = turned(queue, 1);
+        queue->count_--;
+        queue->unfinished_--;
+        if (queue->dispose_)
+            queue->dispose_(item_at(queue, at));
+    }
 }
 
 static bool is_bad(const struct osr_queue *queue)
@@ -220,6 +224,7 @@ int osr_queue_destroy(struct osr_queue *queue)
     if (!osr_waiters_empty(&queue->getters_) || !osr_waiters_empty(&queue->putters_) ||
         !osr_waiters_empty(&queue->joiners_))
         return osri_failed(-EBUSY, NULL);
+    queue->shut_ = AT_ONCE;
     drop_items(queue);
     if (queue->owned_) {
         release(queue, queue->items_);
@@ -374,11 +379,10 @@ int osr_queue_try_get(struct osr_queue *queue, void *item)
 
 /* ---- Work that is finished ---- */
 
-static void finish(struct sched *sched, struct osr_queue *queue, size_t count)
+static void dismiss_joiners(struct sched *sched, struct osr_queue *queue)
 {
     struct osr_waiter_ *joiner;
 
-    queue->unfinished_ -= count;
     while (queue->unfinished_ == 0 && (joiner = osri_first(&queue->joiners_)) != NULL)
         osri_wake(sched, joiner->wait_, 0);
 }
@@ -391,7 +395,8 @@ int osr_queue_task_done(struct osr_queue *queue)
         rc = -EINVAL;
     if (rc < 0)
         return osri_failed(rc, NULL);
-    finish(osri_sched, queue, 1);
+    queue->unfinished_--;
+    dismiss_joiners(osri_sched, queue);
     return 0;
 }
 
@@ -434,10 +439,12 @@ int osr_queue_shutdown(struct osr_queue *queue, bool at_once)
     if (rc < 0)
         return osri_failed(rc, NULL);
     queue->shut_ = at_once ? AT_ONCE : DRAINING;
-    if (at_once)
-        finish(sched, queue, drop_items(queue));
     dismiss(sched, &queue->putters_);
     dismiss(sched, &queue->getters_);
+    if (at_once) {
+        drop_items(queue);
+        dismiss_joiners(sched, queue);
+    }
     return 0;
 }
 

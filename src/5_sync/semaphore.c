@@ -6,16 +6,22 @@
 
 /* ---- Semaphores ---- */
 
+static void init(struct osr_semaphore *semaphore, unsigned permits, unsigned bound)
+{
+    if (!semaphore)
+        return;
+    *semaphore = (struct osr_semaphore){.value_ = permits, .bound_ = bound};
+    osr_waiters_init(&semaphore->waiters_);
+}
+
 void osr_semaphore_init(struct osr_semaphore *semaphore, unsigned permits)
 {
-    *semaphore = (struct osr_semaphore){.value_ = permits, .bound_ = UINT_MAX};
-    osr_waiters_init(&semaphore->waiters_);
+    init(semaphore, permits, UINT_MAX);
 }
 
 void osr_semaphore_init_bounded(struct osr_semaphore *semaphore, unsigned permits)
 {
-    *semaphore = (struct osr_semaphore){.value_ = permits, .bound_ = permits};
-    osr_waiters_init(&semaphore->waiters_);
+    init(semaphore, permits, permits);
 }
 
 int osr_semaphore_acquire_here(struct osr_semaphore *semaphore, const char *where)
@@ -54,11 +60,11 @@ int osr_semaphore_release(struct osr_semaphore *semaphore)
 
     if (unlikely(rc < 0))
         return osri_failed(rc, NULL);
+    if (unlikely(semaphore->value_ == semaphore->bound_))
+        return osri_failed(-EOVERFLOW, NULL);
     first = osri_first(&semaphore->waiters_);
     if (first)
         osri_wake(sched, first->wait_, 0);
-    else if (unlikely(semaphore->value_ == semaphore->bound_))
-        return osri_failed(-EOVERFLOW, NULL);
     else
         semaphore->value_++;
     return 0;
@@ -68,6 +74,8 @@ int osr_semaphore_release(struct osr_semaphore *semaphore)
 
 void osr_limiter_init(struct osr_limiter *limiter, unsigned total)
 {
+    if (!limiter)
+        return;
     *limiter = (struct osr_limiter){.total_ = total};
     osr_waiters_init(&limiter->waiters_);
 }

@@ -27,19 +27,14 @@ static void prepare_process(void)
 }
 
 static void bell_opened(struct parcel *parcel);
-static void cancel_bell_opened(struct parcel *parcel);
-static void hear_bell(void *source);
-static void hear_cancel_bell(void *source);
+static void hear_bell(struct sched *sched, struct due *due);
+static void hear_cancel_bell(struct sched *sched, struct due *due);
 
-static void make_bell(struct source *source, enum bell_kind kind, void (*opened)(struct parcel *parcel),
-                      void (*heard)(void *source))
+static void make_bell(struct bell *bell, void (*heard)(struct sched *sched, struct due *due))
 {
-    struct bell *bell = &source->bells[kind];
-
-    bell->parcel.open = opened;
-    list_init(&bell->call.node_);
-    bell->call.run_ = heard;
-    bell->call.arg_ = source;
+    bell->parcel.open = bell_opened;
+    list_init(&bell->due.node);
+    bell->due.come = heard;
 }
 
 /* The lock is held. 0 or a code. */
@@ -57,8 +52,8 @@ static int make_chunk(void)
         return code;
     for (i = CHUNK; i-- > 0;) {
         chunk[i].index = chunks_made * CHUNK + i;
-        make_bell(&chunk[i], BELL, bell_opened, hear_bell);
-        make_bell(&chunk[i], CANCEL_BELL, cancel_bell_opened, hear_cancel_bell);
+        make_bell(&chunk[i].bells[BELL], hear_bell);
+        make_bell(&chunk[i].bells[CANCEL_BELL], hear_cancel_bell);
         chunk[i].next = idle;
         idle = &chunk[i];
     }
@@ -127,31 +122,21 @@ static void hear(struct source *source, enum bell_kind kind)
         give_back(source);
 }
 
-static void hear_bell(void *source)
+static void hear_bell(struct sched *sched, struct due *due)
 {
-    hear(source, BELL);
+    (void)sched;
+    hear(container_of(due, struct source, bells[BELL].due), BELL);
 }
 
-static void hear_cancel_bell(void *source)
+static void hear_cancel_bell(struct sched *sched, struct due *due)
 {
-    hear(source, CANCEL_BELL);
-}
-
-/* Under whichever scope: a call of this one may be the last thing that is heard of it. */
-static void hear_soon(struct source *source, enum bell_kind kind)
-{
-    source->bells[kind].call.scope_ = osri_sched->calling;
-    osri_call_due(osri_sched, &source->bells[kind].call);
+    (void)sched;
+    hear(container_of(due, struct source, bells[CANCEL_BELL].due), CANCEL_BELL);
 }
 
 static void bell_opened(struct parcel *parcel)
 {
-    hear_soon(container_of(parcel, struct source, bells[BELL].parcel), BELL);
-}
-
-static void cancel_bell_opened(struct parcel *parcel)
-{
-    hear_soon(container_of(parcel, struct source, bells[CANCEL_BELL].parcel), CANCEL_BELL);
+    osri_due(osri_sched, &container_of(parcel, struct bell, parcel)->due);
 }
 
 int osri_source_ring(uint64_t id, enum bell_kind kind, const char *text, const char *where)

@@ -5,21 +5,21 @@
  *
  * A source has bells. Whoever rings one counts it in the very word that holds the generation, so nothing can come in
  * between; the first to ring puts the bell's own parcel into the inbox of the run. So ringing takes no lock and no
- * memory, and a source whose bell is rung is not used for anything else until the loop has heard it. It is heard in a
- * call (3_scope/call.h), like all that runs functions of the program outside tasks.
+ * memory, and a source whose bell is rung is not used for anything else until the loop has heard it. It is heard
+ * by the hub, like all that runs functions of the program outside tasks.
  */
 #ifndef OSIER_READY_SOURCE_H
 #define OSIER_READY_SOURCE_H
 
 #include <osier/post.h>
 
-#include "3_scope/call.h"
+#include "3_scope/scope.h"
 #include "6_ready/inbox.h"
 
 struct bell {
     _Atomic uint64_t word; /* generation << 32 | how often it was rung and not heard; an odd generation: open */
     struct parcel parcel;
-    struct osr_call call; /* in which it is heard */
+    struct due due; /* in which it is heard */
 };
 
 enum bell_kind { BELL, CANCEL_BELL, BELLS };
