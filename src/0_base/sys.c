@@ -1,6 +1,7 @@
 #include "0_base/sys.h"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -101,6 +102,12 @@ int osri_sys_poll(const struct door *door, struct pollfd *fds, unsigned long cou
 {
     MAY_FAIL(door, "poll", ENOMEM);
     RETRY(int, poll(fds, count, timeout));
+}
+
+int osri_sys_eventfd(const struct door *door)
+{
+    MAY_FAIL(door, "eventfd", EMFILE, ENFILE, ENOMEM);
+    RETRY(int, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
 ssize_t osri_sys_read(const struct door *door, int fd, void *buffer, size_t size)

@@ -26,6 +26,9 @@ int64_t osri_sys_clock(void);
 int osri_sys_flags(const struct door *door, int fd);
 int osri_sys_poll(const struct door *door, struct pollfd *fds, unsigned long count, int timeout);
 
+/* A new one, at 0. */
+int osri_sys_eventfd(const struct door *door);
+
 ssize_t osri_sys_read(const struct door *door, int fd, void *buffer, size_t size);
 ssize_t osri_sys_write(const struct door *door, int fd, const void *data, size_t size);
 ssize_t osri_sys_receive(const struct door *door, int fd, void *buffer, size_t size, int flags);

@@ -1,14 +1,11 @@
-#include <osier/run.h>
+#include "8_run/run.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "0_base/text.h"
-#include "1_stack/overflow.h"
 #include "2_sched/wait.h"
 #include "3_scope/call.h"
-#include "4_group/child.h"
 #include "6_ready/fd.h"
 #include "8_run/audit.h"
 #include "8_run/leaks.h"
@@ -18,13 +15,6 @@ enum { STACK_SIZE = 1 << 16, LEAST_STACK = 1 << 14 };
 
 /* A run promises an error for the first fatal one, and two to put it beside what the root returned. */
 enum { RUN_ERRORS = 2 };
-
-struct run {
-    struct sched sched;
-    struct overflow_guard overflow;
-    struct outcome outcome; /* of the root */
-    bool stuck;
-};
 
 static struct run *run_of(struct sched *sched)
 {
@@ -114,16 +104,13 @@ static void close_parts(struct sched *sched, size_t count)
 {
     while (count-- > 0)
         parts[count].close(sched);
-    osri_sched_close(sched);
 }
 
-static int open_parts(struct sched *sched, const struct osr_run_options *options)
+static int open_parts(struct sched *sched)
 {
     size_t count;
-    int rc = osri_sched_open(sched, options, sizeof(struct child));
+    int rc;
 
-    if (rc < 0)
-        return rc;
     for (count = 0; count < sizeof(parts) / sizeof(parts[0]); count++) {
         rc = parts[count].open(sched);
         if (rc < 0) {
@@ -134,16 +121,13 @@ static int open_parts(struct sched *sched, const struct osr_run_options *options
     return 0;
 }
 
-static int open_run(struct run *run, const struct osr_run_options *options)
+static int open_run(struct run *run)
 {
-    int rc = open_parts(&run->sched, options);
+    int rc = open_parts(&run->sched);
 
     if (rc < 0)
         return rc;
-    run->sched.stuck = stuck;
-    run->sched.make_calls = osri_calls_make;
-    run->sched.audit = options->debug ? osri_audit : NULL;
-    rc = options->no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, explain_fault);
+    rc = run->options.no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, explain_fault);
     if (rc < 0)
         close_parts(&run->sched, sizeof(parts) / sizeof(parts[0]));
     return rc;
@@ -157,6 +141,7 @@ static void close_run(struct run *run)
     if (sched->debug)
         (void)osri_descriptors_report(sched);
     close_parts(sched, sizeof(parts) / sizeof(parts[0]));
+    osri_sched = NULL;
 }
 
 /* ---- Running ---- */
@@ -172,10 +157,29 @@ static void root_ended(struct child *root, const struct outcome *outcome)
     sched->steps = 1; /* the hub is next */
 }
 
-static int run_root(struct sched *sched, const struct osr_routine *routine, void *arg,
-                    const struct osr_run_options *options)
+/* Errors are set aside that a run may need in the end. */
+static int make_promises(struct sched *sched)
 {
-    const struct osr_spawn_options spawn = {.size = sizeof(spawn), .where = options->where, .name = options->name};
+    int rc = osri_errors_promise(sched, RUN_ERRORS);
+
+    if (rc < 0)
+        return rc;
+    rc = osri_fatal_promise(sched);
+    if (rc < 0)
+        osri_errors_unpromise(sched, RUN_ERRORS);
+    return rc;
+}
+
+static void keep_promises(struct sched *sched)
+{
+    osri_fatal_prepare(sched);
+    osri_errors_unpromise(sched, RUN_ERRORS);
+}
+
+static int queue_root(struct run *run, const struct osr_routine *routine, void *arg, const char *where)
+{
+    const struct osr_spawn_options spawn = {.size = sizeof(spawn), .where = where, .name = run->options.name};
+    struct sched *sched = &run->sched;
     struct child *root;
     int rc;
 
@@ -188,23 +192,34 @@ static int run_root(struct sched *sched, const struct osr_routine *routine, void
     sched->calling = &root->scope;
     osri_observe(sched, OSR_TRACE_SPAWN, &root->task, NULL, root->task.where, 0);
     osri_ready(sched, &root->task);
-    osri_sched_run(sched);
     return 0;
 }
 
-/* With the errors set aside that a run may need in the end. */
-static int run_with_promises(struct sched *sched, const struct osr_routine *routine, void *arg,
-                             const struct osr_run_options *options)
+static int begin_with_promises(struct run *run, const struct osr_routine *routine, void *arg, const char *where)
 {
-    int rc = osri_errors_promise(sched, RUN_ERRORS);
+    int rc = make_promises(&run->sched);
 
     if (rc < 0)
         return rc;
-    rc = osri_fatal_promise(sched);
-    if (rc == 0)
-        rc = run_root(sched, routine, arg, options);
-    osri_fatal_prepare(sched);
-    osri_errors_unpromise(sched, RUN_ERRORS);
+    rc = queue_root(run, routine, arg, where);
+    if (rc < 0)
+        keep_promises(&run->sched);
+    return rc;
+}
+
+int osri_run_begin(struct run *run, const struct osr_routine *routine, void *arg, const char *where)
+{
+    struct sched *sched = &run->sched;
+    int rc = open_run(run);
+
+    if (rc < 0)
+        return rc;
+    run->stuck = sched->finished = false;
+    sched->numbers = 0;
+    osri_sched = sched;
+    rc = begin_with_promises(run, routine, arg, where);
+    if (rc < 0)
+        close_run(run);
     return rc;
 }
 
@@ -250,10 +265,32 @@ static int conclude(struct sched *sched, struct outcome outcome, struct slot *sl
     return rc;
 }
 
+int osri_run_end(struct run *run)
+{
+    struct sched *sched = &run->sched;
+    struct slot slot = {0};
+    int rc;
+
+    assert(sched->finished && osri_is_idle(sched) && sched->timers.count == 0);
+    keep_promises(sched);
+    rc = conclude(sched, run->outcome, &slot);
+    close_run(run);
+    osr_error_clear();
+    if (slot.error)
+        osri_slot_put(osri_slot(), slot.error);
+    osri_slot()->code = rc < 0 ? rc : 0;
+    return rc;
+}
+
+/* ---- For several runs ---- */
+
+static unsigned forks;
+
 /* In a forked child no run goes on: every call there is one outside tasks. */
 static void leave_run(void)
 {
     osri_sched = NULL;
+    forks++;
 }
 
 static void prepare_process(void)
@@ -261,44 +298,70 @@ static void prepare_process(void)
     (void)pthread_atfork(NULL, NULL, leave_run);
 }
 
-static int run_here(struct run *run, const struct osr_routine *routine, void *arg, const struct osr_run_options *options,
-                    struct slot *slot)
+unsigned osri_forks(void)
 {
-    struct sched *sched = &run->sched;
-    int rc = open_run(run, options);
+    return forks;
+}
+
+int osri_run_open(struct run *run, const struct osr_run_options *given, struct ev_loop *attached)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int rc = complete(&run->options, given);
 
     if (rc < 0)
         return rc;
-    osri_sched = sched;
-    rc = run_with_promises(sched, routine, arg, options);
-    if (rc == 0)
-        rc = conclude(sched, run->outcome, slot);
-    close_run(run);
-    osri_sched = NULL;
-    return rc;
+    pthread_once(&once, prepare_process);
+    rc = osri_sched_open(&run->sched, &run->options, sizeof(struct child), attached);
+    if (rc < 0)
+        return rc;
+    run->sched.stuck = stuck;
+    run->sched.make_calls = osri_calls_make;
+    run->sched.audit = run->options.debug ? osri_audit : NULL;
+    if (run->options.name) {
+        osri_name_copy(run->name, run->options.name);
+        run->options.name = run->name;
+    }
+    return 0;
 }
 
-int osr_run_with(const struct osr_routine *routine, void *arg, const struct osr_run_options *given)
+void osri_run_close(struct run *run)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct osr_run_options options;
-    struct slot slot = {0};
+    osri_sched_close(&run->sched);
+}
+
+/* ---- One run ---- */
+
+static int run_once(struct run *run, const struct osr_routine *routine, void *arg)
+{
+    int rc = osri_run_begin(run, routine, arg, run->options.where);
+
+    if (rc < 0)
+        return osri_failed(rc, run->options.where);
+    osri_sched_run(&run->sched);
+    return osri_run_end(run);
+}
+
+int osr_run_with(const struct osr_routine *routine, void *arg, const struct osr_run_options *options)
+{
+    const char *where = options ? options->where : NULL;
     struct run *run;
     int rc;
 
     if (osri_sched)
-        return osr_fail_here(given ? given->where : NULL, -EBUSY, "osr_run() inside a run");
-    if (!routine || !routine->run || complete(&options, given) < 0)
-        return osr_fail_here(given ? given->where : NULL, -EINVAL, "osr_run() with options that make no sense");
-    pthread_once(&once, prepare_process);
+        return osr_fail_here(where, -EBUSY, "osr_run() inside a run");
     osr_error_clear();
     run = calloc(1, sizeof(*run));
     if (!run)
-        return osri_failed(-ENOMEM, options.where);
-    rc = run_here(run, routine, arg, &options, &slot);
+        return osri_failed(-ENOMEM, where);
+    rc = routine && routine->run ? osri_run_open(run, options, NULL) : -EINVAL;
+    if (rc == 0) {
+        rc = run_once(run, routine, arg);
+        osri_run_close(run);
+    } else if (rc == -EINVAL) {
+        osr_fail_here(where, rc, "osr_run() with options that make no sense");
+    } else {
+        osri_failed(rc, where);
+    }
     free(run);
-    if (slot.error)
-        osri_slot_put(osri_slot(), slot.error);
-    osri_slot()->code = rc < 0 ? rc : 0;
     return rc;
 }
