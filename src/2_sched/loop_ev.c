@@ -347,7 +347,10 @@ static int attached_open(struct sched *sched)
     struct loop *loop = loop_new(sched, sched->loop);
     int rc = loop ? set_mark(sched, loop) : -ENOMEM;
 
-    if (loop && rc < 0)
+    if (!loop)
+        return rc;
+    loop->shared = true;
+    if (rc < 0)
         loop_free(sched, loop);
     return rc;
 }

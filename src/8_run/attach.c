@@ -130,10 +130,8 @@ static bool may_turn(struct attached *attached)
                  sched->current->where);
     if (attached->turning || sched->finished)
         return false;
-    if (ev_iteration(attached->loop) != attached->since)
-        return true;
-    ev_idle_start(attached->loop, &attached->idle); /* what loop_ev.c has put on the loop is not known to libev yet */
-    return false;
+    /* In the first iteration libev has yet to hear of what loop_ev.c has put on the loop. */
+    return ev_iteration(attached->loop) != attached->since;
 }
 
 static void take_turn(struct ev_loop *loop, ev_prepare *prepare, int events)
@@ -167,6 +165,7 @@ static void start_watchers(struct attached *attached)
     ev_set_priority(&attached->idle, EV_MINPRI);
     ev_set_priority(&attached->timer, EV_MINPRI);
     ev_prepare_start(attached->loop, &attached->prepare);
+    ev_idle_start(attached->loop, &attached->idle); /* libev may be about to poll: then this comes too late to prepare it */
 }
 
 static int attach(struct attached *attached, const struct osr_routine *routine, void *arg,
