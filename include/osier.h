@@ -21,8 +21,12 @@
  *   osier/call.h    functions that the loop calls, soon or later
  *   osier/fd.h      waiting for descriptors, reading, writing, closing
  *   osier/socket.h  stream sockets: listen, accept, connect
- *   osier/run.h     running a program, its options
+ *   osier/run.h     running a program, its options; runners
  *   osier/debug.h   the tree of tasks, diagnostics, leaks, observers
+ *
+ * One is not included here, since it brings libev's header with it:
+ *
+ *   osier/attach.h  running inside a libev loop that the program has already
  *
  * Words used in every contract:
  *
