@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -434,6 +435,72 @@ TEST(deadlines_come_on_time)
     assert_checked();
 }
 
+OSR_TASK(keep_on_until, int64_t, at)
+{
+    busy_until(*at);
+    return osr_event_wait(&event);
+}
+
+OSR_TASK(sleep_beside_a_long_step, void, unused)
+{
+    struct osr_group group;
+    int64_t at = osr_time_add(osr_now(), osr_ms(2));
+
+    osr_event_init(&event);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, keep_on_until, &at), 0);
+    check_int(osr_sleep_until(at), 0);
+    check_int(osr_event_set(&event), 0);
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_deadline_that_passes_in_the_very_turn_is_not_forgotten)
+{
+    attach_told(sleep_beside_a_long_step, NULL);
+    ev_run(loop, 0);
+    assert_story("ended: 0 \n");
+    assert_checked();
+}
+
+static unsigned count_polls(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    unsigned *polls = arg;
+
+    (void)n;
+    *polls += kind == OSR_CHOICE_FAULT && strcmp(what, "poll") == 0;
+    return 0;
+}
+
+OSR_TASK(read_twice, int, fd)
+{
+    char byte;
+    int rc = osr_read(*fd, &byte, 1);
+
+    return rc < 0 ? rc : osr_read(*fd, &byte, 1);
+}
+
+static int ends[2];
+
+static void write_to_end(void)
+{
+    check_int(write(ends[1], "x", 1), 1);
+}
+
+TEST(as_long_as_nothing_is_due_libev_alone_says_what_is_ready)
+{
+    unsigned polls = 0;
+
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), errno);
+    assert_int_equal(attach(read_twice, &ends[0], .run.choose = count_polls, .run.choose_arg = &polls), 0);
+    set_alarm(&first_alarm, 0.002, write_to_end);
+    set_alarm(&second_alarm, 0.004, write_to_end);
+    ev_run(loop, 0);
+    close(ends[0]), close(ends[1]);
+    assert_int_equal(osr_detach(&tasks, NULL), 1);
+    assert_int_equal(polls, 0);
+    assert_checked();
+}
+
 /* ---- Turns ---------------------------------------------------------------------------------------------- */
 
 OSR_TASK(yield_until_event, void, unused)
@@ -765,6 +832,49 @@ TEST(in_a_callback_too_and_watchers_are_called_meanwhile)
     set_alarm(&second_alarm, 0.010, say_meanwhile);
     ev_run(loop, 0);
     assert_story("detaching\nmeanwhile\ncleaned up\nended: OSR_ETASKCANCELED Task was cancelled\ndetached\n");
+    assert_checked();
+}
+
+OSR_TASK(clean_up_in_three_turns, void, unused)
+{
+    struct osr_scope shield;
+    int rc = osr_sleep(OSR_NEVER), i;
+
+    osr_shield_open(&shield, osr_s(1));
+    check_int(osr_sleep(osr_ms(20)), 0);
+    for (i = 0; i < 600; i++)
+        check_int(osr_yield(), 0);
+    check_int(osr_scope_close(&shield, 0), 0);
+    tell("cleaned up");
+    return rc;
+}
+
+static void break_it_told(void)
+{
+    tell("breaking");
+    ev_break(loop, EVBREAK_ONE);
+}
+
+static void end_it_inside(void)
+{
+    unsigned before;
+
+    busy_until(osr_time_add(osr_now(), osr_ms(30)));
+    run_inside();
+    set_alarm(&second_alarm, 0.005, break_it_told);
+    before = ev_iteration(loop);
+    ev_run(loop, 0); /* is not broken by the end of the detaching, nor kept busy */
+    check(ev_iteration(loop) - before < 5);
+    tell("broken");
+}
+
+TEST(the_root_may_end_in_a_nested_run_of_the_loop_while_it_is_detached)
+{
+    attach_told(clean_up_in_three_turns, NULL);
+    set_alarm(&first_alarm, 0.005, detach_here);
+    set_alarm(&second_alarm, 0.010, end_it_inside);
+    ev_run(loop, 0);
+    assert_story("detaching\ncleaned up\ninside\nbreaking\nbroken\nended: OSR_ETASKCANCELED Task was cancelled\ndetached\n");
     assert_checked();
 }
 
@@ -1229,6 +1339,9 @@ TEST(in_a_forked_child_the_run_leaves_the_loop_and_goes_on_here)
     fork_here();
     assert_int_equal(write(pipes[1], "x", 1), 1);
     fork_here();
+    set_alarm(&first_alarm, 0.001, fork_here); /* libev calls it with the task's descriptor found ready, but not told */
+    busy_until(osr_time_add(osr_now(), osr_ms(3)));
+    ev_run(loop, EVRUN_NOWAIT);
     set_event();
     ev_run(loop, 0);
     close(pipes[0]), close(pipes[1]);
@@ -1398,6 +1511,8 @@ int main(void)
         loop_test(between_runs_of_the_loop_tasks_may_be_woken_too),
         loop_test(an_idle_run_makes_no_iterations_and_takes_no_time),
         loop_test(deadlines_come_on_time),
+        loop_test(a_deadline_that_passes_in_the_very_turn_is_not_forgotten),
+        loop_test(as_long_as_nothing_is_due_libev_alone_says_what_is_ready),
         loop_test(a_task_that_yields_for_ever_does_not_starve_watchers),
         loop_test(a_watcher_that_always_comes_does_not_starve_tasks_nor_they_it),
         loop_test(tasks_advance_in_a_nested_run_of_the_loop),
@@ -1407,6 +1522,7 @@ int main(void)
         loop_test(what_is_complete_comes_before_a_deadline_that_passed_in_a_callback),
         loop_test(detaching_cancels_tasks_that_wait_in_anything_and_gives_the_result),
         loop_test(in_a_callback_too_and_watchers_are_called_meanwhile),
+        loop_test(the_root_may_end_in_a_nested_run_of_the_loop_while_it_is_detached),
         loop_test(a_root_that_has_not_begun_still_begins),
         loop_test(the_error_is_in_the_slot_whatever_was_called_at_the_end),
         loop_test(a_callback_may_cancel_the_root_with_a_reason_and_go_on),

@@ -25,7 +25,8 @@ struct attached {
     unsigned since; /* the iteration in which it was attached */
     pid_t process;
     bool turning;   /* the hub has its turn */
-    bool detaching; /* osr_detach() runs the loop */
+    bool detaching; /* osr_detach() runs the loop, */
+    unsigned depth; /* at this depth of ev_run() in ev_run() */
     osr_detached *done;
     void *done_arg;
 };
@@ -128,28 +129,45 @@ static bool may_turn(struct attached *attached)
     if (sched->current)
         osri_die(sched, "osier: task \"%s\", spawned at %s, runs the loop that it is attached to\n", sched->current->name,
                  sched->current->where);
-    if (attached->turning || sched->finished)
+    if (attached->turning)
         return false;
     /* In the first iteration libev has yet to hear of what loop_ev.c has put on the loop. */
     return ev_iteration(attached->loop) != attached->since;
 }
 
-static void take_turn(struct ev_loop *loop, ev_prepare *prepare, int events)
+/* The root has ended, and osr_detach() does the rest, as soon as its own ev_run() has returned. One that the program has
+ * nested in that goes on as the program likes. */
+static void leave_loop(struct attached *attached)
 {
-    struct attached *attached = container_of(prepare, struct attached, prepare);
+    ev_idle_stop(attached->loop, &attached->idle);
+    ev_timer_stop(attached->loop, &attached->timer);
+    if (ev_depth(attached->loop) == attached->depth)
+        ev_break(attached->loop, EVBREAK_ONE);
+}
+
+static void turn(struct attached *attached)
+{
     struct sched *sched = &attached->run.sched;
 
-    (void)events;
-    if (!may_turn(attached))
-        return;
     attached->turning = true;
     osri_fiber_adopt(&sched->hub, sched->tools);
     osri_turn(sched, 0);
     attached->turning = false;
+}
+
+static void prepare_loop(struct ev_loop *loop, ev_prepare *prepare, int events)
+{
+    struct attached *attached = container_of(prepare, struct attached, prepare);
+    struct sched *sched = &attached->run.sched;
+
+    (void)loop, (void)events;
+    if (!may_turn(attached))
+        return;
+    turn(attached);
     if (!sched->finished)
         settle(attached);
     else if (attached->detaching)
-        ev_break(loop, EVBREAK_ONE);
+        leave_loop(attached);
     else
         finish(attached);
 }
@@ -158,7 +176,7 @@ static void take_turn(struct ev_loop *loop, ev_prepare *prepare, int events)
 
 static void start_watchers(struct attached *attached)
 {
-    ev_prepare_init(&attached->prepare, take_turn);
+    ev_prepare_init(&attached->prepare, prepare_loop);
     ev_idle_init(&attached->idle, wake_up);
     ev_timer_init(&attached->timer, deadline_came, 0, 0);
     ev_set_priority(&attached->prepare, EV_MINPRI);
@@ -270,6 +288,7 @@ static void run_to_the_end(struct attached *attached)
     bool broken = false;
 
     attached->detaching = true;
+    attached->depth = ev_depth(attached->loop) + 1;
     while (!attached->run.sched.finished) {
         ev_run(attached->loop, 0);
         broken |= !attached->run.sched.finished;
