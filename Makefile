@@ -187,7 +187,7 @@ $(TEST_PROGRAMS): %: %.o $(HARNESS) $(STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $< $(HARNESS) $(STATIC) -lcmocka $(LIBS)
 
-# A file of src/ includes only its own floor and those below; one file alone knows libev.
+# A file of src/ includes only its own floor and those below; two files alone know libev.
 check-floors:
 	tests/floors.test.sh
 

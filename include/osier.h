@@ -25,8 +25,12 @@
  *   osier/socket.h  stream sockets: listen, accept, connect
  *   osier/process.h functions in worker processes
  *   osier/signal.h  signals as events
- *   osier/run.h     running a program, its options
+ *   osier/run.h     running a program, its options; runners
  *   osier/debug.h   the tree of tasks, diagnostics, leaks, observers
+ *
+ * One is not included here, since it brings libev's header with it:
+ *
+ *   osier/attach.h  running inside a libev loop that the program has already
  *
  * Words used in every contract:
  *

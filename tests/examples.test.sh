@@ -1,6 +1,6 @@
 #!/bin/bash
 # The small examples tell the stories in examples/expected/, byte for byte, in simulated time; one of them on the clock of
-# the machine too. (probe has a test of its own.) UPDATE=1 writes the stories down anew.
+# the machine too. (attach and probe have tests of their own.) UPDATE=1 writes the stories down anew.
 #
 # BUILD names the build directory; RUN, if set, is a command to run the programs under, such as valgrind.
 set -u
@@ -49,7 +49,7 @@ real() { # NAME
 for source in examples/*.c; do
     name=$(basename "$source" .c)
     case $name in
-    probe | probe_targets) ;;
+    attach | probe | probe_targets) ;;
     *) simulated "$name" ;;
     esac
 done

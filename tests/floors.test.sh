@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A file of src/ includes only headers of its own floor and of those below, by their whole name, such as
-# "2_sched/sched.h"; and only the one file that knows libev includes its header.
+# "2_sched/sched.h". Two files alone know libev, src/2_sched/loop_ev.c and src/8_run/attach.c, and of the public headers
+# only osier/attach.h includes its header.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -21,10 +22,17 @@ check_include() { # FILE FLOOR INCLUDED
     ev.h | ev++.h | libev/*)
         [[ $1 == src/2_sched/loop_ev.c ]] || complain "$1: includes libev's header; only src/2_sched/loop_ev.c may"
         ;;
+    osier/attach.h)
+        [[ $1 == src/8_run/attach.c ]] || complain "$1: includes osier/attach.h, which is for src/8_run/attach.c only"
+        ;;
     ../* | ./*)
         complain "$1: includes \"$3\": name the floor, as in \"2_sched/sched.h\""
         ;;
     esac
+}
+
+includes_of() { # FILE
+    sed -n -E 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]*)[>"].*/\1/p' "$1"
 }
 
 for file in src/*/*.[chS]; do
@@ -33,7 +41,17 @@ for file in src/*/*.[chS]; do
     seen=$((seen + 1))
     while read -r included; do
         check_include "$file" "$floor" "$included"
-    done < <(sed -n -E 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]*)[>"].*/\1/p' "$file")
+    done < <(includes_of "$file")
+done
+
+for file in include/osier.h include/osier/*.h; do
+    while read -r included; do
+        case $included in
+        ev.h | ev++.h | libev/* | osier/attach.h)
+            [[ $file == include/osier/attach.h ]] || complain "$file: includes $included, for which osier/attach.h is there"
+            ;;
+        esac
+    done < <(includes_of "$file")
 done
 
 # A header without its floor's name would go round the rule: src/ is searched from its top only.

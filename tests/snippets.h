@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <osier.h>
+#include <osier/attach.h>
 
 struct job { int number, of; };
 OSR_TASK(work, struct job, job) { return job->number; }
@@ -37,6 +38,11 @@ OSR_TASK(render, struct page, page) { return page->name == NULL; }
 OSR_JOB(hash_file, struct hash, hash) { return hash->fd; }
 #endif
 void told(void *bell, unsigned count);
+struct config { const char *path; };
+OSR_TASK(program, struct config, config) { return config->path == NULL; }
+OSR_TASK(load, struct config, config) { return config->path == NULL; }
+OSR_TASK(daemonize, struct config, config) { return config->path == NULL; }
+void ended(void *arg, int rc);
 void reload(void);
 
 int say_goodbye(int fd);
@@ -53,6 +59,9 @@ void ring(void *bell);
     {                                                                                                                 \
         static char request_key;                                                                                      \
         static struct page page;                                                                                      \
+        static struct config config;                                                                                  \
+        struct osr_runner *runner;                                                                                    \
+        struct osr_attachment tasks;                                                                                  \
         static struct hash hashes[1];                                                                                 \
         static char image[1];                                                                                         \
         struct osr_signals signals;                                                                                   \
@@ -66,5 +75,5 @@ void ring(void *bell);
         (void)&group, (void)&limit, (void)&cleanup, (void)&jobs, (void)&orders, (void)&bell, (void)&server;           \
         (void)fetches, (void)tank, (void)wanted, (void)fd, (void)buffer, (void)size, (void)path, (void)n;             \
         (void)&request_key, (void)&task, (void)&job, (void)&order, (void)&rc, (void)i, (void)result;       \
-        (void)&page, (void)hashes, (void)image, (void)&signals, (void)&post, (void)&portal, (void)number; {
+        (void)&page, (void)&config, (void)&runner, (void)&tasks, (void)hashes, (void)image, (void)&signals, (void)&post, (void)&portal, (void)number; {
 #define SNIPPET_END } return rc; }

@@ -1,5 +1,6 @@
 /*
- * Running a program: osr_run() runs one task, the root, and everything that it starts, to the end.
+ * Running a program: osr_run() runs one task, the root, and everything that it starts, to the end. A runner does that
+ * several times, on one loop. (To run inside a libev loop that the program has already: attach.h.)
  *
  *     OSR_TASK(program, struct config, config) { … }
  *
@@ -106,6 +107,54 @@ struct osr_run_options {
     osr_run_with(&(task).routine_, (1 ? (argument) : (task).arg_), \
                  &(const struct osr_run_options){.where = OSR_HERE, __VA_ARGS__})
 OSR_API int osr_run_with(const struct osr_routine *routine, void *arg, const struct osr_run_options *options);
+
+/* ---- Runners ------------------------------------------------------------------------------------------- */
+
+/*
+ * A runner runs several root tasks, one after the other, and keeps what does not have to be made anew each time: the
+ * loop, the clock, the stacks (asyncio.Runner). For tests, for tools that enter and leave their tasks often, and for
+ * watchers of the program's own on the same loop (osr_runner_loop() in attach.h).
+ *
+ *     struct osr_runner *runner;
+ *     int rc = osr_runner_new(&runner, .stack_size = 1 << 18);
+ *
+ *     if (rc == 0)
+ *         rc = osr_runner_run(runner, load, &config);
+ *     if (rc == 0)
+ *         rc = osr_runner_run(runner, serve, &config);
+ *     osr_runner_free(runner);
+ *
+ * A run of a runner sees nothing of those before it: their handles are stale, what they registered is forgotten. Only
+ * the clock goes on, also a simulated one. A run that failed, was cancelled or could not go on leaves the runner as good
+ * as new, and errors taken from a run stay valid. A runner belongs to the thread that made it. In a forked child it is of
+ * no use: there its calls give -EPERM.
+ */
+struct osr_runner;
+
+/*
+ * Makes a runner, with the options of osr_run(), which hold for each of its runs: osr_runner_new(&runner, .debug = true).
+ * The options' `name` is copied; what they point to otherwise must live as long as the runner. May be called from
+ * anywhere; never waits.
+ *
+ * 0; else `*runner` is NULL: -EINVAL; -ENOMEM, or what the system failed with.
+ */
+#define osr_runner_new(...) OSR_RUNNER_NEW_(__VA_ARGS__, .size = sizeof(struct osr_run_options))
+#define OSR_RUNNER_NEW_(runner, ...) \
+    osr_runner_new_with((runner), &(const struct osr_run_options){.where = OSR_HERE, __VA_ARGS__})
+OSR_API int osr_runner_new_with(struct osr_runner **runner, const struct osr_run_options *options);
+
+/*
+ * Runs `task` with `arg` as the root task until it has ended. Gives what osr_run() gives, in the same way; -EBUSY inside a
+ * run, of this or any other runner; -EINVAL; -EPERM in another thread.
+ */
+#define osr_runner_run(runner, task, argument) \
+    osr_runner_run_here((runner), &(task).routine_, (1 ? (argument) : (task).arg_), OSR_HERE)
+OSR_API int osr_runner_run_here(struct osr_runner *runner, const struct osr_routine *routine, void *arg,
+                                const char *where);
+
+/* Gives the runner up, with its loop: watchers of the program's must be off it. NULL is ignored. 0; -EBUSY in a run of
+ * its own; -EPERM in another thread, and then nothing changes. */
+OSR_API int osr_runner_free(struct osr_runner *runner);
 
 #ifdef __cplusplus
 }

@@ -1,12 +1,13 @@
 /*
- * What the scheduler needs of the world: a clock, and descriptors that become ready. Two drivers stand behind
- * this: libev, and the simulation. (Allocation and system calls go through the same door: 0_base/memory.h, sys.h.)
+ * What the scheduler needs of the world: a clock, and descriptors that become ready. Three drivers stand behind
+ * this: libev, a libev loop that the program runs, and the simulation. (Allocation and system calls go through the same door: 0_base/memory.h, sys.h.)
  */
 #ifndef OSIER_SCHED_DRIVER_H
 #define OSIER_SCHED_DRIVER_H
 
 #include "0_base/list.h"
 
+struct ev_loop;
 struct sched;
 
 enum watch_for { WATCH_READ = 1, WATCH_WRITE = 2 };
@@ -36,7 +37,7 @@ struct driver {
     int (*refuses)(struct sched *sched, int fd);
 };
 
-extern const struct driver osri_driver_ev, osri_driver_sim;
+extern const struct driver osri_driver_ev, osri_driver_attached, osri_driver_sim;
 
 static inline void watch_init(struct watch *watch, int fd, enum watch_for what, void (*ready)(struct watch *))
 {
@@ -50,6 +51,16 @@ static inline void watch_init(struct watch *watch, int fd, enum watch_for what, 
 
 /* For drivers: the watch is ready. */
 void osri_watch_fired(struct sched *sched, struct watch *watch);
+
+/* The loop of a run, with which the program may do as it likes from now on; NULL if it has none that is libev's, or
+ * without memory or descriptors. */
+struct ev_loop *osri_loop_share(struct sched *sched);
+
+/* Attached: to be said before libev polls. Says whether that must not wait, since a watch was found closed. */
+bool osri_loop_settle(struct sched *sched);
+
+/* Attached: takes everything off the loop in a forked child, where the run does not go on. */
+void osri_loop_abandon(struct sched *sched);
 
 /* Starts and stops looking; either may be said twice. The descriptor must be open. */
 void osri_watch_arm(struct sched *sched, struct watch *watch);

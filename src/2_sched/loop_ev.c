@@ -1,5 +1,13 @@
-/* The real world: libev. The one file that knows it. */
+/*
+ * The real world: libev. Below 8_run/attach.c, the one file that knows it.
+ *
+ * A loop is our own, and run whenever the scheduler looks at the world; or the program's own, and then it is never run
+ * from here, since that would call the program's watchers from inside of whatever it is doing. What libev finds ready
+ * waits in the scheduler's queue for the next turn. Our own loop may be shared with the program: then it is run from the
+ * hub only. Where a look must not run the loop, the system is asked directly.
+ */
 #include <assert.h>
+#include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,9 +21,12 @@
 
 struct loop {
     struct ev_loop *ev;
-    int own;                /* the epoll descriptor that libev polls with; -1: not known, or there is none */
+    bool shared;            /* the program has watchers on it */
+    bool marked;            /* libev has told the system of the mark */
     struct osr_list_ fresh; /* watches that libev has not yet told the system of */
+    struct osr_list_ known; /* and those of which it has */
     ev_timer timer; /* for the nearest of our own timers, while the loop waits */
+    ev_io mark;     /* on a descriptor of its own, by which the loop can be told from others; fd -1: none yet */
 };
 
 static void timer_fired(struct ev_loop *ev, ev_timer *timer, int events)
@@ -23,32 +34,53 @@ static void timer_fired(struct ev_loop *ev, ev_timer *timer, int events)
     (void)ev, (void)timer, (void)events;
 }
 
-static int find_own(struct sched *sched);
-
-static int loop_open(struct sched *sched)
+/* NULL without memory. */
+static struct loop *loop_new(struct sched *sched, struct ev_loop *ev)
 {
     struct loop *loop = osri_alloc(&sched->memory, sizeof(*loop));
 
     if (!loop)
-        return -ENOMEM;
-    loop->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    if (!loop->ev) {
-        osri_free(&sched->memory, loop);
-        return -EMFILE; /* libev does not say why; it needs a descriptor of each kind */
-    }
+        return NULL;
+    *loop = (struct loop){.ev = ev};
     ev_init(&loop->timer, timer_fired);
     list_init(&loop->fresh);
+    list_init(&loop->known);
+    loop->mark.fd = -1;
     sched->loop = loop;
-    loop->own = find_own(sched);
-    return 0;
+    return loop;
+}
+
+static int mark_own(struct sched *sched, struct loop *loop);
+static void remove_mark(struct loop *loop);
+
+static void loop_free(struct sched *sched, struct loop *loop)
+{
+    remove_mark(loop);
+    osri_free(&sched->memory, loop);
+}
+
+static int loop_open(struct sched *sched)
+{
+    struct loop *loop = loop_new(sched, NULL);
+
+    if (!loop)
+        return -ENOMEM;
+    loop->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    if (loop->ev) {
+        (void)mark_own(sched, loop); /* now, as there may be no descriptor left when it is needed */
+        return 0;
+    }
+    loop_free(sched, loop);
+    return -EMFILE; /* libev does not say why; it needs a descriptor of each kind */
 }
 
 static void loop_close(struct sched *sched)
 {
     struct loop *loop = sched->loop;
+    struct ev_loop *ev = loop->ev;
 
-    ev_loop_destroy(loop->ev);
-    osri_free(&sched->memory, loop);
+    loop_free(sched, loop);
+    ev_loop_destroy(ev);
 }
 
 static int64_t loop_now(struct sched *sched)
@@ -72,8 +104,12 @@ static void io_ready(struct ev_loop *ev, ev_io *io, int events)
 {
     struct watch *watch = io->data;
 
-    (void)ev;
+    if (!osri_sched) { /* in a forked child, whose parent the task is in */
+        ev_io_stop(ev, io);
+        return;
+    }
     if (events & EV_ERROR) { /* the system refused, and libev has stopped it */
+        list_remove(&watch->armed_node);
         watch->armed = false;
         watch->broken = true;
     }
@@ -109,8 +145,10 @@ static int drop_closed(struct sched *sched, struct loop *loop)
     while ((node = list_pop(&loop->fresh)) != NULL) {
         struct watch *watch = container_of(node, struct watch, armed_node);
 
-        if (fcntl(watch->fd, F_GETFD) >= 0)
+        if (fcntl(watch->fd, F_GETFD) >= 0) {
+            list_append(&loop->known, node);
             continue;
+        }
         ev_io_stop(loop->ev, io_of(watch));
         watch->armed = false;
         osri_watch_fired(sched, watch);
@@ -132,69 +170,80 @@ static bool is_epoll(int fd)
     return strstr(target, "eventpoll") != NULL;
 }
 
+/* Whether the descriptor is an epoll one that watches the mark. (What libev had it told is written over, which only an
+ * event of the mark would show.) */
 static bool watches(int fd, int mark)
 {
-    return epoll_ctl(fd, EPOLL_CTL_DEL, mark, NULL) == 0;
+    struct epoll_event event = {.events = EPOLLIN};
+
+    return epoll_ctl(fd, EPOLL_CTL_MOD, mark, &event) == 0;
 }
 
-/* The epoll descriptor that watches `mark`, which it does no longer; -1 if none is found. It was opened just before the
- * mark, so its number is the one below, unless numbers below were free, or other threads have closed some since. */
-static int who_watches(int mark)
+/* Nobody writes to it: so the system could not watch it. */
+static void mark_ready(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct loop *loop = container_of(io, struct loop, mark);
+
+    (void)ev, (void)events;
+    close(io->fd);
+    io->fd = -1;
+    loop->marked = false;
+}
+
+/* Takes over the descriptor. The mark is good when libev has polled once. */
+static void set_mark(struct loop *loop, int fd)
+{
+    ev_io_init(&loop->mark, mark_ready, fd, EV_READ);
+    ev_io_start(loop->ev, &loop->mark);
+}
+
+static void remove_mark(struct loop *loop)
+{
+    if (loop->mark.fd < 0)
+        return;
+    ev_io_stop(loop->ev, &loop->mark);
+    close(loop->mark.fd);
+}
+
+/* Marks a loop of our own, as long as nobody else has watchers on it. 0 or a code. */
+static int mark_own(struct sched *sched, struct loop *loop)
 {
     int fd;
 
-    for (fd = mark - 1; fd >= 0; fd--)
-        if (watches(fd, mark))
-            return fd;
-    for (fd = mark + 1; fd < mark + 64; fd++)
-        if (watches(fd, mark))
-            return fd;
-    return -1;
-}
-
-/* libev does not say which descriptor it polls with: it is the one that watches what libev was just given. */
-static int find_own(struct sched *sched)
-{
-    int mark = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct watch watch;
-    int own;
-
-    if (mark < 0)
-        return -1;
-    watch_init(&watch, mark, WATCH_READ, NULL);
-    loop_arm(sched, &watch);
+    if (loop->shared || loop->marked)
+        return 0;
+    if (loop->mark.fd < 0) {
+        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); /* not by the door: nothing fails if there is none */
+        if (fd < 0)
+            return -errno;
+        set_mark(loop, fd);
+    }
+    loop->marked = true;
     loop_poll(sched, 0);
-    own = who_watches(mark);
-    loop_disarm(sched, &watch);
-    close(mark);
-    return own;
+    return loop->marked ? 0 : -ENOSPC;
 }
 
-/* Whether the epoll descriptor `fd` may be our own: which that is may have stayed unknown for want of descriptors. */
-static bool may_be_own(struct sched *sched, int fd)
+/* libev does not say which descriptor it polls with: it is the one that watches the mark. A loop that others have watchers
+ * on was marked before its tasks could ask. */
+static bool is_own(struct sched *sched, int fd)
 {
     struct loop *loop = sched->loop;
 
-    if (loop->own < 0)
-        loop->own = find_own(sched);
-    if (loop->own < 0)
-        return ev_backend(loop->ev) == EVBACKEND_EPOLL; /* rather refuse it than let libev abort */
-    return loop->own == fd;
+    if (mark_own(sched, loop) < 0)
+        return is_epoll(fd) && ev_backend(loop->ev) == EVBACKEND_EPOLL; /* rather refuse it than let libev abort */
+    return watches(fd, loop->mark.fd);
 }
 
 /* Only an epoll descriptor can be refused by another: for going round in a circle, or for being nested too deeply. */
 static int loop_refuses(struct sched *sched, int fd)
 {
     struct epoll_event event = {.events = EPOLLIN};
-    struct loop *loop = sched->loop;
     int probe, rc;
 
-    if (fd == loop->own)
+    if (is_own(sched, fd))
         return -EBADF;
     if (!is_epoll(fd))
         return 0;
-    if (may_be_own(sched, fd))
-        return -EBADF;
     probe = epoll_create1(EPOLL_CLOEXEC);
     if (probe < 0)
         return -errno;
@@ -223,17 +272,137 @@ static void wait_until(struct loop *loop, int64_t until)
     }
 }
 
+struct question {
+    struct pollfd fds[64];
+    struct watch *watches[64];
+    unsigned count;
+};
+
+/* Where the system cannot tell, all are taken to be ready, and the operations that wait find out for themselves. */
+static void ask_now(struct sched *sched, struct question *question)
+{
+    int ready = question->count ? osri_sys_poll(&sched->door, question->fds, question->count, 0) : 0;
+    unsigned i;
+
+    for (i = 0; i < question->count && ready != 0; i++)
+        if (ready < 0 || question->fds[i].revents)
+            osri_watch_fired(sched, question->watches[i]);
+    question->count = 0;
+}
+
+static void ask_about(struct sched *sched, struct question *question, const struct osr_list_ *list)
+{
+    struct osr_list_ *node;
+
+    for (node = list->next; node != list; node = node->next) {
+        struct watch *watch = container_of(node, struct watch, armed_node);
+
+        question->watches[question->count] = watch;
+        question->fds[question->count++] =
+            (struct pollfd){watch->fd, watch->what == WATCH_READ ? POLLIN : POLLOUT, 0};
+        if (question->count == sizeof(question->fds) / sizeof(question->fds[0]))
+            ask_now(sched, question);
+    }
+}
+
+/* Finds the armed watches that are ready without running the loop. */
+static void ask(struct sched *sched, struct loop *loop)
+{
+    struct question question = {.count = 0};
+
+    ask_about(sched, &question, &loop->known);
+    ask_about(sched, &question, &loop->fresh);
+    ask_now(sched, &question);
+}
+
 static void loop_poll(struct sched *sched, int64_t until)
 {
     struct loop *loop = sched->loop;
 
+    if (loop->shared && sched->current) {
+        ask(sched, loop);
+        return;
+    }
     if (drop_closed(sched, loop) > 0)
         until = 0;
+    sched->calling_back = loop->shared; /* by the program's watchers */
     if (until > 0)
         wait_until(loop, until);
     else
         ev_run(loop->ev, EVRUN_NOWAIT);
+    sched->calling_back = false;
 }
 
 const struct driver osri_driver_ev = {loop_open, loop_close, loop_now, loop_poll, loop_arm, loop_disarm,
                                        loop_refuses};
+
+struct ev_loop *osri_loop_share(struct sched *sched)
+{
+    struct loop *loop = sched->loop;
+
+    if (sched->driver != &osri_driver_ev)
+        return NULL;
+    if (!loop->shared && mark_own(sched, loop) == 0) {
+        loop->shared = true;
+        sched->outside++; /* what the program does there may wake any task */
+    }
+    return loop->shared ? loop->ev : NULL;
+}
+
+/* ---- Attached ---- */
+
+static int attached_open(struct sched *sched)
+{
+    struct loop *loop = loop_new(sched, sched->loop);
+    int fd;
+
+    if (!loop)
+        return -ENOMEM;
+    loop->shared = true;
+    fd = osri_sys_eventfd(&sched->door);
+    if (fd < 0) {
+        loop_free(sched, loop);
+        return fd;
+    }
+    set_mark(loop, fd);
+    return 0;
+}
+
+static void attached_close(struct sched *sched)
+{
+    loop_free(sched, sched->loop);
+}
+
+/* The program runs the loop, and what that found ready is queued already. But when something is due, what is complete at
+ * this moment comes first. */
+static void attached_poll(struct sched *sched, int64_t until)
+{
+    (void)until;
+    if (osri_timers_next(&sched->timers) <= loop_now(sched))
+        ask(sched, sched->loop);
+}
+
+bool osri_loop_settle(struct sched *sched)
+{
+    return drop_closed(sched, sched->loop) > 0;
+}
+
+static void abandon(struct loop *loop, struct osr_list_ *list)
+{
+    struct osr_list_ *node;
+
+    while ((node = list_pop(list)) != NULL)
+        ev_io_stop(loop->ev, io_of(container_of(node, struct watch, armed_node)));
+}
+
+void osri_loop_abandon(struct sched *sched)
+{
+    struct loop *loop = sched->loop;
+
+    abandon(loop, &loop->fresh);
+    abandon(loop, &loop->known);
+    ev_io_stop(loop->ev, &loop->mark);
+}
+
+const struct driver osri_driver_attached = {attached_open, attached_close, loop_now, attached_poll, loop_arm, loop_disarm,
+                                            loop_refuses};

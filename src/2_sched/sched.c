@@ -29,7 +29,15 @@ static void diagnose_to_standard_error(void *arg, enum osr_diagnosis kind, const
     }
 }
 
-int osri_sched_open(struct sched *sched, const struct osr_run_options *options, size_t task_size)
+static const struct driver *driver_for(const struct osr_run_options *options, const struct ev_loop *attached)
+{
+    if (attached)
+        return &osri_driver_attached;
+    return options->clock == OSR_CLOCK_SIMULATED ? &osri_driver_sim : &osri_driver_ev;
+}
+
+int osri_sched_open(struct sched *sched, const struct osr_run_options *options, size_t task_size,
+                    struct ev_loop *attached)
 {
     static _Atomic uint64_t runs;
 
@@ -39,7 +47,8 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .tools = osri_tools() & (TOOL_ASAN | TOOL_TSAN),
         .door = {options->choose, options->choose_arg},
         .memory = {.from = options->allocator ? *options->allocator : osri_malloc_allocator},
-        .driver = options->clock == OSR_CLOCK_SIMULATED ? &osri_driver_sim : &osri_driver_ev,
+        .driver = driver_for(options, attached),
+        .loop = attached,
         .slow_step = options->slow_step,
         .debug = options->debug,
         .diagnose = options->diagnose ? options->diagnose : diagnose_to_standard_error,
@@ -224,24 +233,33 @@ void osri_look(struct sched *sched, int64_t until)
         sched->audit(sched);
 }
 
+void osri_turn(struct sched *sched, int64_t until)
+{
+    struct task *task;
+
+    osri_look(sched, until);
+    if (!list_empty(&sched->calls))
+        sched->make_calls(sched);
+    task = next_ready(sched);
+    if (task)
+        step(sched, &sched->hub, task);
+}
+
+/* Whether nothing can come any more, as far as the run knows. */
+static bool is_hopeless(const struct sched *sched)
+{
+    return osri_is_idle(sched) && sched->timers.count == 0 && sched->outside == 0;
+}
+
 void osri_sched_run(struct sched *sched)
 {
     osri_fiber_adopt(&sched->hub, sched->tools);
     while (!sched->finished) {
-        bool idle = list_empty(&sched->ready) && list_empty(&sched->calls);
-        bool hopeless = idle && sched->timers.count == 0 && sched->outside == 0;
-        struct task *task;
-
-        if (!hopeless || sched->inbox) /* something may have come that nobody waits for */
-            osri_look(sched, idle && !hopeless ? OSR_NEVER : 0);
-        if (!list_empty(&sched->calls))
-            sched->make_calls(sched);
-        if (hopeless && list_empty(&sched->ready) && list_empty(&sched->calls) && sched->timers.count == 0 &&
-            sched->outside == 0)
+        if (is_hopeless(sched) && sched->inbox)
+            osri_look(sched, 0); /* something may have come that nobody waits for */
+        if (is_hopeless(sched))
             sched->stuck(sched);
-        task = next_ready(sched);
-        if (task)
-            step(sched, &sched->hub, task);
+        osri_turn(sched, osri_is_idle(sched) ? OSR_NEVER : 0);
     }
 }
 

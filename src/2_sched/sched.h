@@ -111,11 +111,23 @@ static inline int osri_failed(int code, const char *where)
     return osri_slot_note(task ? &task->slot : &osri_thread_slot, code, where);
 }
 
-/* `options` are complete. 0 or a code, and then nothing is left behind. */
-int osri_sched_open(struct sched *sched, const struct osr_run_options *options, size_t task_size);
+/* `options` are complete; `attached` is the loop that the program runs, NULL for one of our own. 0 or a code, and then
+ * nothing is left behind. */
+int osri_sched_open(struct sched *sched, const struct osr_run_options *options, size_t task_size,
+                    struct ev_loop *attached);
 void osri_sched_close(struct sched *sched);
 
-/* The hub: runs ready tasks, and the loop when there are none, until `finished`. */
+/* Whether no task can run and no call is due. */
+static inline bool osri_is_idle(const struct sched *sched)
+{
+    return list_empty(&sched->ready) && list_empty(&sched->calls);
+}
+
+/* One turn of the hub, on the adopted stack: looks at the world, waiting for it until the moment `until` at the latest,
+ * makes the calls that are due, and runs tasks until none is ready or their steps are used up. */
+void osri_turn(struct sched *sched, int64_t until);
+
+/* The hub: takes turns until `finished`. (Attached, libev has them taken: 8_run/attach.c.) */
 void osri_sched_run(struct sched *sched);
 
 /* One look at the world at one reading of the clock: what is complete is delivered first, then what is due. Does

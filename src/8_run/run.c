@@ -1,19 +1,15 @@
-#include <osier/run.h>
+#include "8_run/run.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "0_base/text.h"
-#include "1_stack/overflow.h"
 #include "2_sched/wait.h"
 #include "3_scope/call.h"
-#include "4_group/child.h"
 #include "6_ready/fd.h"
 #include "6_ready/offload.h"
 #include "8_run/audit.h"
 #include "8_run/leaks.h"
-#include "8_run/signals.h"
 #include "8_run/trace.h"
 #include "8_run/tree.h"
 
@@ -24,14 +20,6 @@ enum { SLOW_STEP = 100 };
 
 /* A run promises an error for the first fatal one, and two to put it beside what the root returned. */
 enum { RUN_ERRORS = 2 };
-
-struct run {
-    struct sched sched;
-    struct overflow_guard overflow;
-    struct run_signals signals;
-    struct outcome outcome; /* of the root */
-    bool stuck;
-};
 
 static struct run *run_of(struct sched *sched)
 {
@@ -141,16 +129,13 @@ static void close_parts(struct sched *sched, size_t count)
 {
     while (count-- > 0)
         parts[count].close(sched);
-    osri_sched_close(sched);
 }
 
-static int open_parts(struct sched *sched, const struct osr_run_options *options)
+static int open_parts(struct sched *sched)
 {
     size_t count;
-    int rc = osri_sched_open(sched, options, sizeof(struct child));
+    int rc;
 
-    if (rc < 0)
-        return rc;
     for (count = 0; count < sizeof(parts) / sizeof(parts[0]); count++) {
         rc = parts[count].open(sched);
         if (rc < 0) {
@@ -161,21 +146,17 @@ static int open_parts(struct sched *sched, const struct osr_run_options *options
     return 0;
 }
 
-static int open_run(struct run *run, const struct osr_run_options *options)
+static int open_run(struct run *run)
 {
-    int rc = open_parts(&run->sched, options);
+    int rc = open_parts(&run->sched);
 
     if (rc < 0)
         return rc;
-    run->sched.stuck = stuck;
-    run->sched.make_calls = osri_calls_make;
-    run->sched.audit = options->debug ? osri_audit : NULL;
-    run->sched.dying = osri_trace_save;
-    rc = options->no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, meet_fault);
+    rc = run->options.no_overflow_handler ? 0 : osri_overflow_open(&run->overflow, meet_fault);
     if (rc < 0)
         close_parts(&run->sched, sizeof(parts) / sizeof(parts[0]));
     else
-        osri_trace_open(&run->sched, options);
+        osri_trace_open(&run->sched, &run->options);
     return rc;
 }
 
@@ -188,6 +169,7 @@ static void close_run(struct run *run, const struct slot *result)
         osri_leaks_tell(sched, result);
     osri_trace_close(sched);
     close_parts(sched, sizeof(parts) / sizeof(parts[0]));
+    osri_sched = NULL;
 }
 
 /* ---- Running ---- */
@@ -203,6 +185,25 @@ static void root_ended(struct child *root, const struct outcome *outcome)
     sched->steps = 1; /* the hub is next */
 }
 
+/* Errors are set aside that a run may need in the end. */
+static int make_promises(struct sched *sched)
+{
+    int rc = osri_errors_promise(sched, RUN_ERRORS);
+
+    if (rc < 0)
+        return rc;
+    rc = osri_fatal_promise(sched);
+    if (rc < 0)
+        osri_errors_unpromise(sched, RUN_ERRORS);
+    return rc;
+}
+
+static void keep_promises(struct sched *sched)
+{
+    osri_fatal_prepare(sched);
+    osri_errors_unpromise(sched, RUN_ERRORS);
+}
+
 /* A root that was made and does not begin. */
 static void discard_root(struct sched *sched, struct child *root)
 {
@@ -212,10 +213,10 @@ static void discard_root(struct sched *sched, struct child *root)
     osri_task_free(sched, &root->task);
 }
 
-static int run_root(struct sched *sched, const struct osr_routine *routine, void *arg,
-                    const struct osr_run_options *options)
+static int queue_root(struct run *run, const struct osr_routine *routine, void *arg, const char *where)
 {
-    const struct osr_spawn_options spawn = {.size = sizeof(spawn), .where = options->where, .name = options->name};
+    const struct osr_spawn_options spawn = {.size = sizeof(spawn), .where = where, .name = run->options.name};
+    struct sched *sched = &run->sched;
     struct child *root;
     int rc;
 
@@ -226,30 +227,41 @@ static int run_root(struct sched *sched, const struct osr_routine *routine, void
     root->ended = root_ended;
     sched->floors[8] = root;
     sched->calling = &root->scope;
-    rc = osri_run_signals_open(sched, &run_of(sched)->signals, options);
+    rc = osri_run_signals_open(sched, &run->signals, &run->options);
     if (rc < 0) {
         discard_root(sched, root);
         return rc;
     }
     osri_observe(sched, OSR_TRACE_SPAWN, &root->task, NULL, root->task.where, 0);
     osri_ready(sched, &root->task);
-    osri_sched_run(sched);
     return 0;
 }
 
-/* With the errors set aside that a run may need in the end. */
-static int run_with_promises(struct sched *sched, const struct osr_routine *routine, void *arg,
-                             const struct osr_run_options *options)
+static int begin_with_promises(struct run *run, const struct osr_routine *routine, void *arg, const char *where)
 {
-    int rc = osri_errors_promise(sched, RUN_ERRORS);
+    int rc = make_promises(&run->sched);
 
     if (rc < 0)
         return rc;
-    rc = osri_fatal_promise(sched);
-    if (rc == 0)
-        rc = run_root(sched, routine, arg, options);
-    osri_fatal_prepare(sched);
-    osri_errors_unpromise(sched, RUN_ERRORS);
+    rc = queue_root(run, routine, arg, where);
+    if (rc < 0)
+        keep_promises(&run->sched);
+    return rc;
+}
+
+int osri_run_begin(struct run *run, const struct osr_routine *routine, void *arg, const char *where)
+{
+    struct sched *sched = &run->sched;
+    int rc = open_run(run);
+
+    if (rc < 0)
+        return rc;
+    run->stuck = sched->finished = false;
+    sched->numbers = 0;
+    osri_sched = sched;
+    rc = begin_with_promises(run, routine, arg, where);
+    if (rc < 0)
+        close_run(run, &(const struct slot){0});
     return rc;
 }
 
@@ -295,10 +307,32 @@ static int conclude(struct sched *sched, struct outcome outcome, struct slot *sl
     return rc;
 }
 
+int osri_run_end(struct run *run)
+{
+    struct sched *sched = &run->sched;
+    struct slot slot = {0};
+    int rc;
+
+    assert(sched->finished && osri_is_idle(sched) && sched->timers.count == 0);
+    keep_promises(sched);
+    rc = conclude(sched, run->outcome, &slot);
+    close_run(run, &slot);
+    osr_error_clear(); /* what calls on no task have left */
+    if (slot.error)
+        osri_slot_put(osri_slot(), slot.error);
+    osri_slot()->code = rc < 0 ? rc : 0;
+    return rc;
+}
+
+/* ---- For several runs ---- */
+
+static unsigned forks;
+
 /* In a forked child no run goes on: every call there is one outside tasks. */
 static void leave_run(void)
 {
     osri_sched = NULL;
+    forks++;
 }
 
 static void prepare_process(void)
@@ -306,45 +340,71 @@ static void prepare_process(void)
     (void)pthread_atfork(NULL, NULL, leave_run);
 }
 
-static int run_here(struct run *run, const struct osr_routine *routine, void *arg, const struct osr_run_options *options,
-                    struct slot *slot)
+unsigned osri_forks(void)
 {
-    struct sched *sched = &run->sched;
-    int rc = open_run(run, options);
+    return forks;
+}
+
+int osri_run_open(struct run *run, const struct osr_run_options *given, struct ev_loop *attached)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int rc = complete(&run->options, given);
 
     if (rc < 0)
         return rc;
-    osri_sched = sched;
-    rc = run_with_promises(sched, routine, arg, options);
-    if (rc == 0)
-        rc = conclude(sched, run->outcome, slot);
-    close_run(run, slot);
-    osri_sched = NULL;
-    return rc;
+    pthread_once(&once, prepare_process);
+    rc = osri_sched_open(&run->sched, &run->options, sizeof(struct child), attached);
+    if (rc < 0)
+        return rc;
+    run->sched.stuck = stuck;
+    run->sched.make_calls = osri_calls_make;
+    run->sched.audit = run->options.debug ? osri_audit : NULL;
+    run->sched.dying = osri_trace_save;
+    if (run->options.name) {
+        osri_name_copy(run->name, run->options.name);
+        run->options.name = run->name;
+    }
+    return 0;
 }
 
-int osr_run_with(const struct osr_routine *routine, void *arg, const struct osr_run_options *given)
+void osri_run_close(struct run *run)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct osr_run_options options;
-    struct slot slot = {0};
+    osri_sched_close(&run->sched);
+}
+
+/* ---- One run ---- */
+
+static int run_once(struct run *run, const struct osr_routine *routine, void *arg)
+{
+    int rc = osri_run_begin(run, routine, arg, run->options.where);
+
+    if (rc < 0)
+        return osri_failed(rc, run->options.where);
+    osri_sched_run(&run->sched);
+    return osri_run_end(run);
+}
+
+int osr_run_with(const struct osr_routine *routine, void *arg, const struct osr_run_options *options)
+{
+    const char *where = options ? options->where : NULL;
     struct run *run;
     int rc;
 
     if (osri_sched)
-        return osr_fail_here(given ? given->where : NULL, -EBUSY, "osr_run() inside a run");
-    if (!routine || !routine->run || complete(&options, given) < 0)
-        return osr_fail_here(given ? given->where : NULL, -EINVAL, "osr_run() with options that make no sense");
-    pthread_once(&once, prepare_process);
+        return osr_fail_here(where, -EBUSY, "osr_run() inside a run");
     osr_error_clear();
     run = calloc(1, sizeof(*run));
     if (!run)
-        return osri_failed(-ENOMEM, options.where);
-    rc = run_here(run, routine, arg, &options, &slot);
+        return osri_failed(-ENOMEM, where);
+    rc = routine && routine->run ? osri_run_open(run, options, NULL) : -EINVAL;
+    if (rc == 0) {
+        rc = run_once(run, routine, arg);
+        osri_run_close(run);
+    } else if (rc == -EINVAL) {
+        osr_fail_here(where, rc, "osr_run() with options that make no sense");
+    } else {
+        osri_failed(rc, where);
+    }
     free(run);
-    osr_error_clear(); /* what calls on no task have left */
-    if (slot.error)
-        osri_slot_put(osri_slot(), slot.error);
-    osri_slot()->code = rc < 0 ? rc : 0;
     return rc;
 }
