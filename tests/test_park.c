@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 /* ---- The gate of the header ---------------------------------------------------------------------------- */
 
@@ -465,13 +466,18 @@ OSR_TASK(wake_the_old_wait, void, unused)
     return 0;
 }
 
-/* Its task is gone, with its stack. */
+/* Its task is gone, with its stack, where nothing can be read any more. */
 static void a_wait_of_a_run_that_has_ended_is_stale(void **state)
 {
+    char *page;
+
     (void)state;
     assert_int_equal(run_simulated(leave_a_wait_behind, NULL), 0);
+    page = (char *)((uintptr_t)old_wait.task_ & ~(uintptr_t)4095);
+    assert_ptr_equal(mmap(page, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0), page);
     assert_int_equal(run_simulated(wake_the_old_wait, NULL), 0);
     assert_checked();
+    munmap(page, 4096);
 }
 
 /* ---- Misuse -------------------------------------------------------------------------------------------- */

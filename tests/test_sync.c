@@ -406,15 +406,15 @@ TOLD_TEST(who_is_cancelled_at_a_condition_waits_for_the_lock_all_the_same, "firs
     return osr_group_close(&group, 0);
 }
 
-/* Cut by the inner limit at 1 ms, it has the lock again at 3 ms, when the outer one has passed too. */
-static int wait_under_two_limits(struct waiter *w)
+/* Cut by one limit at 1 ms, it has the lock again at 3 ms, when the other one has passed too. */
+static int wait_under_limits(struct waiter *w, int outer_ms, int inner_ms)
 {
     struct osr_condition *condition = w->thing;
     struct osr_scope outer, inner;
     int rc = osr_lock_acquire(condition->lock_);
 
-    osr_timeout_open(&outer, osr_ms(2));
-    osr_timeout_open(&inner, osr_ms(1));
+    osr_timeout_open(&outer, osr_ms(outer_ms));
+    osr_timeout_open(&inner, osr_ms(inner_ms));
     rc = osr_condition_wait(condition);
     check_int(rc, -ECANCELED);
     check_int(osr_now(), osr_ms(3));
@@ -424,7 +424,10 @@ static int wait_under_two_limits(struct waiter *w)
     return 0;
 }
 
-TOLD_TEST(all_limits_that_pass_until_a_cut_wait_has_its_lock_again_have_cut_it, "first: got it\n")
+static int wait_cut_by_the_inner(struct waiter *w) { return wait_under_limits(w, 2, 1); }
+static int wait_cut_by_the_outer(struct waiter *w) { return wait_under_limits(w, 1, 2); }
+
+static int hold_the_lock_meanwhile(int (*wait)(struct waiter *w))
 {
     struct waiter one;
     struct osr_group group;
@@ -432,11 +435,21 @@ TOLD_TEST(all_limits_that_pass_until_a_cut_wait_has_its_lock_again_have_cut_it, 
 
     open_shop(&shop);
     osr_group_open(&group);
-    bring(&group, &one, 1, wait_under_two_limits, &shop.condition);
+    bring(&group, &one, 1, wait, &shop.condition);
     check_int(osr_lock_acquire(&shop.lock), 0);
     osr_sleep(osr_ms(3));
     check_int(osr_lock_release(&shop.lock), 0);
     return osr_group_close(&group, 0);
+}
+
+TOLD_TEST(limits_that_pass_until_a_cut_wait_has_its_lock_again_have_cut_it_too_the_outer, "first: got it\n")
+{
+    return hold_the_lock_meanwhile(wait_cut_by_the_inner);
+}
+
+TOLD_TEST(limits_that_pass_until_a_cut_wait_has_its_lock_again_have_cut_it_too_the_inner, "first: got it\n")
+{
+    return hold_the_lock_meanwhile(wait_cut_by_the_outer);
 }
 
 SIMULATED_TEST(who_waits_at_a_condition_or_notifies_must_hold_its_lock)
@@ -1446,7 +1459,8 @@ int main(void)
         story_test(who_is_notified_and_then_cancelled_returns_holding_the_lock_and_has_been_notified),
         story_test(a_notice_that_comes_after_a_cancellation_goes_to_the_next),
         story_test(who_is_cancelled_at_a_condition_waits_for_the_lock_all_the_same),
-        story_test(all_limits_that_pass_until_a_cut_wait_has_its_lock_again_have_cut_it),
+        story_test(limits_that_pass_until_a_cut_wait_has_its_lock_again_have_cut_it_too_the_outer),
+        story_test(limits_that_pass_until_a_cut_wait_has_its_lock_again_have_cut_it_too_the_inner),
         story_test(who_waits_at_a_condition_or_notifies_must_hold_its_lock),
         story_test(of_two_who_want_the_only_permit_one_waits),
         story_test(a_permit_that_was_handed_to_a_cancelled_task_is_its_own),
