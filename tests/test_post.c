@@ -1,15 +1,14 @@
 /* Posts and portals: entering a run from other threads and from signal handlers. */
 #include "harness.h"
 
+#include <errno.h>
 #include <osier/wait.h>
-
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
-
-#define run_real(...) osr_run(__VA_ARGS__, .debug = true)
 
 static int descriptors_before;
 
@@ -35,14 +34,14 @@ static int end_post_test(void **state)
 
 #define post_test(function) cmocka_unit_test_setup_teardown(function, begin_post_test, end_post_test)
 
-/* A gate that a callback opens, with a count of what it was told. */
+/* A gate that opens when it has been told often enough. Threads other than the run's must not use check(). */
 struct gate {
     struct osr_waiters waiters;
-    unsigned long count;
-    unsigned calls, wanted;
+    unsigned long count, wanted;
+    unsigned calls;
 };
 
-static void gate_init(struct gate *gate, unsigned wanted)
+static void gate_init(struct gate *gate, unsigned long wanted)
 {
     osr_waiters_init(&gate->waiters);
     gate->count = gate->calls = 0;
@@ -66,6 +65,21 @@ static int gate_wait(struct gate *gate)
     return gate->count >= gate->wanted ? 0 : osr_park(&gate->waiters, &wait);
 }
 
+static void *words(const char *text)
+{
+    return (void *)(uintptr_t)text;
+}
+
+OSR_TASK(do_nothing, void, unused) { return 0; }
+OSR_TASK(sleep_for_ever, void, unused) { return osr_sleep(OSR_NEVER); }
+
+/* Lets the loop look at the world once or twice. */
+static void let_the_loop_look(void)
+{
+    check_int(osr_sleep(1), 0);
+    check_int(osr_sleep(1), 0);
+}
+
 /* ---- Posts --------------------------------------------------------------------------------------------- */
 
 SIMULATED_TEST(a_post_that_is_fired_several_times_is_told_once_with_the_count)
@@ -83,40 +97,1098 @@ SIMULATED_TEST(a_post_that_is_fired_several_times_is_told_once_with_the_count)
     check_int(gate.count, 3);
     check_int(gate.calls, 1);
     check_int(osr_post_fire(post), 0);
-    check_int(osr_sleep(1), 0);
+    let_the_loop_look();
     check_int(gate.count, 4);
     check_int(osr_post_close(&post), 0);
     return 0;
 }
 
-static void *fire_after_a_while(void *arg)
+static void tell_posted(void *arg, unsigned count)
 {
-    struct osr_post *post = arg;
+    tell("%s %u", (const char *)arg, count);
+}
 
-    usleep(20000);
-    check_int(osr_post_fire(*post), 0);
+OSR_TASK(fire_in_turn, void, unused)
+{
+    struct osr_post a, b, c;
+
+    osr_post_open(&a, tell_posted, words("a"));
+    osr_post_open(&b, tell_posted, words("b"));
+    osr_post_open(&c, tell_posted, words("c"));
+    osr_post_fire(c);
+    osr_post_fire(a);
+    osr_post_fire(c);
+    osr_post_fire(b);
+    return osr_sleep(1);
+}
+
+TEST(posts_are_told_in_the_order_in_which_they_came)
+{
+    assert_int_equal(run_simulated(fire_in_turn, NULL), 0);
+    assert_story("c 2\na 1\nb 1\n");
+}
+
+struct shot {
+    struct osr_post post;
+    int after, rc, error;
+};
+
+static void *fire_once(void *arg)
+{
+    struct shot *shot = arg;
+
+    usleep((unsigned)shot->after);
+    errno = 1234;
+    shot->rc = osr_post_fire(shot->post);
+    shot->error = errno;
     return NULL;
 }
 
-REAL_TEST(a_fire_from_a_thread_wakes_a_loop_that_waits)
+REAL_TEST(a_fire_from_a_thread_wakes_a_loop_that_waits_and_leaves_errno_alone)
 {
-    struct osr_post post;
+    struct shot shot = {.after = 20000};
     struct gate gate;
     pthread_t thread;
 
     gate_init(&gate, 1);
+    check_int(osr_post_open(&shot.post, count_posted, &gate), 0);
+    check_int(pthread_create(&thread, NULL, fire_once, &shot), 0);
+    check_int(gate_wait(&gate), 0);
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(shot.rc, 0);
+    check_int(shot.error, 1234);
+    return 0;
+}
+
+enum { FIRERS = 4 };
+
+struct volley {
+    struct osr_post post;
+    long shots, failed;
+};
+
+static void *fire_many(void *arg)
+{
+    struct volley *volley = arg;
+    long i;
+
+    for (i = 0; i < volley->shots; i++)
+        volley->failed += osr_post_fire(volley->post) != 0;
+    return NULL;
+}
+
+REAL_TEST(a_hundred_thousand_posts_from_four_threads_lose_nothing)
+{
+    struct volley volleys[FIRERS];
+    pthread_t threads[FIRERS];
+    struct osr_post post;
+    struct gate gate;
+    long each = sized(25000, 2500);
+    int i;
+
+    gate_init(&gate, (unsigned long)(each * FIRERS));
     check_int(osr_post_open(&post, count_posted, &gate), 0);
-    check_int(pthread_create(&thread, NULL, fire_after_a_while, &post), 0);
+    for (i = 0; i < FIRERS; i++) {
+        volleys[i] = (struct volley){post, each, 0};
+        check_int(pthread_create(&threads[i], NULL, fire_many, &volleys[i]), 0);
+    }
+    check_int(gate_wait(&gate), 0);
+    for (i = 0; i < FIRERS; i++) {
+        check_int(pthread_join(threads[i], NULL), 0);
+        check_int(volleys[i].failed, 0);
+    }
+    let_the_loop_look();
+    check_int(gate.count, each * FIRERS);
+    return 0;
+}
+
+static struct osr_post post_of_handler;
+static atomic_int handled;
+
+static void fire_in_handler(int number)
+{
+    (void)number;
+    (void)osr_post_fire(post_of_handler);
+    atomic_fetch_add(&handled, 1);
+}
+
+struct storm {
+    pthread_t target;
+    int until; /* so many have been handled: those that are sent while one is pending are one */
+};
+
+static void *storm(void *arg)
+{
+    struct storm *s = arg;
+
+    while (atomic_load(&handled) < s->until)
+        (void)pthread_kill(s->target, SIGUSR2);
+    return NULL;
+}
+
+REAL_TEST(fires_from_signal_handlers_that_interrupt_the_loop_add_up)
+{
+    struct sigaction action = {.sa_handler = fire_in_handler}, before;
+    struct storm storms[2];
+    pthread_t threads[2];
+    struct gate gate;
+    int i;
+
+    gate_init(&gate, 0);
+    check_int(osr_post_open(&post_of_handler, count_posted, &gate), 0);
+    atomic_store(&handled, 0);
+    sigaction(SIGUSR2, &action, &before);
+    for (i = 0; i < 2; i++) {
+        storms[i] = (struct storm){pthread_self(), (int)sized(5000, 500)};
+        check_int(pthread_create(&threads[i], NULL, storm, &storms[i]), 0);
+    }
+    while (atomic_load(&handled) < storms[0].until)
+        check_int(osr_sleep(osr_us(10)), 0);
+    for (i = 0; i < 2; i++)
+        check_int(pthread_join(threads[i], NULL), 0);
+    let_the_loop_look(); /* a signal that is pending is handled at the latest here */
+    check_int(gate.count, atomic_load(&handled));
+    sigaction(SIGUSR2, &before, NULL);
+    check_int(osr_post_close(&post_of_handler), 0);
+    return 0;
+}
+
+SIMULATED_TEST(a_closed_post_is_stale_and_what_was_fired_before_is_dropped)
+{
+    struct osr_post post, copy;
+    struct gate gate;
+
+    gate_init(&gate, 1);
+    check_int(osr_post_open(&post, count_posted, &gate), 0);
+    copy = post;
+    check_int(osr_post_fire(post), 0);
+    check_int(osr_post_close(&post), 0);
+    check_int(post.id_, 0);
+    let_the_loop_look();
+    check_int(gate.count, 0);
+    check_int(osr_post_fire(post), -ESTALE);
+    check_int(osr_post_fire(copy), -ESTALE);
+    check_int(osr_post_close(&copy), -ESTALE);
+    check_int(osr_post_open(&post, count_posted, &gate), 0);
+    check(post.id_ != copy.id_);
+    check_int(osr_post_fire(copy), -ESTALE);
+    let_the_loop_look();
+    check_int(gate.count, 0);
+    return 0;
+}
+
+SIMULATED_TEST(a_post_that_was_fired_when_it_was_closed_is_used_again_only_when_it_was_heard)
+{
+    struct osr_post old, fresh;
+    struct gate gate;
+
+    gate_init(&gate, 1);
+    osr_post_open(&old, count_posted, &gate);
+    osr_post_fire(old);
+    osr_post_close(&old);
+    osr_post_open(&fresh, count_posted, &gate);
+    let_the_loop_look();
+    check_int(gate.count, 0);
+    check_int(osr_post_fire(fresh), 0);
+    let_the_loop_look();
+    check_int(gate.count, 1);
+    return 0;
+}
+
+SIMULATED_TEST(a_post_is_closed_with_the_scope_in_which_it_was_opened)
+{
+    struct osr_post in_scope, in_group;
+    struct osr_group group;
+    struct osr_scope scope;
+    struct gate gate;
+
+    gate_init(&gate, 1);
+    osr_scope_open(&scope);
+    check_int(osr_post_open(&in_scope, count_posted, &gate), 0);
+    check_int(osr_post_fire(in_scope), 0);
+    check_int(osr_scope_close(&scope, 0), 0);
+    check_int(osr_post_fire(in_scope), -ESTALE);
+    osr_group_open(&group);
+    check_int(osr_post_open(&in_group, count_posted, &gate), 0);
+    osr_spawn(&group, do_nothing, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_post_fire(in_group), -ESTALE);
+    check_int(gate.count, 0);
+    return 0;
+}
+
+static struct osr_post left_over;
+
+OSR_TASK(open_and_end, struct gate, gate) { return osr_post_open(&left_over, count_posted, gate); }
+
+TEST(a_post_is_stale_after_its_run_and_in_later_ones)
+{
+    struct gate gate;
+
+    gate_init(&gate, 1);
+    assert_int_equal(run_simulated(open_and_end, &gate), 0);
+    assert_int_equal(osr_post_fire(left_over), -ESTALE);
+    assert_int_equal(osr_post_close(&left_over), -EPERM);
+    assert_int_equal(run_simulated(open_and_end, &gate), 0);
+    assert_int_equal(osr_post_fire(left_over), -ESTALE);
+    assert_int_equal(gate.count, 0);
+}
+
+static void close_itself(void *arg, unsigned count)
+{
+    struct shot *shot = arg;
+
+    (void)count;
+    shot->after++;
+    shot->rc = osr_post_close(&shot->post);
+}
+
+SIMULATED_TEST(a_post_may_be_closed_by_what_it_calls)
+{
+    struct shot shot = {.rc = 1};
+
+    osr_post_open(&shot.post, close_itself, &shot);
+    osr_post_fire(shot.post);
+    let_the_loop_look();
+    check_int(shot.rc, 0);
+    check_int(shot.after, 1);
+    check_int(osr_post_fire(shot.post), -ESTALE);
+    return 0;
+}
+
+static void fire_again(void *arg, unsigned count)
+{
+    struct shot *shot = arg;
+
+    (void)count;
+    if (++shot->after < 3)
+        shot->rc = osr_post_fire(shot->post);
+}
+
+SIMULATED_TEST(a_post_may_be_fired_by_what_it_calls)
+{
+    struct shot shot = {.rc = 1};
+
+    osr_post_open(&shot.post, fire_again, &shot);
+    osr_post_fire(shot.post);
+    let_the_loop_look();
+    let_the_loop_look();
+    check_int(shot.after, 3);
+    return 0;
+}
+
+struct cancelling {
+    struct osr_post post;
+    int gave;
+};
+
+static void *fire_a_cancel(void *arg)
+{
+    struct cancelling *c = arg;
+
+    c->gave = osr_post_fire(c->post);
+    return NULL;
+}
+
+REAL_TEST(a_post_cancels_a_scope_with_its_text_and_place)
+{
+    struct cancelling cancelling = {.gave = 1};
+    const struct osr_reason *reason;
+    struct osr_scope scope;
+    pthread_t thread;
+
+    osr_scope_open(&scope);
+    check_int(osr_post_open_cancel(&cancelling.post, &scope, "the operator said so"), 0);
+    check_int(pthread_create(&thread, NULL, fire_a_cancel, &cancelling), 0);
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(cancelling.gave, 0);
+    reason = osr_scope_reason(&scope);
+    check(reason != NULL);
+    check_int(reason->code, -ECANCELED);
+    check_text(reason->text, "the operator said so");
+    check_text(reason->who, "");
+    check(strstr(reason->where, "test_post.c:") != NULL);
+    check_int(osr_post_fire(cancelling.post), 0);
+    check_int(osr_scope_close(&scope, -ECANCELED), -OSR_ESCOPECANCELED);
+    check_int(osr_post_fire(cancelling.post), -ESTALE);
+    return 0;
+}
+
+SIMULATED_TEST(a_post_that_cancels_is_bound_to_the_scope_that_it_is_for)
+{
+    struct osr_scope outer, inner;
+    struct osr_post post;
+
+    osr_scope_open(&outer);
+    osr_scope_open(&inner);
+    check_int(osr_post_open_cancel(&post, &outer, NULL), 0);
+    check_int(osr_scope_close(&inner, 0), 0);
+    check_int(osr_post_fire(post), 0);
+    check_int(osr_sleep(1), -ECANCELED);
+    check_int(osr_scope_close(&outer, -ECANCELED), -OSR_ESCOPECANCELED);
+    check_int(osr_post_open_cancel(&post, &outer, NULL), -OSR_ECLOSED);
+    return 0;
+}
+
+/* ---- What a callback may do ---------------------------------------------------------------------------- */
+
+struct caller {
+    struct osr_group *group;
+    struct osr_scope *scope;
+    struct osr_task task;
+    int gave[12];
+    bool done;
+};
+
+static void do_what_waits(void *arg, unsigned count)
+{
+    struct caller *c = arg;
+    struct osr_scope scope;
+    struct osr_group group;
+    struct osr_cleanup cleanup;
+    struct osr_post post;
+
+    (void)count;
+    c->gave[0] = osr_sleep(1);
+    c->gave[1] = osr_check();
+    c->gave[2] = osr_group_close(c->group, 0);
+    c->gave[3] = osr_scope_open(&scope);
+    c->gave[4] = osr_group_open(&group);
+    c->gave[5] = osr_task_join(c->task);
+    c->gave[6] = osr_defer(&cleanup, NULL, NULL, 0) == -EINVAL ? -EPERM : 1;
+    c->gave[7] = osr_post_open(&post, count_posted, NULL);
+    c->gave[8] = osr_offload(do_nothing, NULL);
+    c->gave[9] = osr_self().id_ == 0 ? -EPERM : 0;
+    c->gave[10] = osr_fail(-EIO, "what is left in the slot is dropped");
+    c->done = true;
+}
+
+SIMULATED_TEST(in_a_callback_what_waits_or_opens_is_refused)
+{
+    struct caller caller = {0};
+    struct osr_group group;
+    struct osr_post post;
+    int i;
+
+    osr_group_open(&group);
+    caller.group = &group;
+    osr_spawn(&group, sleep_for_ever, NULL, .handle = &caller.task);
+    osr_post_open(&post, do_what_waits, &caller);
+    osr_post_fire(post);
+    let_the_loop_look();
+    check(caller.done);
+    for (i = 0; i < 10; i++)
+        check_int(caller.gave[i], -EPERM);
+    check(osr_error_last() == NULL);
+    osr_group_cancel(&group, NULL);
+    return osr_group_close(&group, 0);
+}
+
+static void do_what_does_not_wait(void *arg, unsigned count)
+{
+    struct caller *c = arg;
+    struct osr_task_wait where;
+    int result;
+
+    (void)count;
+    c->gave[0] = osr_spawn(c->group, do_nothing, NULL);
+    c->gave[1] = osr_spawn(c->group, do_nothing, NULL, .eager = true);
+    c->gave[2] = osr_task_state(c->task) == OSR_TASK_WAITING ? 0 : 1;
+    c->gave[3] = osr_task_where(c->task, &where);
+    c->gave[4] = osr_task_result(c->task, &result) == -EINPROGRESS ? 0 : 1;
+    c->gave[5] = osr_scope_set_deadline(c->scope, osr_s(100));
+    c->gave[6] = osr_task_cancel(c->task, "by a callback");
+    c->gave[7] = osr_scope_cancel(c->scope, "by a callback");
+    c->gave[8] = osr_spawn(c->group, do_nothing, NULL); /* the limit is reached */
+    c->done = true;
+}
+
+SIMULATED_TEST(a_callback_may_spawn_cancel_and_use_handles)
+{
+    struct caller caller = {0};
+    struct osr_group group;
+    struct osr_scope scope;
+    struct osr_post post;
+    int i;
+
+    osr_scope_open(&scope);
+    osr_group_open(&group, .limit = 3);
+    caller.group = &group;
+    caller.scope = &scope;
+    osr_spawn(&group, sleep_for_ever, NULL, .handle = &caller.task);
+    osr_post_open(&post, do_what_does_not_wait, &caller);
+    osr_post_fire(post);
+    check_int(osr_sleep(osr_s(1)), -ECANCELED);
+    check(caller.done);
+    for (i = 0; i < 8; i++)
+        check_int(caller.gave[i], 0);
+    check_int(caller.gave[8], -EAGAIN);
+    check_int(osr_task_state(caller.task), OSR_TASK_CANCELED);
+    check_text(osr_scope_reason(&scope)->who, "");
+    check_int(osr_group_close(&group, -ECANCELED), -ECANCELED);
+    check_int(osr_scope_close(&scope, -ECANCELED), -OSR_ESCOPECANCELED);
+    return 0;
+}
+
+/* A task that never waits notices its deadline, and with it what was posted before, at an entry check. */
+SIMULATED_TEST(what_was_posted_is_told_before_a_deadline_that_is_noticed_later)
+{
+    struct osr_scope scope;
+    struct osr_post post;
+    struct gate gate;
+
+    gate_init(&gate, 1);
+    osr_post_open(&post, count_posted, &gate);
+    osr_timeout_open_at(&scope, osr_now());
+    osr_post_fire(post);
+    check_int(osr_check(), -ECANCELED);
+    check_int(gate.count, 1);
+    check(osr_self().id_ != 0);
+    check_int(osr_scope_close(&scope, -ECANCELED), -ETIMEDOUT);
+    return 0;
+}
+
+/* ---- Who may, and what can fail ------------------------------------------------------------------------ */
+
+static int open_of_thread, close_of_thread;
+
+static void *open_and_close_from_outside(void *arg)
+{
+    struct osr_post post = {~0ull}, *theirs = arg;
+
+    open_of_thread = osr_post_open(&post, count_posted, NULL);
+    if (post.id_ != 0)
+        open_of_thread = 1;
+    post = *theirs;
+    close_of_thread = osr_post_close(&post);
+    osr_error_clear();
+    return NULL;
+}
+
+SIMULATED_TEST(posts_are_opened_and_closed_on_the_runs_own_thread)
+{
+    struct osr_portal portal = {1};
+    struct osr_group group;
+    struct osr_post post;
+    pthread_t thread;
+
+    check_int(osr_post_open(NULL, count_posted, NULL), -EINVAL);
+    check_int(osr_post_open(&post, NULL, NULL), -EINVAL);
+    check_int(osr_post_open_cancel(NULL, NULL, NULL), -EINVAL);
+    check_int(osr_post_open_cancel(&post, NULL, NULL), -EINVAL);
+    check_int(osr_post_close(NULL), -EINVAL);
+    check_int(osr_portal_open(NULL, NULL), -EINVAL);
+    check_int(osr_portal_open(&portal, NULL), -EINVAL);
+    check_int(portal.id_, 0);
+    check_int(osr_portal_close(NULL), -EINVAL);
+    check_int(osr_portal_close(&portal), -ESTALE);
+    check_int(osr_post_fire((struct osr_post){UINT64_MAX}), -ESTALE);
+    check_int(osr_post_fire((struct osr_post){(uint64_t)1 << 32 | 0xffff}), -ESTALE);
+    check_int(osr_post_open(&post, count_posted, NULL), 0);
+    check_int(pthread_create(&thread, NULL, open_and_close_from_outside, &post), 0);
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(open_of_thread, -EPERM);
+    check_int(close_of_thread, -EPERM);
+    osr_group_open(&group);
+    osr_group_close(&group, 0);
+    check_int(osr_portal_open(&portal, &group), -OSR_ECLOSED);
+    return 0;
+}
+
+static struct osr_post of_other_run;
+
+OSR_TASK(close_anothers_post, int, gave)
+{
+    struct osr_post mine;
+
+    *gave = osr_post_close(&of_other_run);
+    if (*gave == -EPERM && osr_post_open(&mine, count_posted, NULL) == 0)
+        *gave = osr_post_close(&of_other_run);
+    return 0;
+}
+
+static void *run_in_thread(void *arg)
+{
+    (void)osr_run(close_anothers_post, (int *)arg);
+    return NULL;
+}
+
+REAL_TEST(another_run_cannot_close_a_post_but_fire_it)
+{
+    pthread_t thread;
+    struct gate gate;
+    int gave = 0;
+
+    gate_init(&gate, 1);
+    check_int(osr_post_open(&of_other_run, count_posted, &gate), 0);
+    check_int(pthread_create(&thread, NULL, run_in_thread, &gave), 0);
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(gave, -EPERM);
+    check_int(osr_post_fire(of_other_run), 0);
+    check_int(gate_wait(&gate), 0);
+    return 0;
+}
+
+static struct osr_post inherited;
+static struct osr_portal inherited_portal;
+
+OSR_TASK(use_both, struct gate, gate)
+{
+    struct osr_post own;
+
+    check_int(osr_post_fire(inherited), -EPERM);
+    check_int(osr_post_open(&own, count_posted, gate), 0);
+    check_int(osr_post_fire(own), 0);
+    check_int(gate_wait(gate), 0);
+    check_int(gate->count, 1);
+    return 0;
+}
+
+static void run_nothing(void *arg) { (void)arg; }
+
+static void use_in_child(void)
+{
+    struct gate gate;
+
+    check_int(osr_post_fire(inherited), -EPERM);
+    check_int(osr_post_close(&inherited), -EPERM);
+    check_int(osr_portal_post(inherited_portal, run_nothing, NULL), -EPERM);
+    check_int(osr_portal_call(inherited_portal, do_nothing, NULL), -EPERM);
+    check_int(osr_portal_cancel(inherited_portal, NULL), -EPERM);
+    gate_init(&gate, 1);
+    check_int(osr_run(use_both, &gate), 0);
+    osr_error_clear();
+}
+
+REAL_TEST(a_forked_child_cannot_use_its_parents_posts_but_those_of_a_run_of_its_own)
+{
+    struct osr_group group;
+    struct gate gate;
+
+    gate_init(&gate, 1);
+    osr_group_open(&group);
+    check_int(osr_post_open(&inherited, count_posted, &gate), 0);
+    check_int(osr_portal_open(&inherited_portal, &group), 0);
+    assert_child_succeeds(use_in_child);
+    let_the_loop_look();
+    check_int(gate.count, 0);
+    check_int(osr_post_fire(inherited), 0);
+    check_int(gate_wait(&gate), 0);
+    return osr_group_close(&group, 0);
+}
+
+struct fault {
+    const char *what;
+    unsigned pick;
+};
+
+static unsigned fail_that(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    const struct fault *fault = arg;
+
+    (void)n;
+    return kind == OSR_CHOICE_FAULT && strcmp(what, fault->what) == 0 ? fault->pick : 0;
+}
+
+OSR_TASK(open_a_post, int, gave)
+{
+    struct osr_post post = {1};
+
+    *gave = osr_post_open(&post, count_posted, NULL);
+    check_int(post.id_, 0);
+    return 0;
+}
+
+TEST(where_the_system_or_memory_fails_there_is_a_code_and_nothing_is_left)
+{
+    static const struct {
+        const char *what;
+        int codes[3];
+    } calls[] = {{"eventfd", {EMFILE, ENFILE, ENOMEM}}, {"memory", {ENOMEM}}, {"mmap", {ENOMEM}}};
+    size_t i, j;
+    int gave;
+
+    for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+        for (j = 0; j < 3 && calls[i].codes[j]; j++) {
+            struct fault fault = {"none", (unsigned)j + 1};
+            int rc;
+
+            fault.what = calls[i].what;
+            rc = osr_run(open_a_post, &gave, .choose = fail_that, .choose_arg = &fault, .clock = OSR_CLOCK_SIMULATED);
+            if (rc == 0)
+                assert_int_equal(gave, -calls[i].codes[j]);
+            else
+                assert_int_equal(rc, -ENOMEM); /* the run itself needs memory too */
+        }
+    osr_error_clear();
+}
+
+/* ---- Portals ------------------------------------------------------------------------------------------- */
+
+struct fetch {
+    int number, gave;
+};
+
+OSR_TASK(fetch_one, struct fetch, f)
+{
+    int rc = osr_sleep(osr_us(100));
+
+    if (rc < 0)
+        return rc;
+    if (f->number < 0)
+        return osr_fail(-EPROTO, "number %d", f->number);
+    return f->number * 2;
+}
+
+struct calls {
+    struct osr_portal portal;
+    struct osr_post done;
+    int first, count, sum, stale, others;
+};
+
+static void *call_several(void *arg)
+{
+    struct calls *calls = arg;
+    int i;
+
+    for (i = 0; i < calls->count; i++) {
+        struct fetch fetch = {calls->first + i, 0};
+        int rc = osr_portal_call(calls->portal, fetch_one, &fetch);
+
+        if (rc >= 0)
+            calls->sum += rc;
+        else if (rc == -ESTALE)
+            calls->stale++;
+        else
+            calls->others++;
+    }
+    osr_error_clear();
+    (void)osr_post_fire(calls->done);
+    return NULL;
+}
+
+/* Several threads call into a group; gives the sum of what came back. */
+static void call_from_threads(struct osr_group *group, int limit)
+{
+    struct calls calls[FIRERS];
+    pthread_t threads[FIRERS];
+    struct osr_portal portal;
+    struct osr_post done;
+    struct gate gate;
+    int i, sum = 0, expected = 0, each = (int)sized(50, 10);
+
+    gate_init(&gate, FIRERS);
+    osr_group_open(group, .limit = limit);
+    check_int(osr_portal_open(&portal, group), 0);
+    check_int(osr_post_open(&done, count_posted, &gate), 0);
+    for (i = 0; i < FIRERS; i++) {
+        calls[i] = (struct calls){portal, done, 1 + i * each, each, 0, 0, 0};
+        check_int(pthread_create(&threads[i], NULL, call_several, &calls[i]), 0);
+    }
+    check_int(gate_wait(&gate), 0);
+    for (i = 0; i < FIRERS; i++) {
+        check_int(pthread_join(threads[i], NULL), 0);
+        sum += calls[i].sum;
+        check_int(calls[i].stale + calls[i].others, 0);
+    }
+    for (i = 1; i <= FIRERS * each; i++)
+        expected += 2 * i;
+    check_int(sum, expected);
+    check_int(osr_group_close(group, 0), 0);
+}
+
+REAL_TEST(tasks_that_come_through_a_portal_give_their_results_to_the_threads)
+{
+    struct osr_group group;
+
+    call_from_threads(&group, 0);
+    return 0;
+}
+
+REAL_TEST(under_a_limit_calls_wait_for_their_turn)
+{
+    struct osr_group group;
+
+    call_from_threads(&group, 1);
+    return 0;
+}
+
+REAL_TEST(an_error_behind_a_portal_fails_the_group_and_its_code_comes_back)
+{
+    struct calls calls = {.first = -7, .count = 1};
+    struct osr_group group;
+    struct gate gate;
+    pthread_t thread;
+
+    gate_init(&gate, 1);
+    osr_group_open(&group);
+    check_int(osr_portal_open(&calls.portal, &group), 0);
+    check_int(pthread_create(&thread, NULL, call_several, &calls), 0);
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    check(osr_error_find(osr_error_last(), -EPROTO) != NULL);
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(calls.others, 1);
+    return 0;
+}
+
+struct one_call {
+    struct osr_portal portal;
+    int rc;
+};
+
+OSR_TASK(sleep_long, void, unused) { return osr_sleep(OSR_NEVER); }
+
+static void *call_a_sleeper(void *arg)
+{
+    struct one_call *call = arg;
+
+    call->rc = osr_portal_call(call->portal, sleep_long, NULL);
+    osr_error_clear();
+    return NULL;
+}
+
+REAL_TEST(a_task_behind_a_portal_that_is_cancelled_says_so)
+{
+    struct one_call call = {.rc = 1};
+    struct osr_group group;
+    pthread_t thread;
+
+    osr_group_open(&group);
+    osr_portal_open(&call.portal, &group);
+    check_int(pthread_create(&thread, NULL, call_a_sleeper, &call), 0);
+    while (osr_group_running(&group) == 0)
+        check_int(osr_sleep(osr_us(50)), 0);
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(call.rc, -OSR_ETASKCANCELED);
+    return 0;
+}
+
+REAL_TEST(closing_a_portal_answers_those_whose_task_has_not_begun)
+{
+    struct one_call calls[2] = {{.rc = 1}, {.rc = 1}};
+    struct osr_group group;
+    struct osr_portal portal;
+    pthread_t threads[2];
+
+    osr_group_open(&group, .limit = 1);
+    osr_portal_open(&portal, &group);
+    calls[0].portal = calls[1].portal = portal;
+    check_int(pthread_create(&threads[0], NULL, call_a_sleeper, &calls[0]), 0);
+    while (osr_group_running(&group) == 0)
+        check_int(osr_sleep(osr_us(50)), 0);
+    check_int(pthread_create(&threads[1], NULL, call_a_sleeper, &calls[1]), 0);
+    check_int(osr_sleep(osr_ms(5)), 0); /* it waits for a place, or is on its way */
+    check_int(osr_portal_close(&portal), 0);
+    check_int(pthread_join(threads[1], NULL), 0);
+    check_int(calls[1].rc, -ESTALE);
+    check_int(calls[0].rc, 1);
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(pthread_join(threads[0], NULL), 0);
+    check_int(calls[0].rc, -OSR_ETASKCANCELED);
+    return 0;
+}
+
+REAL_TEST(many_threads_call_while_the_portal_closes_and_nobody_waits_for_ever)
+{
+    long rounds = sized(100, 10), round;
+
+    for (round = 0; round < rounds; round++) {
+        struct calls calls[FIRERS];
+        pthread_t threads[FIRERS];
+        struct osr_portal portal;
+        struct osr_group group;
+        int i;
+
+        osr_group_open(&group, .limit = round % 3 == 2 ? 1 : 0);
+        osr_portal_open(&portal, &group);
+        for (i = 0; i < FIRERS; i++) {
+            calls[i] = (struct calls){.portal = portal, .first = 1, .count = 5};
+            check_int(pthread_create(&threads[i], NULL, call_several, &calls[i]), 0);
+        }
+        check_int(osr_sleep(osr_us(round % 7 * 50)), 0);
+        if (round % 2)
+            check_int(osr_portal_close(&portal), 0);
+        check_int(osr_group_close(&group, 0), 0);
+        for (i = 0; i < FIRERS; i++) {
+            check_int(pthread_join(threads[i], NULL), 0);
+            check_int(calls[i].others, 0);
+        }
+    }
+    return 0;
+}
+
+static void *post_in_turn(void *arg)
+{
+    struct calls *calls = arg;
+    int i;
+
+    for (i = 0; i < calls->count; i++)
+        calls->others += osr_portal_post(calls->portal, run_nothing, NULL) != 0;
+    (void)osr_post_fire(calls->done);
+    return NULL;
+}
+
+static void say(void *arg)
+{
+    tell("%s", (const char *)arg);
+}
+
+OSR_TASK(post_some, void, unused)
+{
+    struct osr_portal portal;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_portal_open(&portal, &group), 0);
+    check_int(osr_portal_post(portal, say, words("first")), 0);
+    check_int(osr_portal_post(portal, say, words("second")), 0);
+    check_int(osr_portal_post(portal, say, words("third")), 0);
+    tell("posted");
+    check_int(osr_sleep(1), 0);
+    check_int(osr_portal_post(portal, say, words("never")), 0);
+    check_int(osr_portal_post(portal, NULL, NULL), -EINVAL);
+    check_int(osr_portal_call(portal, do_nothing, NULL), -EDEADLK);
+    check_int(osr_portal_call_with(portal, NULL, NULL, NULL), -EINVAL);
+    check_int(osr_portal_close(&portal), 0);
+    check_int(osr_portal_post(portal, say, words("never")), -ESTALE);
+    check_int(osr_portal_call(portal, do_nothing, NULL), -ESTALE);
+    check_int(osr_portal_cancel(portal, NULL), -ESTALE);
+    check_int(osr_sleep(1), 0);
+    return osr_group_close(&group, 0);
+}
+
+TEST(what_is_posted_runs_in_the_order_of_posting_until_the_portal_closes)
+{
+    assert_int_equal(run_simulated(post_some, NULL), 0);
+    assert_checked();
+    assert_story("posted\nfirst\nsecond\nthird\n");
+}
+
+static struct osr_portal for_callback;
+
+static void close_the_portal(void *arg)
+{
+    (void)arg;
+    tell("closes");
+    (void)osr_portal_close(&for_callback);
+}
+
+static void post_again(void *arg)
+{
+    tell("again");
+    (void)osr_portal_post(for_callback, arg ? post_again : say, arg ? NULL : words("later"));
+}
+
+OSR_TASK(post_and_close_inside, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_portal_open(&for_callback, &group);
+    osr_portal_post(for_callback, post_again, words(""));
+    check_int(osr_sleep(1), 0);
+    tell("a task's turn");
+    check_int(osr_sleep(1), 0);
+    check_int(osr_sleep(1), 0);
+    osr_portal_post(for_callback, say, words("one"));
+    osr_portal_post(for_callback, close_the_portal, NULL);
+    osr_portal_post(for_callback, say, words("never"));
+    check_int(osr_sleep(1), 0);
+    return osr_group_close(&group, 0);
+}
+
+TEST(what_is_posted_may_post_again_and_close_the_portal)
+{
+    assert_int_equal(run_simulated(post_and_close_inside, NULL), 0);
+    assert_checked();
+    assert_story("again\nagain\nlater\none\ncloses\n");
+}
+
+REAL_TEST(posts_from_many_threads_may_race_with_the_close)
+{
+    struct calls calls[FIRERS];
+    pthread_t threads[FIRERS];
+    struct osr_portal portal;
+    struct osr_group group;
+    struct osr_post done;
+    struct gate gate;
+    int i;
+
+    gate_init(&gate, FIRERS);
+    osr_post_open(&done, count_posted, &gate);
+    osr_group_open(&group);
+    osr_portal_open(&portal, &group);
+    for (i = 0; i < FIRERS; i++) {
+        calls[i] = (struct calls){portal, done, 0, (int)sized(2000, 200), 0, 0, 0};
+        check_int(pthread_create(&threads[i], NULL, post_in_turn, &calls[i]), 0);
+    }
+    check_int(osr_sleep(osr_us(300)), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(gate_wait(&gate), 0);
+    for (i = 0; i < FIRERS; i++)
+        check_int(pthread_join(threads[i], NULL), 0);
+    return 0;
+}
+
+SIMULATED_TEST(a_portal_cancels_its_group_for_the_first_reason_given)
+{
+    struct osr_portal portal;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_portal_open(&portal, &group), 0);
+    check_int(osr_portal_cancel(portal, "first"), 0);
+    check_int(osr_portal_cancel(portal, "second"), 0);
+    check_int(osr_sleep(1), -ECANCELED);
+    check_text(osr_scope_reason(&group.scope)->text, "first");
+    check(strstr(osr_scope_reason(&group.scope)->where, "test_post.c:") != NULL);
+    check_int(osr_portal_cancel(portal, "third"), 0);
+    check_int(osr_group_close(&group, -ECANCELED), 0);
+    check_int(osr_portal_cancel(portal, "too late"), -ESTALE);
+    return 0;
+}
+
+/* ---- What is open keeps a run from being taken for stuck ------------------------------------------------ */
+
+static void *fire_later(void *arg) { return fire_once(arg); }
+
+REAL_TEST(with_a_post_open_a_run_in_which_nothing_else_can_happen_is_not_stuck)
+{
+    struct shot shot = {.after = 10000};
+    struct gate gate;
+    pthread_t thread;
+
+    gate_init(&gate, 1);
+    osr_post_open(&shot.post, count_posted, &gate);
+    check_int(pthread_create(&thread, NULL, fire_later, &shot), 0);
     check_int(gate_wait(&gate), 0);
     check_int(pthread_join(thread, NULL), 0);
     return 0;
+}
+
+OSR_TASK(close_and_wait_for_ever, void, unused)
+{
+    struct osr_portal portal;
+    struct osr_group group;
+    struct osr_post post;
+
+    osr_group_open(&group);
+    osr_post_open(&post, count_posted, NULL);
+    osr_portal_open(&portal, &group);
+    check_int(osr_post_close(&post), 0);
+    check_int(osr_portal_close(&portal), 0);
+    return osr_group_close(&group, osr_sleep(OSR_NEVER));
+}
+
+TEST(when_the_last_post_and_portal_are_closed_it_is)
+{
+    assert_int_equal(run_simulated(close_and_wait_for_ever, NULL), -OSR_EDEADLOCK);
+    osr_error_clear();
+    assert_checked();
+}
+
+/* Under the simulated clock, a fire comes before the clock jumps. */
+SIMULATED_TEST(the_simulated_clock_does_not_jump_over_a_post)
+{
+    struct osr_post post;
+    struct gate gate;
+    int64_t before = osr_now();
+
+    gate_init(&gate, 1);
+    osr_post_open(&post, count_posted, &gate);
+    osr_post_fire(post);
+    check_int(gate_wait(&gate), 0);
+    check_int(osr_now(), before);
+    return 0;
+}
+
+/* ---- Runs one after the other -------------------------------------------------------------------------- */
+
+struct late {
+    _Atomic uint64_t id;
+    atomic_bool stop;
+};
+
+static void *fire_whatever_there_is(void *arg)
+{
+    struct late *late = arg;
+
+    while (!atomic_load(&late->stop))
+        (void)osr_post_fire((struct osr_post){atomic_load(&late->id)});
+    return NULL;
+}
+
+OSR_TASK(open_for_a_moment, struct late, late)
+{
+    struct osr_post post;
+    struct gate gate;
+    int rc;
+
+    gate_init(&gate, 1);
+    osr_post_open(&post, count_posted, &gate);
+    atomic_store(&late->id, post.id_);
+    rc = gate_wait(&gate);
+    osr_post_close(&post);
+    return rc;
+}
+
+TEST(fires_that_come_while_runs_end_and_begin_harm_nobody)
+{
+    struct late late = {0};
+    pthread_t threads[2];
+    long i, runs = sized(300, 30);
+
+    for (i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, fire_whatever_there_is, &late), 0);
+    for (i = 0; i < runs; i++)
+        assert_int_equal(osr_run(open_for_a_moment, &late), 0);
+    atomic_store(&late.stop, true);
+    for (i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         post_test(a_post_that_is_fired_several_times_is_told_once_with_the_count),
-        post_test(a_fire_from_a_thread_wakes_a_loop_that_waits),
+        post_test(posts_are_told_in_the_order_in_which_they_came),
+        post_test(a_fire_from_a_thread_wakes_a_loop_that_waits_and_leaves_errno_alone),
+        post_test(a_hundred_thousand_posts_from_four_threads_lose_nothing),
+        post_test(fires_from_signal_handlers_that_interrupt_the_loop_add_up),
+        post_test(a_closed_post_is_stale_and_what_was_fired_before_is_dropped),
+        post_test(a_post_that_was_fired_when_it_was_closed_is_used_again_only_when_it_was_heard),
+        post_test(a_post_is_closed_with_the_scope_in_which_it_was_opened),
+        post_test(a_post_is_stale_after_its_run_and_in_later_ones),
+        post_test(a_post_may_be_closed_by_what_it_calls),
+        post_test(a_post_may_be_fired_by_what_it_calls),
+        post_test(a_post_cancels_a_scope_with_its_text_and_place),
+        post_test(a_post_that_cancels_is_bound_to_the_scope_that_it_is_for),
+        post_test(in_a_callback_what_waits_or_opens_is_refused),
+        post_test(a_callback_may_spawn_cancel_and_use_handles),
+        post_test(what_was_posted_is_told_before_a_deadline_that_is_noticed_later),
+        post_test(posts_are_opened_and_closed_on_the_runs_own_thread),
+        post_test(another_run_cannot_close_a_post_but_fire_it),
+        post_test(a_forked_child_cannot_use_its_parents_posts_but_those_of_a_run_of_its_own),
+        post_test(where_the_system_or_memory_fails_there_is_a_code_and_nothing_is_left),
+        post_test(tasks_that_come_through_a_portal_give_their_results_to_the_threads),
+        post_test(under_a_limit_calls_wait_for_their_turn),
+        post_test(an_error_behind_a_portal_fails_the_group_and_its_code_comes_back),
+        post_test(a_task_behind_a_portal_that_is_cancelled_says_so),
+        post_test(closing_a_portal_answers_those_whose_task_has_not_begun),
+        post_test(many_threads_call_while_the_portal_closes_and_nobody_waits_for_ever),
+        post_test(what_is_posted_runs_in_the_order_of_posting_until_the_portal_closes),
+        post_test(what_is_posted_may_post_again_and_close_the_portal),
+        post_test(posts_from_many_threads_may_race_with_the_close),
+        post_test(a_portal_cancels_its_group_for_the_first_reason_given),
+        post_test(with_a_post_open_a_run_in_which_nothing_else_can_happen_is_not_stuck),
+        post_test(when_the_last_post_and_portal_are_closed_it_is),
+        post_test(the_simulated_clock_does_not_jump_over_a_post),
+        post_test(fires_that_come_while_runs_end_and_begin_harm_nobody),
     };
 
     return cmocka_run_group_tests_name("post", tests, NULL, NULL) != 0;

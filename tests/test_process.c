@@ -693,6 +693,45 @@ REAL_TEST(a_result_that_has_come_wins_over_a_cancellation)
     return 0;
 }
 
+OSR_TASK(speak_when_told, struct race, race)
+{
+    char byte;
+
+    if (read(race->go[0], &byte, 1) == 1)
+        (void)osr_worker_give("!", 1);
+    for (;;)
+        pause();
+    return 0;
+}
+
+OSR_TASK(let_it_speak_and_be_late, struct race, race)
+{
+    check_int(osr_sleep(osr_ms(5)), 0);
+    check_int(write(race->go[1], "!", 1), 1);
+    usleep((useconds_t)sized(100000, 500000)); /* it speaks, and the deadline passes, and nobody looks */
+    return 0;
+}
+
+REAL_TEST(a_worker_that_speaks_just_before_its_deadline_is_cut_all_the_same)
+{
+    struct race race = {.rc = 0};
+    struct osr_group group;
+    char result[8] = "";
+    size_t got = 0;
+
+    check_int(pipe(race.go), 0);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, let_it_speak_and_be_late, &race), 0);
+    osr_timeout_open(&race.scope, osr_ms(50));
+    check_int(osr_worker(speak_when_told, &race, .result = result, .room = 8, .got = &got), -ECANCELED);
+    check_int(got, 1);
+    check_int(osr_scope_close(&race.scope, -ECANCELED), -ETIMEDOUT);
+    check_int(osr_group_close(&group, 0), 0);
+    close(race.go[0]);
+    close(race.go[1]);
+    return 0;
+}
+
 OSR_TASK(die_when_told, struct race, race)
 {
     char byte;
@@ -1112,6 +1151,7 @@ int main(void)
         process_test(a_worker_that_ignores_sigterm_is_killed_after_its_grace),
         process_test(a_worker_has_its_grace_to_tidy_up_and_nobody_wants_its_result),
         process_test(a_result_that_has_come_wins_over_a_cancellation),
+        process_test(a_worker_that_speaks_just_before_its_deadline_is_cut_all_the_same),
         process_test(a_death_that_came_first_is_told_although_cancelled),
         process_test(a_shielded_worker_goes_on),
         process_test(an_error_beside_a_worker_ends_it),

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -97,6 +98,18 @@ REPLACE(int, eventfd, (unsigned count, int flags), (count, flags))
 REPLACE(int, epoll_create1, (int flags), (flags))
 REPLACE(int, sigaction, (int number, const struct sigaction *action, struct sigaction *old), (number, action, old))
 REPLACE(int, sigaltstack, (const stack_t *stack, stack_t *old), (stack, old))
+
+CALLED_EARLY int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*begin)(void *), void *arg)
+{
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+    if (misbehaves("pthread_create"))
+        return spoilt.code;
+    if (!real)
+        real = (int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))(uintptr_t)dlsym(
+            RTLD_NEXT, "pthread_create");
+    return real(thread, attributes, begin, arg);
+}
 
 CALLED_EARLY FILE *fopen(const char *path, const char *mode)
 {
@@ -233,6 +246,12 @@ static int make_setsockopt(const struct door *door)
 {
     return osri_sys_set_option(door, pair[0], SOL_SOCKET, SO_KEEPALIVE, 1);
 }
+static int make_eventfd(const struct door *door)
+{
+    int fd = osri_sys_eventfd(door);
+
+    return fd < 0 ? fd : close(fd);
+}
 static int make_getsockname(const struct door *door)
 {
     struct sockaddr_storage address;
@@ -264,6 +283,7 @@ static const struct {
     {"getsockopt", make_getsockopt, 1, NULL},
     {"setsockopt", make_setsockopt, 0, NULL},
     {"getsockname", make_getsockname, 1, NULL},
+    {"eventfd", make_eventfd, 0, NULL},
 };
 
 enum { CALLS = sizeof(calls) / sizeof(calls[0]) };
@@ -466,6 +486,61 @@ TEST(where_the_table_of_handles_cannot_grow_there_is_none)
     assert_child_succeeds(ask_for_the_first_handle);
 }
 
+static void do_nothing(void *arg, unsigned count)
+{
+    (void)arg, (void)count;
+}
+
+OSR_TASK(open_a_post, void, unused)
+{
+    struct osr_post post;
+
+    spoil("mmap", 0, 1, ENOMEM);
+    check_int(osr_post_open(&post, do_nothing, NULL), -ENOMEM);
+    check_int(post.id_, 0);
+    check_int(osr_post_open(&post, do_nothing, NULL), 0);
+    return 0;
+}
+
+static void open_the_first_post(void) { check_int(osr_run(open_a_post, NULL), 0); }
+
+TEST(where_the_table_of_posts_cannot_grow_there_is_none)
+{
+    assert_child_succeeds(open_the_first_post);
+}
+
+/* ---- The pool ------------------------------------------------------------------------------------------ */
+
+OSR_JOB(give_seven, void, unused) { return 7; }
+OSR_TASK(offload_seven, void, unused) { return osr_offload(give_seven, NULL); }
+
+OSR_TASK(offload_two_at_once, void, unused)
+{
+    struct osr_group group;
+
+    check_int(osr_offload(give_seven, NULL), 7);
+    spoil("pthread_create", 0, 100, EAGAIN);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, offload_seven, NULL), 0);
+    check_int(osr_spawn(&group, offload_seven, NULL), 0);
+    return osr_group_close(&group, 0);
+}
+
+static void offload_without_threads(void)
+{
+    spoil("pthread_create", 0, 1, EAGAIN);
+    check_int(osr_run(offload_seven, NULL), -EAGAIN);
+    check_int(spoilt.made, 1);
+    osr_error_clear();
+    if (!under_tools()) /* which must know of every thread */
+        check_int(osr_run(offload_two_at_once, NULL), 0);
+}
+
+TEST(without_a_thread_a_job_is_refused_but_one_thread_is_enough_for_all)
+{
+    assert_child_succeeds(offload_without_threads);
+}
+
 #define sys_test(function) cmocka_unit_test_setup_teardown(function, open_what_is_needed, close_what_was_needed)
 
 int main(void)
@@ -481,6 +556,8 @@ int main(void)
         sys_test(a_run_that_cannot_watch_for_overflows_says_why_and_leaves_nothing),
         sys_test(without_a_descriptor_to_ask_with_another_loops_is_refused),
         sys_test(where_the_table_of_handles_cannot_grow_there_is_none),
+        sys_test(where_the_table_of_posts_cannot_grow_there_is_none),
+        sys_test(without_a_thread_a_job_is_refused_but_one_thread_is_enough_for_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1,11 +1,14 @@
 #include "6_ready/inbox.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "0_base/sys.h"
 #include "3_scope/slot.h"
+
+enum { PATIENCE = 10000 };
 
 /* All inboxes of this process. */
 static struct inbox *inboxes;
@@ -30,10 +33,17 @@ static void in_parent(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* The descriptors of the inboxes are shared with the parent: they are not the child's to use. */
+/* The runs do not go on here, and the descriptors are shared with the parent: nobody has these inboxes now. */
 static void in_child(void)
 {
-    inboxes = NULL;
+    struct inbox *inbox;
+
+    for (inbox = inboxes; inbox; inbox = inbox->next) {
+        if (atomic_exchange(&inbox->users, 0) > 0)
+            close(inbox->fd);
+        atomic_store(&inbox->newest, NULL);
+        pthread_mutex_init(&inbox->lock, NULL);
+    }
     atomic_fetch_add(&process, 1);
     pthread_mutex_unlock(&lock);
 }
@@ -210,6 +220,15 @@ int osri_inbox_open(struct sched *sched)
     return 0;
 }
 
+/* So that the descriptor is closed when osr_run() returns, and not a moment later; unless somebody is held up. */
+static void let_ringers_finish(struct inbox *inbox)
+{
+    int tries;
+
+    for (tries = 0; atomic_load(&inbox->users) > 1 && tries < PATIENCE; tries++)
+        sched_yield();
+}
+
 void osri_inbox_close(struct sched *sched)
 {
     struct inbox *inbox = sched->inbox;
@@ -219,5 +238,6 @@ void osri_inbox_close(struct sched *sched)
     osri_watch_disarm(sched, &inbox->watch);
     open_all(sched, inbox);
     sched->inbox = NULL;
+    let_ringers_finish(inbox);
     end_use(inbox);
 }

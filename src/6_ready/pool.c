@@ -1,6 +1,7 @@
 #include "6_ready/pool.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -9,24 +10,25 @@
 #include "0_base/text.h"
 #include "3_scope/slot.h"
 
-enum { MOST_BY_DEFAULT = 32, MORE_THAN_PROCESSORS = 4 };
+enum { MOST_BY_DEFAULT = 32, MORE_THAN_PROCESSORS = 4, ON_THEIR_WAY = 1000000000 };
 
 struct worker {
     pthread_t thread;
-    struct osr_list_ node;
+    sem_t woken;
+    struct osr_list_ node, idle; /* among all or those that have ended; among those that have nothing to do */
 };
 
 /* All under the lock. */
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t work, gone; /* there is a job, or a reason to end; a thread has ended */
+    pthread_cond_t gone;             /* a thread has ended */
     struct osr_list_ queue, running; /* jobs */
     struct osr_list_ workers, ended; /* threads; those that have ended are to be joined */
-    unsigned size;                   /* 0: as many as usual */
+    struct osr_list_ idle;           /* the one that was last at work first: it is still warm */
+    unsigned threads, busy;
+    unsigned size; /* 0: as many as usual */
     unsigned usual;
-    unsigned threads, idle, queued;
     unsigned closers; /* those who wait for all threads to end */
-    bool at_exit;     /* idle threads end */
     atomic_bool prepared;
     uint64_t begun;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -51,14 +53,14 @@ static void reset(void)
 
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool.work, &monotonic);
     pthread_cond_init(&pool.gone, &monotonic);
     pthread_condattr_destroy(&monotonic);
     list_init(&pool.queue);
     list_init(&pool.running);
     list_init(&pool.workers);
     list_init(&pool.ended);
-    pool.threads = pool.idle = pool.queued = pool.closers = 0;
+    list_init(&pool.idle);
+    pool.threads = pool.busy = pool.closers = 0;
 }
 
 static void forget(struct osr_list_ *workers)
@@ -129,6 +131,14 @@ void osri_job_run(struct job *job)
     osri_thread_who = who;
 }
 
+/* The lock is held. */
+static void no_longer_runs(struct job *job)
+{
+    job->state = JOB_DONE;
+    list_remove(&job->node);
+    pool.busy--;
+}
+
 void osri_job_abandon(struct job *job)
 {
     struct job *outer = osri_job;
@@ -136,9 +146,11 @@ void osri_job_abandon(struct job *job)
     osri_job = job;
     job->abandon(job->arg, job->rc);
     osri_job = outer;
-    osri_pool_lock();
-    list_remove(&job->node);
-    osri_pool_unlock();
+    if (job->inbox) {
+        osri_pool_lock();
+        no_longer_runs(job);
+        osri_pool_unlock();
+    }
     osri_slot_clear(&osri_thread_slot);
     osri_slot_clear(&job->slot);
     free(container_of(job, struct loose_job, job));
@@ -151,10 +163,8 @@ static void end_job(struct job *job)
 
     osri_pool_lock();
     left = job->state == JOB_LEFT;
-    if (!left) {
-        job->state = JOB_DONE;
-        list_remove(&job->node);
-    }
+    if (!left)
+        no_longer_runs(job);
     osri_pool_unlock();
     if (left)
         osri_job_abandon(job);
@@ -164,26 +174,49 @@ static void end_job(struct job *job)
 
 /* ---- Threads ---- */
 
-/* The next job, waited for; NULL if the thread is to end. The lock is held. */
-static struct job *next_job(void)
+/* Takes a thread out of those that are idle, for somebody to wake; NULL if there is none. The lock is held. */
+static struct worker *pop_idle(void)
 {
-    struct osr_list_ *node;
+    struct osr_list_ *node = list_pop(&pool.idle);
+
+    return node ? container_of(node, struct worker, idle) : NULL;
+}
+
+/* Idle threads see whether they are to end. The lock is held. */
+static void wake_all(void)
+{
+    struct worker *worker;
+
+    while ((worker = pop_idle()) != NULL)
+        sem_post(&worker->woken);
+}
+
+/* Waits without the lock, so that waking costs no more than it has to. */
+static void be_idle(struct worker *worker)
+{
+    list_append(pool.idle.next, &worker->idle);
+    osri_pool_unlock();
+    while (sem_wait(&worker->woken) < 0)
+        continue;
+    osri_pool_lock();
+}
+
+/* The next job, waited for; NULL if the thread is to end. The lock is held. */
+static struct job *next_job(struct worker *worker)
+{
     struct job *job;
 
     while (list_empty(&pool.queue)) {
-        if (pool.closers > 0 || pool.at_exit || pool.threads > size_now())
+        if (pool.closers > 0 || pool.threads > size_now())
             return NULL;
-        pool.idle++;
-        pthread_cond_wait(&pool.work, &pool.lock);
-        pool.idle--;
+        be_idle(worker);
     }
-    node = list_pop(&pool.queue);
-    pool.queued--;
-    job = container_of(node, struct job, node);
+    job = container_of(list_pop(&pool.queue), struct job, node);
     job->state = JOB_RUNNING;
     job->number = ++pool.begun;
     job->begun = osri_sys_clock();
     list_append(&pool.running, &job->node);
+    pool.busy++;
     return job;
 }
 
@@ -194,7 +227,7 @@ static void *work(void *arg)
 
     (void)pthread_setname_np(pthread_self(), "osier-pool");
     osri_pool_lock();
-    while ((job = next_job()) != NULL) {
+    while ((job = next_job(worker)) != NULL) {
         osri_pool_unlock();
         osri_job_run(job);
         end_job(job);
@@ -217,6 +250,7 @@ static void join_ended(void)
         struct worker *worker = container_of(node, struct worker, node);
 
         pthread_join(worker->thread, NULL);
+        sem_destroy(&worker->woken);
         free(worker);
     }
 }
@@ -231,6 +265,7 @@ static int start_thread(void)
     join_ended();
     if (!worker)
         return -EAGAIN;
+    sem_init(&worker->woken, 0, 0);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &kept);
     rc = pthread_create(&worker->thread, NULL, work, worker);
@@ -246,23 +281,31 @@ static int start_thread(void)
 
 /* ---- Queueing ---- */
 
+/* A thread that can take one more job; NULL if all are busy, which they may be as long as there are any: then one of
+ * them takes it later. The lock is held. 0 or -EAGAIN. */
+static int find_thread(struct worker **idle)
+{
+    *idle = pop_idle();
+    if (*idle || pool.threads >= size_now() || start_thread() == 0)
+        return 0;
+    return pool.threads > 0 ? 0 : -EAGAIN;
+}
+
 int osri_pool_add(struct job *job)
 {
-    bool wake;
+    struct worker *idle;
+    int rc;
 
     lock_prepared();
-    if (pool.queued >= pool.idle && pool.threads < size_now() && start_thread() < 0 && pool.threads == 0) {
-        osri_pool_unlock();
-        return -EAGAIN;
+    rc = find_thread(&idle);
+    if (rc == 0) {
+        job->state = JOB_QUEUED;
+        list_append(&pool.queue, &job->node);
     }
-    job->state = JOB_QUEUED;
-    list_append(&pool.queue, &job->node);
-    pool.queued++;
-    wake = pool.idle > 0;
     osri_pool_unlock();
-    if (wake)
-        pthread_cond_signal(&pool.work);
-    return 0;
+    if (idle)
+        sem_post(&idle->woken);
+    return rc;
 }
 
 enum job_state osri_pool_leave(struct job *job)
@@ -273,7 +316,6 @@ enum job_state osri_pool_leave(struct job *job)
     state = job->state;
     if (state == JOB_QUEUED) {
         list_remove(&job->node);
-        pool.queued--;
     } else {
         atomic_store(&job->cancelled, true);
         if (state == JOB_RUNNING && job->abandon)
@@ -291,8 +333,8 @@ int osr_pool_set_size(unsigned size)
         return osri_failed(-EINVAL, NULL);
     lock_prepared();
     pool.size = size;
+    wake_all();
     osri_pool_unlock();
-    pthread_cond_broadcast(&pool.work);
     return 0;
 }
 
@@ -344,43 +386,45 @@ static void name_running(void (*diagnose)(void *arg, const char *text), void *ar
             osri_diagnose(NULL, OSR_DIAGNOSIS_LEAK, "%s", line);
 }
 
-/* Whether a thread that has nothing to do is still on its way out. */
-static bool one_is_leaving(void)
-{
-    return pool.idle > 0 || (list_empty(&pool.queue) && list_empty(&pool.running));
-}
-
-/* Waits for the next thread to end, until the moment `until` on the real clock. The lock is held. Whether it was in
- * time. */
+/* Waits for the next thread to end, until the moment `until` on the real clock; a second more for those that have
+ * nothing to do, since they are on their way out. The lock is held. Whether it was in time. */
 static bool wait_for_end(int64_t until)
 {
-    struct timespec at = {until / 1000000000, until % 1000000000};
+    struct timespec at;
 
-    if (until == OSR_NEVER || one_is_leaving())
+    if (pool.threads > pool.busy && until < osri_sys_clock() + ON_THEIR_WAY)
+        until = osri_sys_clock() + ON_THEIR_WAY;
+    if (until == OSR_NEVER)
         return pthread_cond_wait(&pool.gone, &pool.lock) == 0;
+    at = (struct timespec){until / 1000000000, until % 1000000000};
     return pthread_cond_timedwait(&pool.gone, &pool.lock, &at) == 0;
+}
+
+/* Has all threads end that have nothing to do, and waits for them until that moment, also for those that are busy. Says
+ * whether all are gone. */
+static bool end_threads(int64_t until, bool also_busy)
+{
+    bool gone;
+
+    osri_pool_lock();
+    pool.closers++;
+    wake_all();
+    while (pool.threads > (also_busy ? 0 : pool.busy) && wait_for_end(until))
+        continue;
+    gone = pool.threads == 0;
+    pool.closers--;
+    join_ended();
+    osri_pool_unlock();
+    return gone;
 }
 
 int osr_pool_shutdown(int64_t grace, void (*diagnose)(void *arg, const char *text), void *arg)
 {
-    int64_t until;
-    bool ended;
-
     if (osri_sched || osri_job)
         return osri_failed(-EPERM, NULL);
     if (grace == OSR_TIME_INVALID)
         return osri_failed(-EINVAL, NULL);
-    until = osr_time_add(osri_sys_clock(), grace > 0 ? grace : 0);
-    lock_prepared();
-    pool.closers++;
-    pthread_cond_broadcast(&pool.work);
-    while (pool.threads > 0 && wait_for_end(until))
-        continue;
-    ended = pool.threads == 0;
-    pool.closers--;
-    join_ended();
-    osri_pool_unlock();
-    if (ended)
+    if (!pool.prepared || end_threads(osr_time_add(osri_sys_clock(), grace > 0 ? grace : 0), true))
         return 0;
     name_running(diagnose, arg);
     return osri_failed(-ETIMEDOUT, NULL);
@@ -389,13 +433,6 @@ int osr_pool_shutdown(int64_t grace, void (*diagnose)(void *arg, const char *tex
 /* Idle threads end with the program, so that nothing of them is found left behind. */
 __attribute__((destructor)) static void end_at_exit(void)
 {
-    if (!pool.prepared)
-        return;
-    osri_pool_lock();
-    pool.at_exit = true;
-    pthread_cond_broadcast(&pool.work);
-    while (pool.idle > 0)
-        pthread_cond_wait(&pool.gone, &pool.lock);
-    join_ended();
-    osri_pool_unlock();
+    if (pool.prepared)
+        (void)end_threads(0, false);
 }
