@@ -3,10 +3,13 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "7_stream/worker.h"
 
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
@@ -387,6 +390,34 @@ REAL_TEST(a_worker_that_writes_into_its_pipe_itself_is_ended)
     check_int(osr_worker(write_nonsense, NULL, .name = "scribe"), -OSR_EWORKER);
     check_text(osr_error_message(osr_error_last()), "worker \"scribe\" wrote what is no result");
     check_int(children(), 0);
+    return 0;
+}
+
+/* The beginning of what a worker says that fails, cut after so many bytes. */
+OSR_TASK(say_half, size_t, length)
+{
+    struct {
+        struct frame frame;
+        char text[24];
+    } words = {{FRAME_ERROR, -EDOM, 17}, "here.c:1\0me\0odd\0\0"};
+    int fd;
+
+    for (fd = 3; fd < 64; fd++)
+        if (send(fd, &words, *length, MSG_NOSIGNAL) < 0)
+            continue;
+    _exit(1);
+}
+
+REAL_TEST(a_worker_may_die_at_any_point_of_what_it_says)
+{
+    size_t length;
+
+    for (length = 0; length <= sizeof(struct frame) + 17; length++) {
+        check_int(osr_worker(say_half, &length), -OSR_EWORKER);
+        check(strstr(osr_error_message(osr_error_last()), "exit status 1 and no result") != NULL);
+        osr_error_clear();
+        check_int(osr_leaks_report(), 0);
+    }
     return 0;
 }
 
@@ -1141,6 +1172,7 @@ int main(void)
         process_test(more_bytes_than_fit_end_the_worker),
         process_test(a_worker_that_closes_its_pipe_is_waited_for_and_has_no_result),
         process_test(a_worker_that_writes_into_its_pipe_itself_is_ended),
+        process_test(a_worker_may_die_at_any_point_of_what_it_says),
         process_test(a_workers_own_child_that_holds_its_pipe_does_not_hide_its_death),
         process_test(inside_a_worker_there_is_no_run),
         process_test(a_worker_has_the_stack_of_a_program),

@@ -857,14 +857,20 @@ static void *signal_this_thread(void *arg)
 
 OSR_TASK(compute_while_others_signal, void, unused)
 {
+    struct osr_signals signals;
     pthread_t thread;
+    unsigned count = 0;
     int i;
 
+    check_int(osr_signals_open(&signals, SIGUSR1), 0);
     check_int(pthread_create(&thread, NULL, signal_this_thread, NULL), 0);
     pthread_join(thread, NULL);
     for (i = 0; i < 2000 && !strstr(said, "running: "); i++)
         usleep(1000);
     check(strstr(said, "running: osier: task \"root\"") != NULL);
+    check_int(osr_signal_wait(&signals, &count), SIGUSR1);
+    check_int(count, 1); /* it was passed on, and is told once */
+    check_int(osr_signals_close(&signals), 0);
     return osr_sleep(osr_ms(2));
 }
 
