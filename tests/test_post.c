@@ -534,20 +534,48 @@ SIMULATED_TEST(a_callback_may_spawn_cancel_and_use_handles)
 /* A task that never waits notices its deadline at an entry check; callbacks come when it leaves, not in the middle. */
 SIMULATED_TEST(what_was_posted_is_told_between_the_steps_of_tasks)
 {
+    struct caller caller = {0};
+    struct osr_group group;
     struct osr_scope scope;
     struct osr_post post;
-    struct gate gate;
 
-    gate_init(&gate, 1);
-    osr_post_open(&post, count_posted, &gate);
+    osr_group_open(&group);
+    caller.group = &group;
+    osr_post_open(&post, do_what_waits, &caller);
     osr_timeout_open_at(&scope, osr_now());
     osr_post_fire(post);
     check_int(osr_check(), -ECANCELED);
-    check_int(gate.count, 0);
+    check(!caller.done);
     check_int(osr_scope_close(&scope, -ECANCELED), -ETIMEDOUT);
     check_int(osr_yield(), 0);
-    check_int(gate.count, 1);
-    return 0;
+    check(caller.done);
+    check_int(caller.gave[0], -EPERM);
+    check_int(caller.gave[3], -EPERM);
+    return osr_group_close(&group, 0);
+}
+
+static void fail_in_callback(void *arg, unsigned count)
+{
+    (void)count;
+    *(int *)arg = osr_fail(-EIO, "nobody hears of this");
+}
+
+OSR_TASK(post_a_failure, int, gave)
+{
+    struct osr_post post;
+
+    osr_post_open(&post, fail_in_callback, gave);
+    osr_post_fire(post);
+    return osr_sleep(1);
+}
+
+TEST(what_a_callback_leaves_in_the_slot_is_dropped)
+{
+    int gave = 0;
+
+    assert_int_equal(run_simulated(post_a_failure, &gave), 0);
+    assert_int_equal(gave, -EIO);
+    assert_null(osr_error_last());
 }
 
 /* ---- Who may, and what can fail ------------------------------------------------------------------------ */
@@ -632,6 +660,7 @@ REAL_TEST(another_run_cannot_close_a_post_but_fire_it)
 }
 
 static struct osr_post inherited;
+static int descriptors_of_parent;
 static struct osr_portal inherited_portal;
 
 OSR_TASK(use_both, struct gate, gate)
@@ -652,6 +681,7 @@ static void use_in_child(void)
 {
     struct gate gate;
 
+    check_int(open_descriptors(), descriptors_of_parent - 1); /* the one that wakes the parent's loop */
     check_int(osr_post_fire(inherited), -EPERM);
     check_int(osr_post_close(&inherited), -EPERM);
     check_int(osr_portal_post(inherited_portal, run_nothing, NULL), -EPERM);
@@ -671,6 +701,7 @@ REAL_TEST(a_forked_child_cannot_use_its_parents_posts_but_those_of_a_run_of_its_
     osr_group_open(&group);
     check_int(osr_post_open(&inherited, count_posted, &gate), 0);
     check_int(osr_portal_open(&inherited_portal, &group), 0);
+    descriptors_of_parent = open_descriptors();
     assert_child_succeeds(use_in_child);
     let_the_loop_look();
     check_int(gate.count, 0);
@@ -681,15 +712,15 @@ REAL_TEST(a_forked_child_cannot_use_its_parents_posts_but_those_of_a_run_of_its_
 
 struct fault {
     const char *what;
-    unsigned pick;
+    unsigned pick, after;
 };
 
 static unsigned fail_that(void *arg, enum osr_choice kind, unsigned n, const char *what)
 {
-    const struct fault *fault = arg;
+    struct fault *fault = arg;
 
     (void)n;
-    return kind == OSR_CHOICE_FAULT && strcmp(what, fault->what) == 0 ? fault->pick : 0;
+    return kind == OSR_CHOICE_FAULT && strcmp(what, fault->what) == 0 && fault->after-- == 0 ? fault->pick : 0;
 }
 
 OSR_TASK(open_a_post, int, gave)
@@ -697,32 +728,34 @@ OSR_TASK(open_a_post, int, gave)
     struct osr_post post = {1};
 
     *gave = osr_post_open(&post, count_posted, NULL);
-    check_int(post.id_, 0);
-    return 0;
+    return (*gave == 0) == (post.id_ != 0) ? 0 : -EINVAL;
+}
+
+/* How often the open gave `code` when each of the calls in turn failed with the `pick`-th of its errors. */
+static unsigned fail_each(const char *what, unsigned pick, int code)
+{
+    unsigned after, times = 0;
+    int gave = 1, rc;
+
+    for (after = 0; gave != 0; after++) {
+        struct fault fault = {what, pick, after};
+
+        gave = 1;
+        rc = osr_run(open_a_post, &gave, .choose = fail_that, .choose_arg = &fault, .clock = OSR_CLOCK_SIMULATED);
+        assert_true(rc == 0 || (rc == -ENOMEM && gave == 1)); /* the run itself needs memory too */
+        times += gave == code;
+    }
+    osr_error_clear();
+    return times;
 }
 
 TEST(where_the_system_or_memory_fails_there_is_a_code_and_nothing_is_left)
 {
-    static const struct {
-        const char *what;
-        int codes[3];
-    } calls[] = {{"eventfd", {EMFILE, ENFILE, ENOMEM}}, {"memory", {ENOMEM}}, {"mmap", {ENOMEM}}};
-    size_t i, j;
-    int gave;
-
-    for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
-        for (j = 0; j < 3 && calls[i].codes[j]; j++) {
-            struct fault fault = {"none", (unsigned)j + 1};
-            int rc;
-
-            fault.what = calls[i].what;
-            rc = osr_run(open_a_post, &gave, .choose = fail_that, .choose_arg = &fault, .clock = OSR_CLOCK_SIMULATED);
-            if (rc == 0)
-                assert_int_equal(gave, -calls[i].codes[j]);
-            else
-                assert_int_equal(rc, -ENOMEM); /* the run itself needs memory too */
-        }
-    osr_error_clear();
+    assert_int_equal(fail_each("eventfd", 1, -EMFILE), 1);
+    assert_int_equal(fail_each("eventfd", 2, -ENFILE), 1);
+    assert_int_equal(fail_each("eventfd", 3, -ENOMEM), 1);
+    assert_int_equal(fail_each("memory", 1, -ENOMEM), 1);
+    assert_int_equal(fail_each("mmap", 1, -ENOMEM), 1);
 }
 
 /* ---- Portals ------------------------------------------------------------------------------------------- */
@@ -923,6 +956,50 @@ REAL_TEST(many_threads_call_while_the_portal_closes_and_nobody_waits_for_ever)
     return 0;
 }
 
+struct late_call {
+    struct osr_portal portal;
+    struct osr_group *group;
+    atomic_int rc;
+    pthread_t thread;
+};
+
+static void *call_late(void *arg)
+{
+    struct late_call *late = arg;
+
+    atomic_store(&late->rc, osr_portal_call(late->portal, do_nothing, NULL));
+    osr_error_clear();
+    return NULL;
+}
+
+/* Runs when all children have ended, and before the portal is closed. */
+static int call_in_clean_up(void *arg)
+{
+    struct late_call *late = arg;
+
+    check_int(pthread_create(&late->thread, NULL, call_late, late), 0);
+    while (atomic_load(&late->rc) == 1)
+        check_int(osr_sleep(osr_us(50)), 0);
+    check_int(osr_spawn(late->group, do_nothing, NULL), -OSR_ECLOSED);
+    return 0;
+}
+
+REAL_TEST(a_group_that_takes_no_tasks_any_more_answers_as_if_the_portal_were_closed)
+{
+    struct late_call late = {.rc = 1};
+    struct osr_cleanup cleanup;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    late.group = &group;
+    osr_portal_open(&late.portal, &group);
+    check_int(osr_defer_unlimited(&cleanup, call_in_clean_up, &late), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(pthread_join(late.thread, NULL), 0);
+    check_int(atomic_load(&late.rc), -ESTALE);
+    return 0;
+}
+
 static void *post_in_turn(void *arg)
 {
     struct calls *calls = arg;
@@ -993,7 +1070,6 @@ OSR_TASK(post_and_close_inside, void, unused)
     osr_portal_open(&for_callback, &group);
     osr_portal_post(for_callback, post_again, words(""));
     check_int(osr_sleep(1), 0);
-    tell("a task's turn");
     check_int(osr_sleep(1), 0);
     check_int(osr_sleep(1), 0);
     osr_portal_post(for_callback, say, words("one"));
@@ -1008,6 +1084,32 @@ TEST(what_is_posted_may_post_again_and_close_the_portal)
     assert_int_equal(run_simulated(post_and_close_inside, NULL), 0);
     assert_checked();
     assert_story("again\nagain\nlater\na task's turn\none\ncloses\n");
+}
+
+struct endless {
+    struct osr_portal portal;
+    bool stop;
+};
+
+static void post_for_ever(void *arg)
+{
+    struct endless *endless = arg;
+
+    if (!endless->stop)
+        (void)osr_portal_post(endless->portal, post_for_ever, endless);
+}
+
+REAL_TEST(a_post_that_posts_itself_keeps_no_task_from_running)
+{
+    struct endless endless = {.stop = false};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_portal_open(&endless.portal, &group);
+    check_int(osr_portal_post(endless.portal, post_for_ever, &endless), 0);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    endless.stop = true;
+    return osr_group_close(&group, 0);
 }
 
 REAL_TEST(posts_from_many_threads_may_race_with_the_close)
@@ -1172,6 +1274,7 @@ int main(void)
         post_test(in_a_callback_what_waits_or_opens_is_refused),
         post_test(a_callback_may_spawn_cancel_and_use_handles),
         post_test(what_was_posted_is_told_between_the_steps_of_tasks),
+        post_test(what_a_callback_leaves_in_the_slot_is_dropped),
         post_test(posts_are_opened_and_closed_on_the_runs_own_thread),
         post_test(another_run_cannot_close_a_post_but_fire_it),
         post_test(a_forked_child_cannot_use_its_parents_posts_but_those_of_a_run_of_its_own),
@@ -1182,8 +1285,10 @@ int main(void)
         post_test(a_task_behind_a_portal_that_is_cancelled_says_so),
         post_test(closing_a_portal_answers_those_whose_task_has_not_begun),
         post_test(many_threads_call_while_the_portal_closes_and_nobody_waits_for_ever),
+        post_test(a_group_that_takes_no_tasks_any_more_answers_as_if_the_portal_were_closed),
         post_test(what_is_posted_runs_in_the_order_of_posting_until_the_portal_closes),
         post_test(what_is_posted_may_post_again_and_close_the_portal),
+        post_test(a_post_that_posts_itself_keeps_no_task_from_running),
         post_test(posts_from_many_threads_may_race_with_the_close),
         post_test(a_portal_cancels_its_group_for_the_first_reason_given),
         post_test(with_a_post_open_a_run_in_which_nothing_else_can_happen_is_not_stuck),

@@ -3,10 +3,13 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "7_stream/worker.h"
 
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
@@ -390,6 +393,34 @@ REAL_TEST(a_worker_that_writes_into_its_pipe_itself_is_ended)
     return 0;
 }
 
+/* The beginning of what a worker says that fails, cut after so many bytes. */
+OSR_TASK(say_half, size_t, length)
+{
+    struct {
+        struct frame frame;
+        char text[24];
+    } words = {{FRAME_ERROR, -EDOM, 17}, "here.c:1\0me\0odd\0\0"};
+    int fd;
+
+    for (fd = 3; fd < 64; fd++)
+        if (send(fd, &words, *length, MSG_NOSIGNAL) < 0)
+            continue;
+    _exit(1);
+}
+
+REAL_TEST(a_worker_may_die_at_any_point_of_what_it_says)
+{
+    size_t length;
+
+    for (length = 0; length <= sizeof(struct frame) + 17; length++) {
+        check_int(osr_worker(say_half, &length), -OSR_EWORKER);
+        check(strstr(osr_error_message(osr_error_last()), "exit status 1 and no result") != NULL);
+        osr_error_clear();
+        check_int(osr_leaks_report(), 0);
+    }
+    return 0;
+}
+
 OSR_TASK(leave_a_child_behind, int, fds)
 {
     pid_t child = fork();
@@ -687,6 +718,45 @@ REAL_TEST(a_result_that_has_come_wins_over_a_cancellation)
     check_int(osr_worker(return_when_told, &race), 9);
     check_int(osr_check(), -ECANCELED);
     check_int(osr_scope_close(&race.scope, -ECANCELED), -OSR_ESCOPECANCELED);
+    check_int(osr_group_close(&group, 0), 0);
+    close(race.go[0]);
+    close(race.go[1]);
+    return 0;
+}
+
+OSR_TASK(speak_when_told, struct race, race)
+{
+    char byte;
+
+    if (read(race->go[0], &byte, 1) == 1)
+        (void)osr_worker_give("!", 1);
+    for (;;)
+        pause();
+    return 0;
+}
+
+OSR_TASK(let_it_speak_and_be_late, struct race, race)
+{
+    check_int(osr_sleep(osr_ms(5)), 0);
+    check_int(write(race->go[1], "!", 1), 1);
+    usleep((useconds_t)sized(100000, 500000)); /* it speaks, and the deadline passes, and nobody looks */
+    return 0;
+}
+
+REAL_TEST(a_worker_that_speaks_just_before_its_deadline_is_cut_all_the_same)
+{
+    struct race race = {.rc = 0};
+    struct osr_group group;
+    char result[8] = "";
+    size_t got = 0;
+
+    check_int(pipe(race.go), 0);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, let_it_speak_and_be_late, &race), 0);
+    osr_timeout_open(&race.scope, osr_ms(50));
+    check_int(osr_worker(speak_when_told, &race, .result = result, .room = 8, .got = &got), -ECANCELED);
+    check_int(got, 1);
+    check_int(osr_scope_close(&race.scope, -ECANCELED), -ETIMEDOUT);
     check_int(osr_group_close(&group, 0), 0);
     close(race.go[0]);
     close(race.go[1]);
@@ -1102,6 +1172,7 @@ int main(void)
         process_test(more_bytes_than_fit_end_the_worker),
         process_test(a_worker_that_closes_its_pipe_is_waited_for_and_has_no_result),
         process_test(a_worker_that_writes_into_its_pipe_itself_is_ended),
+        process_test(a_worker_may_die_at_any_point_of_what_it_says),
         process_test(a_workers_own_child_that_holds_its_pipe_does_not_hide_its_death),
         process_test(inside_a_worker_there_is_no_run),
         process_test(a_worker_has_the_stack_of_a_program),
@@ -1112,6 +1183,7 @@ int main(void)
         process_test(a_worker_that_ignores_sigterm_is_killed_after_its_grace),
         process_test(a_worker_has_its_grace_to_tidy_up_and_nobody_wants_its_result),
         process_test(a_result_that_has_come_wins_over_a_cancellation),
+        process_test(a_worker_that_speaks_just_before_its_deadline_is_cut_all_the_same),
         process_test(a_death_that_came_first_is_told_although_cancelled),
         process_test(a_shielded_worker_goes_on),
         process_test(an_error_beside_a_worker_ends_it),

@@ -519,6 +519,37 @@ REAL_TEST(what_was_done_before_the_cancellation_stays_done)
     return 0;
 }
 
+struct limited {
+    struct osr_scope scope;
+    int gave, next, closed;
+};
+
+OSR_TASK(offload_under_a_limit, struct limited, l)
+{
+    osr_timeout_open(&l->scope, OSR_NEVER);
+    l->gave = osr_offload(give_seven, NULL);
+    l->next = osr_check();
+    l->closed = osr_scope_close(&l->scope, l->gave);
+    return 0;
+}
+
+/* At one look of the loop the job is done first, and then the scope is cancelled that is due. */
+SIMULATED_TEST(what_is_done_at_the_moment_of_the_deadline_is_done)
+{
+    struct limited limited = {.gave = 1};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, offload_under_a_limit, &limited);
+    check_int(osr_yield(), 0);
+    check_int(osr_scope_set_deadline(&limited.scope, osr_now()), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(limited.gave, 7);
+    check_int(limited.next, -ECANCELED);
+    check_int(limited.closed, -ETIMEDOUT);
+    return 0;
+}
+
 OSR_JOB(count_run, atomic_int, count)
 {
     atomic_fetch_add(count, 1);
@@ -1317,6 +1348,7 @@ int main(void)
         thread_test(a_limit_that_passes_while_a_job_runs_has_cut_nothing),
         thread_test(a_cancellation_that_a_job_invents_is_spurious),
         thread_test(what_was_done_before_the_cancellation_stays_done),
+        thread_test(what_is_done_at_the_moment_of_the_deadline_is_done),
         thread_test(cancelling_at_any_moment_runs_a_job_once_or_not_at_all),
         thread_test(a_job_may_be_left_behind_and_what_it_gives_goes_to_its_destructor),
         thread_test(a_job_that_is_not_left_behind_does_not_need_its_destructor),

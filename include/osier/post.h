@@ -30,7 +30,8 @@ struct osr_post {
 /*
  * Called on the loop of the run, between the steps of tasks: `count` is how often the post was fired since the last
  * call, at least 1. It may set events, put into queues (osr_queue_try_put()), complete futures, cancel, spawn, and
- * close posts, this one too; a call that waits gives -EPERM. What it leaves in the slot of errors is dropped.
+ * close posts, this one too; a call that waits gives -EPERM. What it leaves in the slot of errors is dropped. It may
+ * run on the stack of a task, so it should not need much.
  */
 typedef void osr_posted(void *arg, unsigned count);
 

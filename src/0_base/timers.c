@@ -15,6 +15,7 @@ void osri_timers_open(struct timers *timers, const struct memory *memory)
 
 void osri_timers_close(struct timers *timers)
 {
+    assert(timers->reserved == 0);
     assert(timers->count == 0);
     osri_free(timers->memory, timers->heap);
 }

@@ -3,6 +3,7 @@
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
 #else
+#define RUNNING_ON_VALGRIND 0
 #define VALGRIND_STACK_REGISTER(low, high) 0u
 #define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
 #endif
@@ -62,6 +63,11 @@ void *osri_tsan_current(void)
 void osri_tsan_free(void *fiber)
 {
     __tsan_destroy_fiber(fiber);
+}
+
+bool osri_valgrind_runs(void)
+{
+    return RUNNING_ON_VALGRIND;
 }
 
 unsigned osri_valgrind_add(const void *low, const void *high)

@@ -5,6 +5,7 @@
 #ifndef OSIER_BASE_TOOLS_H
 #define OSIER_BASE_TOOLS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum tools { TOOL_ASAN = 1, TOOL_LSAN = 2, TOOL_TSAN = 4 };
@@ -33,6 +34,7 @@ static inline __attribute__((always_inline)) void osri_tsan_switch(void *fiber)
 void osri_tsan_free(void *fiber);
 
 /* Valgrind: costs a few instructions outside it. */
+bool osri_valgrind_runs(void);
 unsigned osri_valgrind_add(const void *low, const void *high);
 void osri_valgrind_drop(unsigned id);
 

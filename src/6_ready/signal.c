@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "0_base/sys.h"
+#include "0_base/tools.h"
 #include "2_sched/wait.h"
 
 enum { SIGNALS = 64, MOST_WATCHES = 1 << 16, CHUNK = 16 };
@@ -153,7 +154,10 @@ static bool is_ours(int number)
 /* The lock is held. */
 static int install(const struct door *door, int number)
 {
-    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+    /* On the alternate stack, since a task's may be nearly used up; but Valgrind, coming back from there to a stack that
+     * it knows, takes what lies between the two for gone. */
+    int on_stack = osri_valgrind_runs() ? 0 : SA_ONSTACK;
+    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_RESTART | on_stack};
     int rc = 0;
 
     sigemptyset(&action.sa_mask);
