@@ -56,7 +56,8 @@ static void where_the_inbox_cannot_be_watched_the_loop_tries_again(void **state)
 {
     (void)state;
     assert_int_equal(osr_run(offload_unwatched, NULL), 7);
-    assert_int_equal(refusals, 0);
+    assert_true(refusals < 3); /* how often it looked until the job was done */
+    refusals = 0;
 }
 
 struct ends {
