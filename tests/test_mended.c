@@ -45,6 +45,22 @@ static void who_waits_for_what_the_system_cannot_watch_is_told(void **state)
     assert_checked();
 }
 
+OSR_JOB(give_seven, void, unused) { return 7; }
+
+OSR_TASK(offload_unwatched, void, unused)
+{
+    refusals = 3;
+    return osr_offload(give_seven, NULL);
+}
+
+static void where_the_inbox_cannot_be_watched_the_loop_tries_again(void **state)
+{
+    (void)state;
+    assert_int_equal(osr_run(offload_unwatched, NULL), 7);
+    assert_true(refusals < 3); /* how often it looked until the job was done */
+    refusals = 0;
+}
+
 struct ends {
     int of[2];
 };
@@ -603,6 +619,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         story_test(who_waits_for_what_the_system_cannot_watch_is_told),
         story_test(who_was_cut_leaves_no_refusal_to_the_next),
+        story_test(where_the_inbox_cannot_be_watched_the_loop_tries_again),
         story_test(a_raw_close_before_the_loop_looks_does_not_abort),
         story_test(only_the_runs_own_epoll_descriptor_is_out_of_reach),
         story_test(an_epoll_descriptor_can_be_closed_when_there_are_no_more),

@@ -622,7 +622,9 @@ SIMULATED_TEST(posts_are_opened_and_closed_on_the_runs_own_thread)
     osr_group_open(&group);
     osr_group_close(&group, 0);
     check_int(osr_portal_open(&portal, &group), -OSR_ECLOSED);
-    return 0;
+    osr_scope_open(&group.scope); /* no group */
+    check_int(osr_portal_open(&portal, &group), -EINVAL);
+    return osr_scope_close(&group.scope, 0);
 }
 
 static struct osr_post of_other_run;
@@ -660,7 +662,6 @@ REAL_TEST(another_run_cannot_close_a_post_but_fire_it)
 }
 
 static struct osr_post inherited;
-static int descriptors_of_parent;
 static struct osr_portal inherited_portal;
 
 OSR_TASK(use_both, struct gate, gate)
@@ -677,11 +678,27 @@ OSR_TASK(use_both, struct gate, gate)
 
 static void run_nothing(void *arg) { (void)arg; }
 
+static int eventfds(void)
+{
+    char path[64], target[64];
+    int count = 0, fd;
+
+    for (fd = 0; fd < 256; fd++) {
+        ssize_t n;
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        n = readlink(path, target, sizeof(target) - 1);
+        target[n > 0 ? n : 0] = '\0';
+        count += strcmp(target, "anon_inode:[eventfd]") == 0;
+    }
+    return count;
+}
+
 static void use_in_child(void)
 {
     struct gate gate;
 
-    check_int(open_descriptors(), descriptors_of_parent - 1); /* the one that wakes the parent's loop */
+    check_int(eventfds(), 1); /* what wakes the parent's loop is not the child's; the mark of the loop is left */
     check_int(osr_post_fire(inherited), -EPERM);
     check_int(osr_post_close(&inherited), -EPERM);
     check_int(osr_portal_post(inherited_portal, run_nothing, NULL), -EPERM);
@@ -701,7 +718,7 @@ REAL_TEST(a_forked_child_cannot_use_its_parents_posts_but_those_of_a_run_of_its_
     osr_group_open(&group);
     check_int(osr_post_open(&inherited, count_posted, &gate), 0);
     check_int(osr_portal_open(&inherited_portal, &group), 0);
-    descriptors_of_parent = open_descriptors();
+    check_int(eventfds(), 2); /* with the mark of the loop */
     assert_child_succeeds(use_in_child);
     let_the_loop_look();
     check_int(gate.count, 0);
@@ -756,6 +773,60 @@ TEST(where_the_system_or_memory_fails_there_is_a_code_and_nothing_is_left)
     assert_int_equal(fail_each("eventfd", 3, -ENOMEM), 1);
     assert_int_equal(fail_each("memory", 1, -ENOMEM), 1);
     assert_int_equal(fail_each("mmap", 1, -ENOMEM), 1);
+}
+
+static bool short_of_all;
+
+static unsigned fail_all(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)n, (void)what;
+    return short_of_all && kind == OSR_CHOICE_FAULT;
+}
+
+struct short_call {
+    struct osr_portal portal;
+    struct osr_post answered;
+    int rc;
+};
+
+static void *call_without_memory(void *arg)
+{
+    struct short_call *call = arg;
+
+    call->rc = osr_portal_call(call->portal, do_nothing, NULL);
+    osr_error_clear();
+    (void)osr_post_fire(call->answered);
+    return NULL;
+}
+
+OSR_TASK(go_without_memory, void, unused)
+{
+    struct short_call call = {.rc = 1};
+    struct osr_portal portal;
+    struct osr_group group;
+    struct osr_post post;
+    struct gate gate;
+    pthread_t thread;
+
+    gate_init(&gate, 1);
+    osr_group_open(&group);
+    check_int(osr_portal_open(&call.portal, &group), 0);
+    check_int(osr_post_open(&call.answered, count_posted, &gate), 0);
+    short_of_all = true;
+    check_int(osr_post_open_cancel(&post, &group.scope, NULL), -ENOMEM);
+    check_int(osr_portal_open(&portal, &group), -ENOMEM);
+    check_int(pthread_create(&thread, NULL, call_without_memory, &call), 0);
+    check_int(gate_wait(&gate), 0);
+    short_of_all = false;
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(call.rc, -ENOMEM);
+    return osr_group_close(&group, 0);
+}
+
+TEST(without_memory_for_its_task_a_call_through_a_portal_gives_a_code)
+{
+    assert_int_equal(osr_run(go_without_memory, NULL, .choose = fail_all), 0);
+    assert_checked();
 }
 
 /* ---- Portals ------------------------------------------------------------------------------------------- */
@@ -1083,7 +1154,7 @@ TEST(what_is_posted_may_post_again_and_close_the_portal)
 {
     assert_int_equal(run_simulated(post_and_close_inside, NULL), 0);
     assert_checked();
-    assert_story("again\nagain\nlater\na task's turn\none\ncloses\n");
+    assert_story("again\nagain\nlater\none\ncloses\n");
 }
 
 struct endless {
@@ -1279,6 +1350,7 @@ int main(void)
         post_test(another_run_cannot_close_a_post_but_fire_it),
         post_test(a_forked_child_cannot_use_its_parents_posts_but_those_of_a_run_of_its_own),
         post_test(where_the_system_or_memory_fails_there_is_a_code_and_nothing_is_left),
+        post_test(without_memory_for_its_task_a_call_through_a_portal_gives_a_code),
         post_test(tasks_that_come_through_a_portal_give_their_results_to_the_threads),
         post_test(under_a_limit_calls_wait_for_their_turn),
         post_test(an_error_behind_a_portal_fails_the_group_and_its_code_comes_back),

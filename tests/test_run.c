@@ -115,7 +115,7 @@ static void the_trace_tells_what_tasks_and_scopes_do(void **state)
 /* ---- The door ------------------------------------------------------------------------------------------ */
 
 struct dice {
-    unsigned seed, asked[4];
+    unsigned seed, asked[OSR_CHOICE_FAULT + 1];
 };
 
 /* A pseudo-random answer; never a fault. */

@@ -519,6 +519,78 @@ REAL_TEST(what_was_done_before_the_cancellation_stays_done)
     return 0;
 }
 
+OSR_TASK(sleep_an_hour, void, unused) { return osr_sleep(osr_s(3600)); }
+
+SIMULATED_TEST(the_simulated_clock_does_not_jump_over_a_job)
+{
+    struct osr_group group;
+    int64_t before = osr_now();
+
+    osr_group_open(&group);
+    osr_spawn(&group, sleep_an_hour, NULL);
+    check_int(osr_yield(), 0);
+    check_int(osr_offload(give_seven, NULL), 7);
+    check_int(osr_now(), before);
+    return osr_group_close(&group, 0);
+}
+
+/* On a task's stack there is no room for a job: an entry check that looks at the world leaves jobs alone. */
+SIMULATED_TEST(a_simulated_job_does_not_run_on_a_tasks_stack)
+{
+    struct offloading offloading = {.gave = 1};
+    struct osr_scope scope;
+    struct osr_group group;
+    struct held held;
+
+    held_init(&held, 0);
+    sem_post(&held.go);
+    offloading.held = &held;
+    osr_group_open(&group);
+    osr_spawn(&group, offload_it, &offloading);
+    check_int(osr_yield(), 0);
+    osr_timeout_open_at(&scope, osr_now());
+    check_int(osr_check(), -ECANCELED);
+    check(!atomic_load(&held.ran));
+    check_int(osr_scope_close(&scope, -ECANCELED), -ETIMEDOUT);
+    check_int(osr_group_close(&group, 0), 0);
+    check(atomic_load(&held.ran));
+    return 0;
+}
+
+/* Cancels the caller of a simulated job after so many steps. Says whether the job ran all the same. */
+static bool ran_though_cancelled(int steps)
+{
+    struct offloading offloading = {.gave = 1};
+    struct osr_group group;
+    struct osr_task handle;
+    struct held held;
+    int i;
+
+    held_init(&held, 3);
+    sem_post(&held.go);
+    offloading.held = &held;
+    for (i = 0; i < steps; i++)
+        check_int(osr_yield(), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, offload_it, &offloading, .handle = &handle);
+    check_int(osr_yield(), 0);
+    osr_task_cancel(handle, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(offloading.gave, atomic_load(&held.ran) ? 3 : -ECANCELED);
+    return atomic_load(&held.ran) && held.checks[0] == -ECANCELED;
+}
+
+/* If the loop looks between the cancellation and the caller's turn, the job has begun by then. */
+SIMULATED_TEST(a_simulated_job_may_begin_just_before_its_caller_hears_of_the_cancellation)
+{
+    int steps, ran = 0;
+
+    for (steps = 0; steps < 300; steps++)
+        ran += ran_though_cancelled(steps);
+    check(ran > 0);
+    return 0;
+}
+
 struct limited {
     struct osr_scope scope;
     int gave, next, closed;
@@ -1225,6 +1297,13 @@ static void tell_event(void *arg, const struct osr_trace_event *event)
             event->name, event->call ? event->call : "-", event->code);
 }
 
+OSR_TASK(map_many, void, unused)
+{
+    struct number numbers[20] = {{0}};
+
+    return osr_map(square, numbers, 20);
+}
+
 static void trace_into(char **text)
 {
     size_t size;
@@ -1234,6 +1313,9 @@ static void trace_into(char **text)
                              .observe_arg = stream),
                      0);
     assert_int_equal(osr_run(offload_three, NULL, .clock = OSR_CLOCK_SIMULATED, .observe = tell_event,
+                             .observe_arg = stream),
+                     0);
+    assert_int_equal(osr_run(map_many, NULL, .clock = OSR_CLOCK_SIMULATED, .observe = tell_event,
                              .observe_arg = stream),
                      0);
     fclose(stream);
@@ -1348,6 +1430,9 @@ int main(void)
         thread_test(a_limit_that_passes_while_a_job_runs_has_cut_nothing),
         thread_test(a_cancellation_that_a_job_invents_is_spurious),
         thread_test(what_was_done_before_the_cancellation_stays_done),
+        thread_test(the_simulated_clock_does_not_jump_over_a_job),
+        thread_test(a_simulated_job_does_not_run_on_a_tasks_stack),
+        thread_test(a_simulated_job_may_begin_just_before_its_caller_hears_of_the_cancellation),
         thread_test(what_is_done_at_the_moment_of_the_deadline_is_done),
         thread_test(cancelling_at_any_moment_runs_a_job_once_or_not_at_all),
         thread_test(a_job_may_be_left_behind_and_what_it_gives_goes_to_its_destructor),

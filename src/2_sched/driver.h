@@ -56,7 +56,7 @@ void osri_watch_fired(struct sched *sched, struct watch *watch);
  * without memory or descriptors. */
 struct ev_loop *osri_loop_share(struct sched *sched);
 
-/* Attached: to be said before libev polls. Says whether that must not wait, since a watch was found closed. */
+/* Attached: to be said before libev polls. Says whether that must not wait, since it will tell the system of new watches. */
 bool osri_loop_settle(struct sched *sched);
 
 /* Attached: takes everything off the loop in a forked child, where the run does not go on. */

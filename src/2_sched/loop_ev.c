@@ -136,11 +136,12 @@ static void loop_disarm(struct sched *sched, struct watch *watch)
 }
 
 /* libev tells the system of new watches when it next polls, and aborts if one has been closed by then. Those are
- * stopped, and found ready, so that whoever waits finds out. Says how many. */
-static int drop_closed(struct sched *sched, struct loop *loop)
+ * stopped, and found ready, so that whoever waits finds out. And libev may wait although it has just found that the system
+ * refuses one: so the poll that tells the system of new ones does not wait. Says whether it is that. */
+static bool settle_fresh(struct sched *sched, struct loop *loop)
 {
+    bool any = !list_empty(&loop->fresh);
     struct osr_list_ *node;
-    int dropped = 0;
 
     while ((node = list_pop(&loop->fresh)) != NULL) {
         struct watch *watch = container_of(node, struct watch, armed_node);
@@ -152,9 +153,8 @@ static int drop_closed(struct sched *sched, struct loop *loop)
         ev_io_stop(loop->ev, io_of(watch));
         watch->armed = false;
         osri_watch_fired(sched, watch);
-        dropped++;
     }
-    return dropped;
+    return any;
 }
 
 /* ---- Descriptors of other loops, and our own ---- */
@@ -323,7 +323,7 @@ static void loop_poll(struct sched *sched, int64_t until)
         ask(sched, loop);
         return;
     }
-    if (drop_closed(sched, loop) > 0)
+    if (settle_fresh(sched, loop))
         until = 0;
     sched->calling_back = loop->shared; /* by the program's watchers */
     if (until > 0)
@@ -384,7 +384,7 @@ static void attached_poll(struct sched *sched, int64_t until)
 
 bool osri_loop_settle(struct sched *sched)
 {
-    return drop_closed(sched, sched->loop) > 0;
+    return settle_fresh(sched, sched->loop);
 }
 
 static void abandon(struct loop *loop, struct osr_list_ *list)
