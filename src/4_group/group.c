@@ -130,7 +130,7 @@ static inline void count_outcome(struct sched *sched, struct osr_group *group, c
 /* ---- The end of a child ---- */
 
 /* Only daemons are left: cancels them. */
-static void cancel_daemons(struct sched *sched, struct osr_group *group)
+static __attribute__((noinline)) void cancel_daemons(struct sched *sched, struct osr_group *group)
 {
     struct osr_list_ *node;
 
@@ -223,7 +223,7 @@ static struct outcome tell_spawner(const struct child *child, const struct outco
     return left;
 }
 
-static void special_child_ended(struct sched *sched, struct child *child, const struct outcome *outcome)
+static __attribute__((noinline)) void special_child_ended(struct sched *sched, struct child *child, const struct outcome *outcome)
 {
     struct osr_group *group = child->group;
     struct outcome left = child->extras & CHILD_TELLS ? tell_spawner(child, outcome) : *outcome;
@@ -275,7 +275,7 @@ static int take_place(struct sched *sched, struct osr_group *group, const char *
     return wait_for_place(sched, group, where);
 }
 
-static int keep_record(struct sched *sched, struct osr_group *group, struct child *child, struct osr_task *handle)
+static __attribute__((noinline)) int keep_record(struct sched *sched, struct osr_group *group, struct child *child, struct osr_task *handle)
 {
     struct record *record = osri_record_new(sched, child);
 
@@ -289,11 +289,8 @@ static int keep_record(struct sched *sched, struct osr_group *group, struct chil
 }
 
 /* What is not usual about a child. */
-static void set_extras(struct osr_group *group, struct child *child, const struct osr_spawn_options *options)
+static __attribute__((noinline)) void set_extras(struct osr_group *group, struct child *child, const struct osr_spawn_options *options)
 {
-    group->spawned_++;
-    if (likely(!options->daemon && !options->result && !options->outcome && group->policy_ == OSR_FAIL_FAST))
-        return;
     child->extras = (options->daemon ? CHILD_DAEMON : 0u) | (options->result || options->outcome ? CHILD_TELLS : 0u) |
                     (group->policy_ != OSR_FAIL_FAST ? CHILD_COUNTED : 0u);
     child->index = group->spawned_;
@@ -310,7 +307,7 @@ static void unmake(struct sched *sched, struct child *child)
 }
 
 /* A child inside `parent`, for a place that is taken; NULL with a code, and then nothing is left behind. */
-static struct child *make_child(struct sched *sched, struct osr_group *group, struct osr_scope *parent,
+static inline __attribute__((always_inline)) struct child *make_child(struct sched *sched, struct osr_group *group, struct osr_scope *parent,
                                 const struct osr_routine *routine, void *arg, const struct osr_spawn_options *options,
                                 int *code)
 {
@@ -325,13 +322,15 @@ static struct child *make_child(struct sched *sched, struct osr_group *group, st
         *code = -ENOMEM;
         return NULL;
     }
-    set_extras(group, child, options);
+    group->spawned_++;
+    if (unlikely(options->daemon || options->result || options->outcome || group->policy_ != OSR_FAIL_FAST))
+        set_extras(group, child, options);
     osri_observe(sched, OSR_TRACE_SPAWN, &child->task, NULL, child->task.where, 0);
     return child;
 }
 
 /* The place is taken; makes the child and queues it. */
-static int start(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
+static inline __attribute__((always_inline)) int start(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
                  const struct osr_spawn_options *options)
 {
     int rc;
@@ -487,7 +486,7 @@ static int judge_unstarted(struct sched *sched, const struct starting *starting,
 }
 
 /* The place is taken; makes the child, and waits. */
-static int start_and_wait(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
+static __attribute__((noinline)) int start_and_wait(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
                           const struct osr_spawn_options *options)
 {
     struct task *task = sched->current;
@@ -727,7 +726,7 @@ static int close_group(struct osr_group *group, int rc, const char *where)
     count_outcome(sched, group, task->name, &outcome);
     wait_for_children(sched, group, where);
     group->scope.state_ = SCOPE_ENDED;
-    if (unlikely(group->scope.bound_ != NULL))
+    if (unlikely(group->scope.laden_))
         osri_scope_leave_bound(sched, &group->scope, cleanup_failed, group);
     if (group->scope.guarded_)
         osri_errors_unpromise(sched, GUARD_ERRORS);
