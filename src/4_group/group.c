@@ -137,8 +137,8 @@ static __attribute__((noinline)) void cancel_daemons(struct sched *sched, struct
     for (node = group->scope.children_.next; node != &group->scope.children_; node = node->next) {
         struct osr_scope *scope = container_of(node, struct osr_scope, sibling_);
 
-        if (scope->form_ == SCOPE_TASK)
-            osri_scope_cancel(sched, scope, -ECANCELED, "", group->scope.where_, "only daemons are left");
+        assert(scope->form_ == SCOPE_TASK); /* the body has closed all of its own */
+        osri_scope_cancel(sched, scope, -ECANCELED, "", group->scope.where_, "only daemons are left");
     }
 }
 
