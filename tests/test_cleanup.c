@@ -582,6 +582,35 @@ SIMULATED_TEST(a_cancellation_of_the_body_rides_beside_a_failing_clean_up_to_the
     return 0;
 }
 
+OSR_TASK(fail_when_it_is_cut, void, unused)
+{
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    return -EBADF;
+}
+
+SIMULATED_TEST(a_cancellation_that_rides_beside_the_bodys_error_rides_on_over_a_failing_clean_up)
+{
+    struct cleaning a = {"a", 0, -EIO};
+    struct osr_scope outer, scope;
+    struct osr_cleanup cleanup;
+    struct osr_group group;
+    int rc;
+
+    osr_move_on_open(&outer, osr_ms(5));
+    osr_scope_open(&scope);
+    osr_defer(&cleanup, clean, &a, osr_s(1));
+    osr_group_open(&group);
+    osr_spawn(&group, fail_when_it_is_cut, NULL);
+    osr_spawn(&group, sleep_forever, NULL);
+    rc = osr_group_close(&group, 0);
+    check_int(rc, -OSR_EGROUP);
+    rc = osr_scope_close(&scope, rc);
+    check_int(osr_error_count(osr_error_last()), 2);
+    check_int(osr_scope_close(&outer, rc), -OSR_EGROUP);
+    check(osr_scope_caught(&outer));
+    return 0;
+}
+
 SIMULATED_TEST(a_cancellation_outside_that_comes_during_clean_up_takes_the_bodys_up)
 {
     struct cleaning a = {"a", osr_ms(9), 0};
@@ -1073,6 +1102,7 @@ int main(void)
         story_test(a_timeout_that_cut_its_body_is_one_after_clean_up_too),
         story_test(a_failing_clean_up_beats_the_timeout_which_becomes_a_cause_and_is_caught),
         story_test(a_cancellation_of_the_body_rides_beside_a_failing_clean_up_to_the_scope_that_absorbs),
+        story_test(a_cancellation_that_rides_beside_the_bodys_error_rides_on_over_a_failing_clean_up),
         story_test(a_cancellation_outside_that_comes_during_clean_up_takes_the_bodys_up),
         story_test(a_group_whose_deadline_passes_during_clean_up_gives_what_it_came_to),
         story_test(a_cancelled_task_cleans_up_and_counts_as_cancelled_or_failed_after_that),

@@ -46,15 +46,16 @@ struct osr_scope {
     struct osr_timer_ timer_; /* the scope's own deadline */
     int64_t due_;             /* the smallest deadline up to the nearest shield */
     const char *where_;       /* where it was opened */
-    struct osr_error *pending_;
-    struct osr_bound_ *bound_;    /* what is left when the scope closes, the latest first */
     struct osr_binding *values_;  /* the latest first */
-    struct osr_error *kept_;      /* errors that the group closed last inside has kept */
     uint64_t cancelled_at_, cut_at_, lifted_at_; /* in the count of the run's cancellations; 0: never */
-    int refusal_;                    /* the code of an open that failed */
     unsigned char form_, state_;
     unsigned char shielded_, caught_, guarded_;
-    unsigned char pending_rides_, spare_[2];
+    unsigned char laden_; /* the next four mean something */
+    unsigned char pending_rides_, spare_;
+    int refusal_;              /* the code of an open that failed */
+    struct osr_error *pending_;
+    struct osr_bound_ *bound_; /* what is left when the scope closes, the latest first */
+    struct osr_error *kept_;   /* errors that the group closed last inside has kept */
     struct osr_reason reason_;
     uint64_t reserved_[3];
 };

@@ -9,6 +9,7 @@ enum { CLEANUP_ERRORS = 1 + FAILED_CLEANUP_ERRORS };
 
 void osri_bind(struct osr_scope *scope, struct osr_bound_ *bound, void (*leave)(struct osr_bound_ *bound))
 {
+    osri_scope_load(scope);
     bound->leave_ = leave;
     bound->next_ = scope->bound_;
     bound->prev_ = &scope->bound_;
@@ -36,7 +37,7 @@ static bool is_ours(const struct task *task, const struct osr_bound_ *bound)
     const struct osr_scope *scope = task->scope;
 
     for (; scope && scope->owner_ == task; scope = scope->parent_) {
-        const struct osr_bound_ *at = scope->bound_;
+        const struct osr_bound_ *at = scope->laden_ ? scope->bound_ : NULL;
 
         for (; at; at = at->next_)
             if (at == bound)

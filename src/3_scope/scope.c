@@ -375,6 +375,7 @@ void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, stru
     bool riding = slot->code == rc && slot->riding;
     struct osr_error *error = osri_slot_outcome(slot, rc, where);
 
+    osri_scope_load(scope);
     scope->pending_rides_ |= riding;
     if (!scope->pending_) {
         scope->pending_ = osri_error_new_group(sched, scope->where_, osri_who(), NULL);
@@ -434,6 +435,7 @@ void osr_scope_leave_(struct osr_scope *scope)
 
 void osri_scope_keep(struct osr_scope *scope, struct osr_error *error)
 {
+    osri_scope_load(scope);
     osr_error_release(scope->kept_);
     scope->kept_ = error;
 }

@@ -40,6 +40,17 @@ static inline struct start_scope *start_scope_of(const struct osr_scope *scope)
     return container_of(scope, struct start_scope, scope);
 }
 
+/* To be said before anything is bound to the scope, or left on it: few scopes have any of that. */
+static inline void osri_scope_load(struct osr_scope *scope)
+{
+    if (scope->laden_)
+        return;
+    scope->laden_ = 1;
+    scope->refusal_ = 0;
+    scope->pending_ = scope->kept_ = NULL;
+    scope->bound_ = NULL;
+}
+
 /* Makes `scope` part of the tree below `parent`, which may be NULL. It sees what its parent sees. */
 static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner, struct osr_scope *parent,
                                      unsigned char form, const char *where)
@@ -57,21 +68,17 @@ static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner
         list_init(&scope->sibling_);
     osri_timer_init(&scope->timer_, osri_scope_deadline_passed, true);
     scope->where_ = place_or_unknown(where);
-    scope->pending_ = NULL;
-    scope->bound_ = NULL;
     scope->values_ = NULL;
-    scope->kept_ = NULL;
-    scope->refusal_ = 0;
     scope->form_ = form;
     scope->state_ = SCOPE_OPEN;
     scope->shielded_ = shielded;
-    scope->caught_ = scope->guarded_ = scope->pending_rides_ = 0;
+    scope->caught_ = scope->guarded_ = scope->laden_ = scope->pending_rides_ = 0;
     scope->cancelled_at_ = scope->cut_at_ = scope->lifted_at_ = 0;
 }
 
 static inline void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
 {
-    if (unlikely(scope->kept_ != NULL))
+    if (unlikely(scope->laden_))
         osri_scope_keep(scope, NULL);
     osri_timer_clear(&sched->timers, &scope->timer_);
     list_remove(&scope->sibling_);
@@ -168,7 +175,7 @@ int osri_scope_clean_up_some(struct sched *sched, struct osr_scope *scope, int r
 
 static inline int osri_scope_clean_up(struct sched *sched, struct osr_scope *scope, int rc, const char *where)
 {
-    return likely(!scope->bound_) ? rc : osri_scope_clean_up_some(sched, scope, rc, where);
+    return likely(!scope->laden_) ? rc : osri_scope_clean_up_some(sched, scope, rc, where);
 }
 
 /* The value bound to `key` nearest to `scope`, NULL if there is none. */
@@ -185,6 +192,7 @@ void osri_scope_cancel(struct sched *sched, struct osr_scope *scope, int code, c
 /* A guard whose open had failed leaves the code of that. */
 static inline void osri_scope_leave_refused(struct task *task, const struct osr_scope *guard)
 {
+    osri_scope_load(task->scope);
     if (!task->scope->refusal_)
         task->scope->refusal_ = guard->refusal_;
 }
@@ -200,7 +208,7 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
 static inline int osri_scope_join_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
                                           const char *where)
 {
-    if (likely(!scope->pending_ && !scope->refusal_))
+    if (likely(!scope->laden_))
         return rc;
     return osri_scope_join_some_pending(sched, scope, slot, rc, where);
 }

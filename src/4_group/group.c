@@ -132,15 +132,15 @@ static inline void count_outcome(struct sched *sched, struct osr_group *group, c
 /* ---- The end of a child ---- */
 
 /* Only daemons are left: cancels them. */
-static void cancel_daemons(struct sched *sched, struct osr_group *group)
+static __attribute__((noinline)) void cancel_daemons(struct sched *sched, struct osr_group *group)
 {
     struct osr_list_ *node;
 
     for (node = group->scope.children_.next; node != &group->scope.children_; node = node->next) {
         struct osr_scope *scope = container_of(node, struct osr_scope, sibling_);
 
-        if (scope->form_ == SCOPE_TASK)
-            osri_scope_cancel(sched, scope, -ECANCELED, "", group->scope.where_, "only daemons are left");
+        assert(scope->form_ == SCOPE_TASK); /* the body has closed all of its own */
+        osri_scope_cancel(sched, scope, -ECANCELED, "", group->scope.where_, "only daemons are left");
     }
 }
 
@@ -225,7 +225,7 @@ static struct outcome tell_spawner(const struct child *child, const struct outco
     return left;
 }
 
-static void special_child_ended(struct sched *sched, struct child *child, const struct outcome *outcome)
+static __attribute__((noinline)) void special_child_ended(struct sched *sched, struct child *child, const struct outcome *outcome)
 {
     struct osr_group *group = child->group;
     struct outcome left = child->extras & CHILD_TELLS ? tell_spawner(child, outcome) : *outcome;
@@ -277,7 +277,8 @@ static int take_place(struct sched *sched, struct osr_group *group, const char *
     return likely(sched->current != NULL) ? wait_for_place(sched, group, where) : -EAGAIN; /* a callback cannot wait */
 }
 
-static int keep_record(struct sched *sched, struct osr_group *group, struct child *child, struct osr_task *handle)
+static __attribute__((noinline)) int keep_record(struct sched *sched, struct osr_group *group, struct child *child,
+                                                 struct osr_task *handle)
 {
     struct record *record = osri_record_new(sched, child);
 
@@ -291,11 +292,8 @@ static int keep_record(struct sched *sched, struct osr_group *group, struct chil
 }
 
 /* What is not usual about a child. */
-static void set_extras(struct osr_group *group, struct child *child, const struct osr_spawn_options *options)
+static __attribute__((noinline)) void set_extras(struct osr_group *group, struct child *child, const struct osr_spawn_options *options)
 {
-    group->spawned_++;
-    if (likely(!options->daemon && !options->result && !options->outcome && group->policy_ == OSR_FAIL_FAST))
-        return;
     child->extras = (options->daemon ? CHILD_DAEMON : 0u) | (options->result || options->outcome ? CHILD_TELLS : 0u) |
                     (group->policy_ != OSR_FAIL_FAST ? CHILD_COUNTED : 0u);
     child->index = group->spawned_;
@@ -312,7 +310,7 @@ static void unmake(struct sched *sched, struct child *child)
 }
 
 /* A child inside `parent`, for a place that is taken; NULL with a code, and then nothing is left behind. */
-static struct child *make_child(struct sched *sched, struct osr_group *group, struct osr_scope *parent,
+static inline __attribute__((always_inline)) struct child *make_child(struct sched *sched, struct osr_group *group, struct osr_scope *parent,
                                 const struct osr_routine *routine, void *arg, const struct osr_spawn_options *options,
                                 int *code)
 {
@@ -327,14 +325,17 @@ static struct child *make_child(struct sched *sched, struct osr_group *group, st
         *code = -ENOMEM;
         return NULL;
     }
-    set_extras(group, child, options);
+    group->spawned_++;
+    if (unlikely(options->daemon || options->result || options->outcome || group->policy_ != OSR_FAIL_FAST))
+        set_extras(group, child, options);
     osri_observe(sched, OSR_TRACE_SPAWN, &child->task, NULL, child->task.where, 0);
     return child;
 }
 
 /* The place is taken; makes the child and queues it. */
-static int start(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
-                 const struct osr_spawn_options *options, osri_ended *ended)
+static inline __attribute__((always_inline)) int start(struct sched *sched, struct osr_group *group,
+                                                       const struct osr_routine *routine, void *arg,
+                                                       const struct osr_spawn_options *options, osri_ended *ended)
 {
     int rc;
     struct child *child = make_child(sched, group, &group->scope, routine, arg, options, &rc);
@@ -511,7 +512,7 @@ static int judge_unstarted(struct sched *sched, const struct starting *starting,
 }
 
 /* The place is taken; makes the child, and waits. */
-static int start_and_wait(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
+static __attribute__((noinline)) int start_and_wait(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
                           const struct osr_spawn_options *options)
 {
     struct task *task = sched->current;
@@ -751,7 +752,7 @@ static int close_group(struct osr_group *group, int rc, const char *where)
     count_outcome(sched, group, task->name, &outcome);
     wait_for_children(sched, group, where);
     group->scope.state_ = SCOPE_ENDED;
-    if (unlikely(group->scope.bound_ != NULL))
+    if (unlikely(group->scope.laden_))
         osri_scope_leave_bound(sched, &group->scope, cleanup_failed, group);
     if (group->scope.guarded_)
         osri_errors_unpromise(sched, GUARD_ERRORS);
