@@ -138,6 +138,11 @@ static void cancel_daemons(struct sched *sched, struct osr_group *group)
     }
 }
 
+static bool only_daemons_are_left(const struct osr_group *group)
+{
+    return unlikely(group->closing_) && group->running_ == group->daemons_;
+}
+
 /* A place under the limit is free, or a child has ended: hands the place to the next spawner, or tells the owner that
  * nobody is left. */
 static void free_place(struct sched *sched, struct osr_group *group)
@@ -313,6 +318,8 @@ static int start(struct sched *sched, struct osr_group *group, const struct osr_
         return rc;
     if (options->handle)
         osri_group_awaits(group, child->record);
+    if (only_daemons_are_left(group))
+        cancel_daemons(sched, group); /* it is one, and comes late */
     if (options->eager)
         osri_run_eagerly(sched, &child->task);
     else
@@ -423,6 +430,8 @@ int osr_started(void)
     if (child->record && child->record->kept)
         osri_group_awaits(child->group, child->record);
     starting->started = true;
+    if (only_daemons_are_left(child->group))
+        cancel_daemons(task->sched, child->group);
     osri_wake(task->sched, &starting->wait, 0);
     return 0;
 }

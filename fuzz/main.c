@@ -1,0 +1,276 @@
+/*
+ * The fuzzer as a plain program:
+ *
+ *     fuzz FILE...                      tells the story of each input, and whether it is as expected
+ *     fuzz --campaign [--seed N] [--runs N] [--seconds N] [--out DIRECTORY]
+ *     fuzz --corpus DIRECTORY --runs N  makes a small corpus: inputs that do something new
+ *     fuzz --shrink FILE                makes it smaller, in place
+ *     fuzz --check FILE...              silently, with a status
+ *     fuzz --canary                     with a wrong expectation, which must be found
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+
+enum { MOST_BYTES = 1 << 14 };
+
+static unsigned char input[MOST_BYTES];
+static size_t input_size;
+static uint64_t state;
+
+static uint64_t random_number(void)
+{
+    uint64_t x = state += 0x9e3779b97f4a7c15u;
+
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+/* Few features at a time are switched off; short inputs are as frequent as long ones. */
+static void make_input(void)
+{
+    size_t i;
+    uint64_t bits = random_number();
+
+    input_size = 8 + (bits & 0xffff) % (bits >> 16 & 1 ? 200 : 60);
+    for (i = 0; i < input_size; i++) {
+        if (i % 8 == 0)
+            bits = random_number();
+        input[i] = (unsigned char)(bits >> i % 8 * 8);
+    }
+    bits = random_number();
+    input[0] = (unsigned char)(bits & bits >> 8 & (bits >> 16 | bits >> 24)); /* each is off in three of eight */
+    if (bits >> 32 & 1)
+        for (i = 1 + (bits >> 40) % input_size; i < input_size; i++)
+            input[i] = 0; /* the first choice everywhere, which is FIFO */
+}
+
+/* ---- Findings ---- */
+
+static const char *directory = ".";
+
+static uint64_t hash_of_input(void)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    size_t i;
+
+    for (i = 0; i < input_size; i++)
+        hash = (hash ^ input[i]) * 0x100000001b3u;
+    return hash;
+}
+
+static void write_input(const char *to, const char *kind)
+{
+    char path[512];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/%s%016llx", to, kind, (unsigned long long)hash_of_input());
+    file = fopen(path, "w");
+    if (!file || fwrite(input, 1, input_size, file) != input_size)
+        perror(path);
+    else
+        fprintf(stderr, "written: %s\n", path);
+    if (file)
+        fclose(file);
+}
+
+static void report(void)
+{
+    write_input(directory, "found-");
+    input_size = check_shrink(input, input_size);
+    write_input(directory, "small-");
+    check_tell(input, input_size, stderr);
+}
+
+/* The process dies of the library: the input is saved, and made smaller in processes of their own. */
+static void dying(int number)
+{
+    signal(number, SIG_DFL);
+    write_input(directory, "dies-");
+    input_size = check_shrink(input, input_size);
+    write_input(directory, "small-");
+    check_tell(input, input_size, stderr);
+    raise(number);
+}
+
+/* ---- Campaigns ---- */
+
+static double seconds_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+struct campaign {
+    unsigned long runs, seed;
+    double seconds;
+    const char *corpus;
+};
+
+static int run_campaign(const struct campaign *campaign)
+{
+    double began = seconds_now(), took;
+    unsigned long i, skipped = 0, records = 0;
+    struct finding finding;
+
+    for (i = 0; (campaign->runs == 0 || i < campaign->runs); i++) {
+        if (i % 256 == 0 && campaign->seconds > 0 && seconds_now() - began >= campaign->seconds)
+            break;
+        state = campaign->seed * 0x9e3779b97f4a7c15u + i;
+        make_input();
+        check_input(input, input_size, i % 16 == 0, &finding);
+        skipped += finding.outcome == CHECK_SKIPPED;
+        records += finding.verdict.count;
+        if (finding.outcome <= CHECK_SKIPPED)
+            continue;
+        if (check_canary) {
+            printf("the canary was found after %lu programs\n", i + 1);
+            return 0;
+        }
+        fprintf(stderr, "program %lu of seed %lu: %s\n", i, campaign->seed, finding.kind);
+        report();
+        return 1;
+    }
+    took = seconds_now() - began;
+    if (check_canary) {
+        fprintf(stderr, "the canary was not found in %lu programs\n", i);
+        return 1;
+    }
+    printf("seed %lu: %lu programs in %.1f s (%.0f a second), %lu not compared, %.0f records each: all as expected\n",
+           campaign->seed, i, took, (double)i / took, skipped, i ? (double)records / (double)i : 0.0);
+    return 0;
+}
+
+/* ---- A corpus ---- */
+
+/* Inputs whose traces have a pair of neighbours that none before had. */
+static int make_corpus(const struct campaign *campaign)
+{
+    static unsigned char seen[1 << 20];
+    static struct log log;
+    struct finding finding;
+    unsigned long i;
+    unsigned kept = 0, j;
+
+    interpreter_keeps = &log;
+    for (i = 0; i < campaign->runs; i++) {
+        unsigned fresh = 0;
+
+        state = campaign->seed * 0x9e3779b97f4a7c15u + i;
+        make_input();
+        check_input(input, input_size, false, &finding);
+        for (j = 1; finding.outcome == CHECK_FINE && j < log.count; j++) {
+            const struct record *a = &log.records[j - 1], *b = &log.records[j];
+            uint32_t key = (uint32_t)(a->kind * 31 + a->what * 7 + (uint32_t)a->code * 131 + b->kind * 1031 +
+                                      b->what * 8191 + (uint32_t)b->code * 65537) * 2654435761u >> 12;
+
+            fresh += !seen[key];
+            seen[key] = 1;
+        }
+        if (fresh >= 3) {
+            write_input(campaign->corpus, "");
+            kept++;
+        }
+    }
+    printf("%u inputs kept\n", kept);
+    return 0;
+}
+
+/* ---- Files ---- */
+
+static int read_input(const char *path)
+{
+    FILE *file = fopen(path, "r");
+
+    if (!file) {
+        perror(path);
+        return -1;
+    }
+    input_size = fread(input, 1, sizeof(input), file);
+    fclose(file);
+    return 0;
+}
+
+static int check_files(char **paths, bool tell)
+{
+    struct finding finding;
+    int failed = 0, count = 0;
+
+    for (; *paths; paths++, count++) {
+        if (read_input(*paths) < 0)
+            return 2;
+        check_input(input, input_size, true, &finding);
+        if (tell || finding.outcome > CHECK_SKIPPED)
+            check_tell(input, input_size, tell ? stdout : stderr);
+        if (finding.outcome > CHECK_SKIPPED) {
+            fprintf(stderr, "%s: %s\n", *paths, finding.kind);
+            failed++;
+        }
+    }
+    if (!tell)
+        printf("%d inputs, %d not as expected\n", count, failed);
+    return failed > 0;
+}
+
+static int shrink_file(const char *path)
+{
+    FILE *file;
+
+    if (read_input(path) < 0)
+        return 2;
+    input_size = check_shrink(input, input_size);
+    file = fopen(path, "w");
+    if (!file || fwrite(input, 1, input_size, file) != input_size) {
+        perror(path);
+        return 2;
+    }
+    fclose(file);
+    check_tell(input, input_size, stdout);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct campaign campaign = {.seed = 1};
+    bool campaigns = false, silent = false;
+    char **at = argv + 1;
+
+    (void)argc;
+    signal(SIGABRT, dying);
+    signal(SIGSEGV, dying);
+    for (; *at && strncmp(*at, "--", 2) == 0; at++) {
+        if (strcmp(*at, "--campaign") == 0)
+            campaigns = true;
+        else if (strcmp(*at, "--canary") == 0)
+            campaigns = check_canary = true;
+        else if (strcmp(*at, "--check") == 0)
+            silent = true;
+        else if (strcmp(*at, "--shrink") == 0 && at[1])
+            return shrink_file(at[1]);
+        else if (strcmp(*at, "--seed") == 0 && at[1])
+            campaign.seed = strtoul(*++at, NULL, 0);
+        else if (strcmp(*at, "--runs") == 0 && at[1])
+            campaign.runs = strtoul(*++at, NULL, 0);
+        else if (strcmp(*at, "--seconds") == 0 && at[1])
+            campaign.seconds = strtod(*++at, NULL);
+        else if (strcmp(*at, "--out") == 0 && at[1])
+            directory = *++at;
+        else if (strcmp(*at, "--corpus") == 0 && at[1])
+            campaign.corpus = *++at;
+        else
+            return fprintf(stderr, "fuzz: what is %s?\n", *at), 2;
+    }
+    if (campaign.corpus)
+        return make_corpus(&campaign);
+    if (campaigns)
+        return run_campaign(&campaign);
+    return check_files(at, !silent);
+}
