@@ -37,7 +37,7 @@ struct item {
     uint32_t number, priority;
 };
 
-enum { SCOPES = 4096, GROUPS = 2048, HANDLES = 2048, ACTORS = MOST_STEPS + 2 };
+enum { SCOPES = 4096, GROUPS = 2048, HANDLES = 2048, ACTORS = MOST_TASKS + 2 };
 
 static struct machine {
     const struct program *program;
@@ -462,20 +462,12 @@ static int run_group(struct actor *actor, int index)
 
 /* ---- Tasks ---- */
 
-static void end_actor(struct actor *actor)
-{
-    osr_error_release(actor->held);
-    actor->held = NULL;
-    actor->ended++;
-}
-
 static int run_actor(void *arg)
 {
     struct actor *actor = arg;
-    int rc = run_block(actor, actor->statement, NULL);
 
-    end_actor(actor);
-    return rc;
+    actor->ended++;
+    return run_block(actor, actor->statement, NULL);
 }
 
 static int spawn(struct actor *actor, int index)
@@ -489,7 +481,7 @@ static int spawn(struct actor *actor, int index)
     struct osr_group *group;
     int rc;
 
-    if (machine.spawned > MOST_TASKS)
+    if (machine.actor_count > MOST_TASKS)
         return 0;
     child = &machine.actors[machine.actor_count++];
     group = group_meant(actor, at->a);
@@ -964,6 +956,15 @@ static void tell_outcomes(void)
     }
 }
 
+/* What tasks have taken and not raised. */
+static void release_held(void)
+{
+    unsigned i;
+
+    for (i = 0; i < machine.actor_count; i++)
+        osr_error_release(machine.actors[i].held);
+}
+
 static int run_root(void *arg)
 {
     struct actor *actor = arg;
@@ -973,7 +974,8 @@ static int run_root(void *arg)
     rc = run_block(actor, 0, NULL);
     tell_outcomes();
     close_primitives();
-    end_actor(actor);
+    release_held();
+    actor->ended++;
     return rc;
 }
 
@@ -1025,7 +1027,7 @@ void interpret(const struct program *program, const struct log *expected, struct
     record.code = osr_run_with(&routine, &machine.actors[0], &how);
     machine.running = 0;
     tell_result(-1, record.code);
-    if (record.code < 0 && record.code != -OSR_ETASKCANCELED)
+    if (record.code < 0)
         tell_error(osr_error_last());
     osr_error_clear();
     if (!verdict->differs && verdict->count != expected->count) {

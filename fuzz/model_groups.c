@@ -109,15 +109,23 @@ static void group_awaits(struct group *group, struct handle_record *record)
 static void tell_next(struct group *group, struct handle_record *record, struct task *task)
 {
     struct handle_record **link = &group->ended;
-    unsigned i;
 
     while (*link != record)
         link = &(*link)->next_ended;
     *link = record->next_ended;
-    task->found = -1;
+    task->told = (struct told){record, record->generation};
+}
+
+/* Which handle was told, in the order in which they were made. */
+static void tell_handle(const struct task *task)
+{
+    int found = -1;
+    unsigned i;
+
     for (i = 0; i < model.handle_count; i++)
-        if (model.handles[i].record == record && model.handles[i].generation == record->generation)
-            task->found = (int)i;
+        if (model.handles[i].record == task->told.record && model.handles[i].generation == task->told.generation)
+            found = (int)i;
+    tell_value(VALUE_HANDLE, found, 0);
 }
 
 static void group_told(struct group *group, struct handle_record *record)
@@ -411,7 +419,7 @@ static void take_place(struct task *task)
 
 void do_spawn(struct task *task)
 {
-    if (model.task_count > MOST_TASKS) {
+    if (model.attempts++ >= MOST_TASKS) {
         finish(task, 0);
         return;
     }
@@ -469,7 +477,7 @@ void do_start(struct task *task)
 {
     const struct statement *at = statement_at(task);
 
-    if (model.task_count > MOST_TASKS) {
+    if (model.attempts++ >= MOST_TASKS) {
         finish(task, 0);
         return;
     }
@@ -620,7 +628,7 @@ void finish_group(struct task *task)
 static void next_over(struct task *task)
 {
     if (task->result == 1)
-        tell_value(VALUE_HANDLE, task->found, 0);
+        tell_handle(task);
     wait_over(task);
 }
 
@@ -632,7 +640,7 @@ void do_next(struct task *task)
         return;
     if (group->ended) {
         tell_next(group, group->ended, task);
-        tell_value(VALUE_HANDLE, task->found, 0);
+        tell_handle(task);
         done_at_once(task, 1);
     } else if (group->awaited == 0) {
         done_at_once(task, 0);

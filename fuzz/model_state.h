@@ -125,7 +125,10 @@ struct task {
     int result;
     struct timer *timer;
     int64_t item; /* to be put, or what was got */
-    int found;    /* the handle that was told */
+    struct told {
+        struct handle_record *record;
+        unsigned generation;
+    } told; /* who has ended next */
     struct group *into; /* what it spawns into */
 
     struct group *group; /* what it is a child of */
@@ -226,7 +229,7 @@ struct model {
     int64_t now;
     uint64_t order; /* in which timers were set */
     unsigned steps; /* of tasks, left until the next look */
-    unsigned executed, items, deferred;
+    unsigned executed, items, deferred, attempts;
     struct task *current, *next;
     bool has_left, finished, is_stuck;
     struct outcome root;

@@ -102,6 +102,20 @@ bool run_cleanups(struct task *task)
     return true;
 }
 
+static bool is_guard(const struct frame *frame)
+{
+    return (frame->purpose == FOR_SCOPE || frame->purpose == FOR_GROUP) &&
+           guarded(&model.program->statements[frame->statement]);
+}
+
+/* The place of a close: what closes by itself does so where it was opened. */
+static short closing_place(const struct task *task, const struct frame *frame)
+{
+    if (frame->purpose == FOR_TASK)
+        return task->place;
+    return (short)(2 * frame->statement + !(frame->purpose == FOR_CLEANUP || is_guard(frame)));
+}
+
 /* A clean-up of the top frame's scope has failed. */
 static void note_failure(struct task *task, struct error *error)
 {
@@ -118,9 +132,7 @@ static void note_failure(struct task *task, struct error *error)
     if (!closing->failures) {
         closing->failures = group_error_new(closing->scope->place, task->name, NOBODY);
         if (closing->rc < 0 && closing->rc != -ECANCELED)
-            error_adopt(closing->failures, slot_outcome(task, closing->rc, (short)(closing->purpose == FOR_TASK
-                                                                                        ? task->place
-                                                                                        : 2 * closing->statement + 1)));
+            error_adopt(closing->failures, slot_outcome(task, closing->rc, closing_place(task, closing)));
     }
     error_adopt(closing->failures, error);
 }
@@ -203,8 +215,8 @@ static void close_scope(struct task *task)
 {
     struct frame *frame = top_frame(task);
     struct scope *scope = frame->scope;
-    bool cleanup = frame->purpose == FOR_CLEANUP, guard = !cleanup && guarded(&model.program->statements[frame->statement]);
-    short place = (short)(2 * frame->statement + (cleanup || guard ? 0 : 1));
+    bool cleanup = frame->purpose == FOR_CLEANUP, guard = is_guard(frame);
+    short place = closing_place(task, frame);
     int rc = scope_settle(task, scope, frame->rc, place);
 
     scope_end(task, scope, rc);
@@ -229,15 +241,14 @@ static void close_scope(struct task *task)
 static void end_scope_body(struct task *task)
 {
     struct frame *frame = top_frame(task);
-    bool cleanup = frame->purpose == FOR_CLEANUP, guard = !cleanup && guarded(&model.program->statements[frame->statement]);
 
-    if (guard) {
+    if (is_guard(frame)) {
         frame->kept = task->slot;
         frame->kept_rc = frame->rc;
         slot_clear(&task->slot);
         frame->rc = 0;
     }
-    frame->rc = scope_join_pending(task, frame->scope, frame->rc, (short)(2 * frame->statement + (cleanup || guard ? 0 : 1)));
+    frame->rc = scope_join_pending(task, frame->scope, frame->rc, closing_place(task, frame));
     begin_closing(task);
 }
 

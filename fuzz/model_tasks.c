@@ -375,8 +375,8 @@ static void conclude(void)
         }
     }
     tell(RECORD_RESULT, 0)->code = rc;
-    if (seen)
-        error_tell(seen);
+    if (rc < 0)
+        error_tell(seen ? seen : error_new(rc, NOWHERE));
 }
 
 static void prepare(const struct program *program, struct log *log)

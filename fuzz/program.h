@@ -14,7 +14,7 @@
 enum {
     MOST_STATEMENTS = 96,
     MOST_DEPTH = 12,    /* of blocks */
-    MOST_TASKS = 40,    /* that one run may spawn */
+    MOST_TASKS = 40,    /* that one run may try to spawn */
     MOST_STEPS = 1500,  /* statements that one run may execute: then all blocks end */
     MOST_ITEMS = 256,   /* that one run may put into queues */
     MOST_CLEANUPS = 64, /* that one run may defer */

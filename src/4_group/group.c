@@ -101,8 +101,8 @@ static bool fails_fast(const struct osr_group *group)
 /* Takes over the reference to `error`, and cancels the rest at the first one. */
 static void count_failure(struct sched *sched, struct osr_group *group, const char *who, struct osr_error *error)
 {
-    if (error->parent && error->parent == group->tree_) {
-        osr_error_release(error); /* got by joining: it stands here already */
+    if (osri_error_holds(group->tree_, error)) {
+        osr_error_release(error); /* got by joining, or raised again: it stands here already */
         return;
     }
     group->errors_++;
@@ -474,6 +474,7 @@ static int start_and_wait(struct sched *sched, struct osr_group *group, const st
     wait_init(&starting.wait, task, "osr_start", options->where);
     starting.wait.uncut_ = true;
     (void)osri_wait(sched, &starting.wait);
+    osri_scope_pass_cut(sched, &starting.scope, 0); /* of calls of the child */
     osri_scope_detach(sched, &starting.scope);
     if (starting.started)
         return 0;
