@@ -190,7 +190,7 @@ static bool delete_statement(struct shrinking *shrinking, int index)
     at = program.statements[index];
     parent = program.statements[at.parent];
     length = &shrinking->tried[parent.length_at];
-    if (at.end > shrinking->size || at.begin == at.end || *length % (at.parent == 1 ? 14 : 7) == 0)
+    if (at.end > shrinking->size || at.begin == at.end || *length % (at.parent == 1 ? ROOT_LENGTHS : BLOCK_LENGTHS) == 0)
         return false;
     --*length;
     return still(shrinking, cut(shrinking, at.begin, at.end));
@@ -206,9 +206,9 @@ static bool unwrap_statement(struct shrinking *shrinking, int index)
     if (!at.has_block || at.first < 0 || at.end > shrinking->size)
         return false;
     parent = program.statements[at.parent];
-    modulus = at.parent == 1 ? 14 : 7;
+    modulus = at.parent == 1 ? ROOT_LENGTHS : BLOCK_LENGTHS;
     length = &shrinking->tried[parent.length_at];
-    inner = shrinking->tried[at.length_at] % 7;
+    inner = shrinking->tried[at.length_at] % BLOCK_LENGTHS;
     if (*length % modulus - 1 + inner >= modulus)
         return false;
     *length = (unsigned char)(*length % modulus - 1 + inner);

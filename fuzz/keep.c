@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 enum { KEPT = 64, GUARD_INSTALL = 102 };
@@ -72,4 +73,14 @@ int madvise(void *address, size_t size, int advice)
     if (rc == 0)
         *slot = address;
     return rc;
+}
+
+/* How the library asks whether a page is guarded: a call that would write into it fails. */
+int uname(struct utsname *name)
+{
+    if (*guard_slot(name)) {
+        errno = EFAULT;
+        return -1;
+    }
+    return (int)syscall(SYS_uname, name);
 }

@@ -8,6 +8,7 @@
  *     fuzz --check FILE...              silently, with a status
  *     fuzz --canary                     with a wrong expectation, which must be found
  */
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,40 +17,12 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "generate.h"
 
 enum { MOST_BYTES = 1 << 14 };
 
 static unsigned char input[MOST_BYTES];
 static size_t input_size;
-static uint64_t state;
-
-static uint64_t random_number(void)
-{
-    uint64_t x = state += 0x9e3779b97f4a7c15u;
-
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
-/* Few features at a time are switched off; short inputs are as frequent as long ones. */
-static void make_input(void)
-{
-    size_t i;
-    uint64_t bits = random_number();
-
-    input_size = 8 + (bits & 0xffff) % (bits >> 16 & 1 ? 200 : 60);
-    for (i = 0; i < input_size; i++) {
-        if (i % 8 == 0)
-            bits = random_number();
-        input[i] = (unsigned char)(bits >> i % 8 * 8);
-    }
-    bits = random_number();
-    input[0] = (unsigned char)(bits & bits >> 8 & (bits >> 16 | bits >> 24)); /* each is off in three of eight */
-    if (bits >> 32 & 1)
-        for (i = 1 + (bits >> 40) % input_size; i < input_size; i++)
-            input[i] = 0; /* the first choice everywhere, which is FIFO */
-}
 
 /* ---- Findings ---- */
 
@@ -124,8 +97,7 @@ static int run_campaign(const struct campaign *campaign)
     for (i = 0; (campaign->runs == 0 || i < campaign->runs); i++) {
         if (i % 256 == 0 && campaign->seconds > 0 && seconds_now() - began >= campaign->seconds)
             break;
-        state = campaign->seed * 0x9e3779b97f4a7c15u + i;
-        make_input();
+        input_size = generate(campaign->seed, i, input, sizeof(input));
         check_input(input, input_size, i % 16 == 0, &finding);
         skipped += finding.outcome == CHECK_SKIPPED;
         records += finding.verdict.count;
@@ -164,8 +136,7 @@ static int make_corpus(const struct campaign *campaign)
     for (i = 0; i < campaign->runs; i++) {
         unsigned fresh = 0;
 
-        state = campaign->seed * 0x9e3779b97f4a7c15u + i;
-        make_input();
+        input_size = generate(campaign->seed, i, input, sizeof(input));
         check_input(input, input_size, false, &finding);
         for (j = 1; finding.outcome == CHECK_FINE && j < log.count; j++) {
             const struct record *a = &log.records[j - 1], *b = &log.records[j];
@@ -244,6 +215,7 @@ int main(int argc, char **argv)
     char **at = argv + 1;
 
     (void)argc;
+    mallopt(M_TRIM_THRESHOLD, 1 << 28); /* what a run gives back is for the next */
     signal(SIGABRT, dying);
     signal(SIGSEGV, dying);
     for (; *at && strncmp(*at, "--", 2) == 0; at++) {

@@ -120,6 +120,23 @@ int name_number(const char *name)
     return number;
 }
 
+/* ---- For whoever makes programs ---- */
+
+unsigned program_bytes(void)
+{
+    program_names_prepare();
+    return weights;
+}
+
+enum op program_op(unsigned byte, unsigned *operands, bool *block)
+{
+    enum op op = weighted[byte % weights];
+
+    *operands = operations[op].operands;
+    *block = operations[op].block;
+    return op;
+}
+
 /* ---- Operands ---- */
 
 int64_t duration_of(unsigned char operand)
@@ -222,12 +239,36 @@ static void apply_features(struct statement *at, unsigned off)
         at->on_failure = at->on_failure == LOOK_AT ? LOOK_AT : PASS_ON;
 }
 
-static unsigned char on_failure_of(struct reader *reader, unsigned char byte)
+/* Of what fails often: else most programs would end where they begin. */
+static bool is_risky(int op)
 {
-    if (byte < 160)
-        return PASS_ON;
-    if (byte < 220)
-        return SWALLOW;
+    switch (op) {
+    case OP_CANCEL_TASK:
+    case OP_STARTED:
+    case OP_STATE:
+    case OP_RELEASE:
+    case OP_JOIN:
+    case OP_TRY_LOCK:
+    case OP_AWAIT:
+    case OP_NOTIFY:
+    case OP_TRY_ACQUIRE:
+    case OP_GIVE:
+    case OP_TRY_PUT:
+    case OP_TRY_GET:
+    case OP_DONE:
+    case OP_SHUTDOWN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static unsigned char on_failure_of(struct reader *reader, int op, unsigned char byte)
+{
+    if (byte < 140)
+        return is_risky(op) ? SWALLOW : PASS_ON;
+    if (byte < 215)
+        return is_risky(op) ? PASS_ON : SWALLOW;
     return (unsigned char)(WRAP + take(reader) % (FAILURES - WRAP));
 }
 
@@ -245,12 +286,12 @@ static void read_statement(struct reader *reader, int index)
     operation = &operations[at->op];
     at->a = operation->operands > 0 ? take(reader) : 0;
     at->b = operation->operands > 1 ? take(reader) : 0;
-    at->on_failure = on_failure_of(reader, byte < weights ? 0 : take(reader));
+    at->on_failure = on_failure_of(reader, at->op, byte < weights ? 0 : take(reader));
     at->has_block = operation->block;
     if (at->has_block) {
         at->length_at = reader->at;
         if (at->depth < MOST_DEPTH)
-            read_block(reader, index, take(reader) % 7);
+            read_block(reader, index, take(reader) % BLOCK_LENGTHS);
     }
     apply_features(at, reader->program->features);
     if (!operations[at->op].block)
@@ -291,7 +332,7 @@ void program_read(struct program *program, const unsigned char *bytes, size_t si
     apply_features(root, program->features);
     root->length_at = reader.at;
     program->count = 2;
-    read_block(&reader, 1, take(&reader) % 14);
+    read_block(&reader, 1, take(&reader) % ROOT_LENGTHS);
     program->used = reader.at;
 }
 

@@ -119,6 +119,16 @@ struct program {
     unsigned size;
 };
 
+/* The byte with which a block begins is its length, modulo these. */
+enum { BLOCK_LENGTHS = 7, ROOT_LENGTHS = 14 };
+
+/*
+ * A statement is a byte for the operation, then its operands, then, if the first byte was program_bytes() or more, one
+ * for what follows on failure (and one more if that is 215 or more), then the block, if it has one.
+ */
+unsigned program_bytes(void);
+enum op program_op(unsigned byte, unsigned *operands, bool *block);
+
 void program_read(struct program *program, const unsigned char *bytes, size_t size);
 
 /* Writes the program as one would tell it. */
