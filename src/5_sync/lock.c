@@ -123,9 +123,10 @@ int osr_condition_wait_here(struct osr_condition *condition, const char *where)
         return osri_task_failed(sched->current, rc, where);
     hand_over(sched, condition->lock_);
     rc = osri_park(sched, &condition->waiters_, &wait, "osr_condition_wait", where);
-    if (rc < 0)
-        take_again(sched, condition->lock_, where);
-    return rc;
+    if (likely(rc >= 0))
+        return rc;
+    take_again(sched, condition->lock_, where);
+    return osri_refused(sched, sched->current, where); /* by what is cancelled by now */
 }
 
 /* Who is notified waits for the lock from now on, which the caller holds, and can no longer be cut. */
