@@ -334,6 +334,58 @@ static void a_limit_that_passes_while_a_lock_is_taken_again_has_cut_the_wait(voi
     assert_checked();
 }
 
+/* ---- Looks at the clock after a deadlock ----------------------------------------------------------------- */
+
+struct late {
+    int steps_before;
+    struct osr_event never;
+    struct osr_scope limit;
+    bool cut;
+};
+
+OSR_TASK(wait_to_be_cut, struct late, late)
+{
+    osr_scope_open(&late->limit);
+    check_int(osr_event_wait(&late->never), -ECANCELED);
+    late->cut = true;
+    check_int(osr_scope_close(&late->limit, 0), -ETIMEDOUT);
+    return 0;
+}
+
+OSR_TASK(be_busy_after_a_deadlock, struct late, late)
+{
+    struct osr_scope shield;
+    struct osr_group group;
+    int i;
+
+    osr_event_init(&late->never);
+    for (i = 0; i < late->steps_before; i++)
+        osr_yield();
+    check_int(osr_event_wait(&late->never), -ECANCELED); /* nothing could run any more */
+    osr_shield_open_unlimited(&shield);
+    osr_group_open(&group);
+    osr_spawn(&group, wait_to_be_cut, late);
+    osr_yield();
+    osr_scope_set_deadline(&late->limit, osr_now()); /* passed: for the next look to notice */
+    for (i = 0; !late->cut && i < 1000; i++)
+        osr_yield();
+    check_int(i <= 257, 1);
+    osr_scope_cancel(&late->limit, NULL);
+    osr_group_close(&group, 0);
+    return osr_scope_close(&shield, 0);
+}
+
+static void the_clock_is_looked_at_again_after_a_deadlock(void **state)
+{
+    (void)state;
+    for (int steps = 240; steps < 270; steps++) {
+        struct late late = {.steps_before = steps};
+
+        assert_int_equal(osr_run(be_busy_after_a_deadlock, &late, .clock = OSR_CLOCK_SIMULATED), -OSR_EDEADLOCK);
+        assert_checked();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +397,7 @@ int main(void)
         cmocka_unit_test_setup(an_error_that_comes_into_a_group_by_two_ways_counts_once, begin_test),
         cmocka_unit_test_setup(a_group_of_errors_in_two_trees_is_no_leak, begin_test),
         cmocka_unit_test_setup(a_limit_that_passes_while_a_lock_is_taken_again_has_cut_the_wait, begin_test),
+        cmocka_unit_test_setup(the_clock_is_looked_at_again_after_a_deadlock, begin_test),
         cmocka_unit_test_setup(a_handle_that_keeps_nothing_is_stale_at_once, begin_test),
     };
 

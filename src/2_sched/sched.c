@@ -216,6 +216,7 @@ void osri_sched_run(struct sched *sched)
         bool idle = list_empty(&sched->ready) && list_empty(&sched->calls);
         struct task *task;
 
+        sched->steps = STEPS;
         if (idle && sched->timers.count == 0 && sched->outside == 0)
             sched->stuck(sched);
         else
