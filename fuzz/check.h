@@ -30,7 +30,4 @@ void check_tell(const unsigned char *bytes, size_t size, FILE *stream);
 /* A smaller input of the same kind of finding, into `bytes`: its size. */
 size_t check_shrink(unsigned char *bytes, size_t size);
 
-/* A wrong expectation on purpose, to prove that wrong ones are found. */
-extern bool check_canary;
-
 #endif

@@ -6,7 +6,7 @@
  *     fuzz --corpus DIRECTORY --runs N  makes a small corpus: inputs that do something new
  *     fuzz --shrink FILE                makes it smaller, in place
  *     fuzz --check FILE...              silently, with a status
- *     fuzz --canary                     with a wrong expectation, which must be found
+ *     fuzz --canaries [--seed N]        with models that are wrong on purpose, which must all be found out
  */
 #include <malloc.h>
 #include <signal.h>
@@ -103,22 +103,54 @@ static int run_campaign(const struct campaign *campaign)
         records += finding.verdict.count;
         if (finding.outcome <= CHECK_SKIPPED)
             continue;
-        if (check_canary) {
-            printf("the canary was found after %lu programs\n", i + 1);
-            return 0;
-        }
         fprintf(stderr, "program %lu of seed %lu: %s\n", i, campaign->seed, finding.kind);
         report();
         return 1;
     }
     took = seconds_now() - began;
-    if (check_canary) {
-        fprintf(stderr, "the canary was not found in %lu programs\n", i);
-        return 1;
-    }
     printf("seed %lu: %lu programs in %.1f s (%.0f a second), %lu not compared, %.0f records each: all as expected\n",
            campaign->seed, i, took, (double)i / took, skipped, i ? (double)records / (double)i : 0.0);
     return 0;
+}
+
+/* ---- Canaries ---- */
+
+enum { CANARY_RUNS = 3000000 };
+
+/* How many programs it takes to find the wrong model out; 0 if it is not. */
+static unsigned long find_out(enum model_error error, unsigned long seed)
+{
+    struct finding finding;
+    unsigned long i;
+
+    model_wrong = error;
+    for (i = 0; i < CANARY_RUNS; i++) {
+        input_size = generate(seed, i, input, sizeof(input));
+        check_input(input, input_size, false, &finding);
+        if (finding.outcome > CHECK_SKIPPED)
+            break;
+    }
+    model_wrong = WRONG_NOTHING;
+    return i < CANARY_RUNS ? i + 1 : 0;
+}
+
+static int run_canaries(unsigned long seed)
+{
+    unsigned long took, most = 0;
+    double began = seconds_now();
+    int i, missed = 0;
+
+    for (i = 1; i < WRONGS; i++) {
+        took = find_out((enum model_error)i, seed);
+        if (took == 0) {
+            fprintf(stderr, "wrong model %d was not found out\n", i);
+            missed++;
+        }
+        most = took > most ? took : most;
+    }
+    printf("%d of %d wrong models were found out, in at most %lu programs, %.1f s\n", WRONGS - 1 - missed, WRONGS - 1, most,
+           seconds_now() - began);
+    return missed > 0;
 }
 
 /* ---- A corpus ---- */
@@ -211,7 +243,7 @@ static int shrink_file(const char *path)
 int main(int argc, char **argv)
 {
     struct campaign campaign = {.seed = 1};
-    bool campaigns = false, silent = false;
+    bool campaigns = false, canaries = false, silent = false;
     char **at = argv + 1;
 
     (void)argc;
@@ -221,8 +253,8 @@ int main(int argc, char **argv)
     for (; *at && strncmp(*at, "--", 2) == 0; at++) {
         if (strcmp(*at, "--campaign") == 0)
             campaigns = true;
-        else if (strcmp(*at, "--canary") == 0)
-            campaigns = check_canary = true;
+        else if (strcmp(*at, "--canaries") == 0)
+            canaries = true;
         else if (strcmp(*at, "--check") == 0)
             silent = true;
         else if (strcmp(*at, "--shrink") == 0 && at[1])
@@ -242,6 +274,8 @@ int main(int argc, char **argv)
     }
     if (campaign.corpus)
         return make_corpus(&campaign);
+    if (canaries)
+        return run_canaries(campaign.seed);
     if (campaigns)
         return run_campaign(&campaign);
     return check_files(at, !silent);

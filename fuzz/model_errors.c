@@ -180,7 +180,7 @@ struct error *slot_own(struct task *task, int code, short place)
     if (slot->code == code && slot->error)
         return slot->error;
     error = error_new(code, slot->code == code && slot->place != NOWHERE ? slot->place : place);
-    if (slot->code != code)
+    if (slot->code != code && !wrong(WRONG_CAUSE))
         error->cause = slot_error(task);
     slot_put(slot, error);
     return error;

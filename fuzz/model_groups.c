@@ -37,10 +37,12 @@ static int policy(const struct group *group)
 
 static void count_failure(struct group *group, short who, struct error *error)
 {
-    if (error_contains(group->tree, error))
+    if (error_contains(group->tree, error) && !wrong(WRONG_TWICE))
         return; /* got by joining, or raised again: it stands here already */
+    if (group->errors > 0 && wrong(WRONG_SECOND_ERROR))
+        return;
     group->errors++;
-    if (policy(group) == OSR_FAIL_FAST || policy(group) == OSR_FIRST_DONE)
+    if ((policy(group) == OSR_FAIL_FAST || policy(group) == OSR_FIRST_DONE) && !wrong(WRONG_SIBLINGS_LIVE))
         scope_cancel(&group->scope, error->code, who, error->place);
     if (!group->tree)
         group->tree = group_error_new(group->scope.place, group->scope.owner->name, (short)group->number);
@@ -53,7 +55,7 @@ static void count_outcome(struct group *group, short who, const struct outcome *
         return;
     if (outcome->passed_on)
         group->passed_on = true;
-    if (outcome->passed_on || !outcome->error)
+    if ((outcome->passed_on || !outcome->error) && !wrong(WRONG_CUT_IS_ERROR))
         group->cancelled++;
     if (outcome->error)
         count_failure(group, who, outcome->error);
@@ -73,7 +75,7 @@ static void cancel_daemons(struct group *group)
 /* As soon as only daemons are left, they are cancelled (R9). */
 static void look_for_daemons(struct group *group)
 {
-    if (group->closing && group->running > 0 && group->running == group->daemons)
+    if (group->closing && group->running > 0 && group->running == group->daemons && !wrong(WRONG_DAEMONS_KEPT))
         cancel_daemons(group);
 }
 
@@ -150,7 +152,7 @@ static void record_unkeep(struct handle_record *record)
 {
     struct handle_record **link;
 
-    record->generation++;
+    record->generation += !wrong(WRONG_HANDLE_LIVES);
     record->kept = false;
     if (record->group && record->task && --record->group->awaited == 0)
         dismiss_nexts(record->group);
@@ -181,7 +183,9 @@ static void record_end(struct task *task, const struct outcome *outcome)
 
     record->task = NULL;
     record->state = outcome->rc >= 0 ? OSR_TASK_DONE : outcome->error ? OSR_TASK_FAILED : OSR_TASK_CANCELED;
-    record->rc = record->state == OSR_TASK_CANCELED ? -OSR_ETASKCANCELED : outcome->rc;
+    record->rc = record->state != OSR_TASK_CANCELED  ? outcome->rc
+                 : wrong(WRONG_JOIN_CANCELED) ? -ECANCELED
+                                              : -OSR_ETASKCANCELED;
     record->error = outcome->error;
     while (record->joiners.first)
         wake(record->joiners.first, 0);
@@ -215,7 +219,7 @@ static bool wins(const struct task *task, const struct outcome *outcome)
 {
     if (task->group->winner || task->options & DAEMON)
         return false;
-    return policy(task->group) == OSR_FIRST_DONE || (policy(task->group) == OSR_FIRST_SUCCESS && outcome->rc >= 0);
+    return policy(task->group) == OSR_FIRST_DONE || (policy(task->group) == OSR_FIRST_SUCCESS && (outcome->rc >= 0 || wrong(WRONG_LOSER_WINS)));
 }
 
 static void child_ended(struct task *task, const struct outcome *outcome)
@@ -245,6 +249,8 @@ static void ended_unstarted(struct task *task, const struct outcome *outcome)
     (void)tell_spawner(task, outcome);
     if (task->options & DAEMON)
         task->group->daemons--;
+    if (wrong(WRONG_START_ADOPTS))
+        count_outcome(task->group, task->name, outcome);
     task->starting->outcome = *outcome;
     wake(task->starting->starter, 0);
 }
@@ -376,7 +382,7 @@ static void spawn_now(struct task *task)
     if (child->record)
         group_awaits(group, child->record);
     look_for_daemons(group);
-    if (child->options & EAGER) {
+    if (child->options & EAGER && !wrong(WRONG_EAGER_QUEUES)) {
         child->eager_for = task;
         task->state = READY;
         task->rc = (int)(child - model.tasks);
@@ -408,7 +414,7 @@ static void take_place(struct task *task)
 {
     struct group *group = task->into;
 
-    if (group->limit == 0 || group->running < group->limit) {
+    if (group->limit == 0 || group->running < group->limit + wrong(WRONG_LIMIT)) {
         group->running++;
         task->was_cut = false;
         got_place(task);
@@ -632,6 +638,12 @@ static void next_over(struct task *task)
     wait_over(task);
 }
 
+static void told_at_once(struct task *task)
+{
+    tell_handle(task);
+    finish(task, 1);
+}
+
 void do_next(struct task *task)
 {
     struct group *group = group_meant(task, statement_at(task)->a);
@@ -640,8 +652,10 @@ void do_next(struct task *task)
         return;
     if (group->ended) {
         tell_next(group, group->ended, task);
-        tell_handle(task);
-        done_at_once(task, 1);
+        if (--task->budget == 0)
+            pause_task(task, told_at_once);
+        else
+            told_at_once(task);
     } else if (group->awaited == 0) {
         done_at_once(task, 0);
     } else {

@@ -46,8 +46,8 @@ struct scope *seen_by(const struct scope *scope)
 {
     const struct scope *found = NULL, *at;
 
-    for (at = scope; at; at = at->shielded ? NULL : at->parent)
-        if (at->cancelled)
+    for (at = scope; at; at = at->shielded && !wrong(WRONG_SHIELD_IGNORED) ? NULL : at->parent)
+        if (at->cancelled && !(at->shielded && wrong(WRONG_SHIELD_HIDES_ALL)) && !(found && wrong(WRONG_INNER_ABSORBS)))
             found = at;
     return (struct scope *)found;
 }
@@ -56,7 +56,7 @@ int64_t due_for(const struct scope *scope)
 {
     int64_t due = OSR_NEVER;
 
-    for (; scope; scope = scope->shielded ? NULL : scope->parent)
+    for (; scope; scope = scope->shielded && !wrong(WRONG_DEADLINE_IN_SHIELD) ? NULL : scope->parent)
         if (scope->deadline < due)
             due = scope->deadline;
     return due;
@@ -83,7 +83,7 @@ static void cut_below(struct scope *top)
         wake(task, -ECANCELED);
     }
     for (at = top->first; at; at = at->next)
-        if (!at->shielded)
+        if (!at->shielded && !(at->next == NULL && at->previous && wrong(WRONG_SKIPS_A_CHILD)))
             cut_below(at);
 }
 
@@ -197,7 +197,7 @@ int scope_settle(struct task *task, struct scope *scope, int rc, short place)
 {
     if (rc < 0 && rc != -ECANCELED)
         return settle_error(task, scope, rc, place);
-    if (rc != -ECANCELED && !scope->has_cut) {
+    if (rc != -ECANCELED && (!scope->has_cut || wrong(WRONG_IGNORED_CUT))) {
         slot_clear(&task->slot);
         return rc;
     }
@@ -224,6 +224,8 @@ void scope_leave_pending(struct task *task, struct scope *scope, int rc, short p
     bool riding = task->slot.code == rc && task->slot.riding;
     struct error *error = slot_outcome(task, rc, place);
 
+    if (wrong(WRONG_GUARD_SILENT))
+        return;
     scope->pending_rides |= riding;
     if (!scope->pending)
         scope->pending = group_error_new(scope->place, task->name, NOBODY);

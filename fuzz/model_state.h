@@ -272,6 +272,11 @@ extern struct model model;
 
 void give_up(void);
 
+static inline bool wrong(enum model_error error)
+{
+    return __builtin_expect(model_wrong == error, false);
+}
+
 /* ---- model_errors.c ---- */
 
 struct error *error_new(int code, short place);

@@ -90,12 +90,21 @@ bool run_cleanups(struct task *task)
         give_up();
         return false;
     }
-    closing->scope->cleanups = cleanup->next;
+    if (wrong(WRONG_CLEANUPS_IN_ORDER) && cleanup->next) {
+        struct cleanup *last = cleanup;
+
+        for (; cleanup->next; cleanup = cleanup->next)
+            last = cleanup;
+        last->next = NULL;
+    } else {
+        closing->scope->cleanups = cleanup->next;
+    }
     frame = push_frame(task, FOR_CLEANUP, cleanup->statement);
     frame->kept = task->slot;
     slot_clear(&task->slot);
     shield = frame->scope = &model.scopes[model.scope_count++];
-    scope_attach(shield, task, task->inner, SHIELD, (short)(2 * cleanup->statement));
+    scope_attach(shield, task, task->inner, wrong(WRONG_CLEANUP_CUT) ? TIMEOUT : SHIELD,
+                 (short)(2 * cleanup->statement));
     if (grace_of(model.program->statements[cleanup->statement].a) != OSR_NEVER)
         scope_set_deadline(shield, model.now + grace_of(model.program->statements[cleanup->statement].a));
     task->inner = shield;
@@ -324,7 +333,7 @@ static void do_fail(struct task *task, int code, bool fatal)
     slot_put(&task->slot, error);
     if (fatal) {
         error->fatal = true;
-        if (!model.fatal)
+        if (!model.fatal && !wrong(WRONG_FATAL_LOST))
             model.fatal = error;
         scope_cancel(model.tasks[0].scope, code, task->name, error->place);
     }

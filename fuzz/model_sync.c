@@ -49,8 +49,11 @@ static void do_event(struct task *task, unsigned number)
         return;
     case OP_SET:
         model.events[number] = true;
-        while (model.event_waiters[number].first)
+        while (model.event_waiters[number].first) {
             wake(model.event_waiters[number].first, 0);
+            if (wrong(WRONG_SETS_WAKE_ONE))
+                break;
+        }
         break;
     default:
         model.events[number] = false;
@@ -108,7 +111,7 @@ static void do_lock(struct task *task)
 
 void release_lock(struct lock *lock)
 {
-    lock->owner = lock->waiters.first;
+    lock->owner = wrong(WRONG_LIFO_LOCK) ? lock->waiters.last : lock->waiters.first;
     if (lock->owner)
         wake(lock->owner, 0);
 }
@@ -172,7 +175,9 @@ static void do_condition(struct task *task)
 
 static int give(struct task *task, struct semaphore *semaphore)
 {
-    if (semaphore->waiters.first)
+    if (semaphore->waiters.first && wrong(WRONG_BARGING))
+        semaphore->value++;
+    else if (semaphore->waiters.first)
         wake(semaphore->waiters.first, 0);
     else if (semaphore->value == semaphore->bound)
         return slot_note(task, -EOVERFLOW, NOWHERE);
@@ -256,7 +261,7 @@ static int get_now(struct queue *queue, int64_t *item)
         *item = extract(queue);
     else
         *item = putter->item;
-    if (putter) {
+    if (putter && !wrong(WRONG_PRODUCER_SLEEPS)) {
         if (queue->capacity > 0)
             insert(queue, putter->item);
         queue->unfinished++;
@@ -319,6 +324,7 @@ static void do_put(struct task *task, struct queue *queue, bool waits)
         return;
     rc = put_now(queue, task->item);
     if (rc == -EAGAIN && waits) {
+        queue->unfinished += wrong(WRONG_PUT_COUNTS);
         park(task, &queue->putters, "osr_queue_put", place, wait_over);
         return;
     }
@@ -337,6 +343,8 @@ static int shut_down(struct queue *queue, bool at_once)
     if (queue->shut >= (at_once ? 2 : 1))
         return -EALREADY;
     queue->shut = at_once ? 2 : 1;
+    if (wrong(WRONG_ITEM_DROPPED) && queue->count > 0)
+        queue->count--;
     if (at_once) {
         queue->count = 0;
         finish_items(queue, count);

@@ -7,6 +7,7 @@ enum {
 };
 
 struct model model;
+enum model_error model_wrong;
 
 void give_up(void)
 {
@@ -126,13 +127,16 @@ void look(bool wait)
     int64_t at = earliest();
 
     model.steps = STEPS;
-    if (wait && at != OSR_NEVER && at > model.now)
-        model.now = at;
-    while (model.timer_count > 0 && (at = earliest()) <= model.now) {
+    if (wait && at != OSR_NEVER && at >= model.now)
+        model.now = at + wrong(WRONG_DEADLINE_LATE);
+    while (model.timer_count > 0 && (at = earliest()) <= model.now - wrong(WRONG_DEADLINE_LATE)) {
         struct timer *timer = take_timer(at);
 
         forget_timer(timer);
-        if (timer->scope) {
+        if (timer->scope && wrong(WRONG_CUTS_FIRST)) {
+            timer->scope->timer = NULL;
+            scope_cancel(timer->scope, -ETIMEDOUT, NOBODY, timer->scope->place);
+        } else if (timer->scope) {
             timer->scope->timer = NULL;
             due[count++] = timer;
         } else {
@@ -184,7 +188,8 @@ void make_ready(struct task *task)
 /* Whatever ends a wait takes the task out of everything at once (R13, R26). */
 void wake(struct task *task, int result)
 {
-    line_leave(task);
+    if (!(wrong(WRONG_CUT_STAYS_QUEUED) && result == -ECANCELED && task->next_waiting))
+        line_leave(task);
     timer_clear(&task->timer);
     task->result = result;
     trace(OSR_TRACE_WAKE, task, task->call, task->where, result);
@@ -233,7 +238,7 @@ static void finish_later(struct task *task)
 void done_at_once(struct task *task, int rc)
 {
     task->rc = rc;
-    if (--task->budget == 0)
+    if (--task->budget == 0 && !wrong(WRONG_BUDGET))
         pause_task(task, finish_later);
     else
         finish(task, rc);

@@ -70,8 +70,8 @@ static unsigned weights;
 
 /* ---- Places and names ---- */
 
-static char places[2 * MOST_STATEMENTS][8];
-static char names[MOST_STATEMENTS][8];
+static char places[2 * MOST_STATEMENTS][16];
+static char names[MOST_STATEMENTS][16];
 
 void program_names_prepare(void)
 {
@@ -97,9 +97,9 @@ const char *place_of(int statement, bool close)
 
 int place_number(const char *where)
 {
-    if (where < places[0] || where >= places[0] + sizeof(places))
-        return -1;
-    return (int)((where - places[0]) / (int)sizeof(places[0]));
+    uintptr_t offset = (uintptr_t)where - (uintptr_t)places;
+
+    return offset < sizeof(places) ? (int)(offset / sizeof(places[0])) : -1;
 }
 
 const char *name_of(int statement)
