@@ -78,8 +78,13 @@ TEST_PROGRAMS := $(TESTS:tests/%.c=$(BUILD)/tests/%)
 EXAMPLE_PROGRAMS := $(EXAMPLES:examples/%.c=$(BUILD)/examples/%)
 BENCH_PROGRAM := $(BUILD)/bench
 BENCH_OBJECTS := $(BENCHES:%.c=$(BUILD)/%.o)
+FUZZ_PROGRAM := $(BUILD)/fuzzer
+# Under a checker, which has to see them, the calls by which stacks are made are not stood in for.
+FUZZ_SOURCES := $(filter-out fuzz/entry.c $(if $(TOOL),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
+FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
+FUZZ_ENTRY := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/keep.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
 
-OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) \
+OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o \
     $(TEST_PROGRAMS:=.o) $(EXAMPLE_PROGRAMS:=.o)
 
 # ---- The library ---------------------------------------------------------------------------------------
@@ -231,6 +236,43 @@ $(BENCH_PROGRAM): $(BENCH_OBJECTS) $(STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ $(LIBS)
 
+# ---- The fuzzer (fuzz/README.md) -----------------------------------------------------------------------
+
+FUZZ_FLAGS := $(COMMON) -Iinclude $(CFLAGS)
+# The commit, so that each commit tries other programs, and the same commit the same.
+SEED ?= $(shell git rev-parse --short=7 HEAD 2>/dev/null | sed 's/^/0x/')
+RUNS ?= $(if $(TOOL),100000,1000000)
+TIME ?= 60
+JOBS ?= $(shell nproc)
+
+.PHONY: fuzz fuzz-campaign fuzz-build libfuzzer
+fuzz-build: $(FUZZ_PROGRAM)
+
+fuzz: $(FUZZ_PROGRAM)
+	$(TOOL_ENV_$(TOOL)) fuzz/run.sh $(FUZZ_PROGRAM) $(or $(SEED),1) $(RUNS)
+
+fuzz-campaign: $(FUZZ_PROGRAM)
+	$(TOOL_ENV_$(TOOL)) fuzz/campaign.sh $(FUZZ_PROGRAM) $(TIME) $(JOBS)
+
+$(BUILD)/fuzz/%.o: fuzz/%.c
+	echo '  CC   $<'
+	$(CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
+
+$(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
+	echo '  LINK $@'
+	$(LINK) -o $@ $^ $(LIBS)
+
+# The same entry point under clang's libFuzzer, with AddressSanitizer; TIME= in seconds.
+libfuzzer:
+	$(MAKE) CC=clang TOOL=asan BUILD=build/libfuzzer CFLAGS='$(CFLAGS) -fsanitize=fuzzer-no-link' build/libfuzzer/entry
+	mkdir -p build/libfuzzer/corpus
+	$(TOOL_ENV_asan) build/libfuzzer/entry -max_total_time=$(TIME) -max_len=400 -close_fd_mask=0 \
+	    build/libfuzzer/corpus fuzz/corpus fuzz/regressions
+
+$(BUILD)/entry: $(FUZZ_ENTRY) $(STATIC)
+	echo '  LINK $@'
+	$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
 # ---- Installing ----------------------------------------------------------------------------------------
 
 TO_HEADERS := $(DESTDIR)$(INCLUDEDIR)
@@ -280,6 +322,8 @@ help:
 	echo 'make valgrind asan tsan    the tests under memcheck, Address/Undefined/Leak and ThreadSanitizer'
 	echo 'make coverage              the tests, and which lines and branches they ran'
 	echo 'make aarch64               the context switch on an emulated ARM'
+	echo 'make fuzz                  many programs against a model of the rules; SEED= RUNS= TOOL=asan'
+	echo 'make fuzz-campaign         the same for TIME= seconds in JOBS= processes; make libfuzzer: with clang'
 	echo 'make bench                 benchmarks, on one core; BENCH="arguments"'
 	echo 'make check-floors          that no file of src/ includes a higher floor'
 	echo 'make clean                 removes build/'

@@ -1467,28 +1467,6 @@ TEST(who_has_no_business_with_the_loop_gets_none)
     assert_checked();
 }
 
-/* The first descriptor is refused. */
-static unsigned refuse_first(void *arg, enum osr_choice kind, unsigned n, const char *what)
-{
-    unsigned *asked = arg;
-
-    (void)n;
-    return kind == OSR_CHOICE_FAULT && strcmp(what, "eventfd") == 0 && ++*asked == 1;
-}
-
-TEST(without_descriptors_there_is_no_loop_to_be_had)
-{
-    struct osr_runner *poor;
-    unsigned asked = 0;
-
-    assert_int_equal(osr_runner_new(&poor, .choose = refuse_first, .choose_arg = &asked), 0);
-    assert_null(osr_runner_loop(poor));
-    assert_int_equal(osr_runner_run(poor, sleep_forever, NULL), -OSR_EDEADLOCK);
-    assert_non_null(osr_runner_loop(poor));
-    assert_int_equal(osr_runner_free(poor), 0);
-    osr_error_clear();
-}
-
 #define loop_test(function)   cmocka_unit_test_setup_teardown(function, make_loop, destroy_loop)
 #define runner_test(function) cmocka_unit_test_setup_teardown(function, begin_runner, end_runner)
 
@@ -1543,7 +1521,6 @@ int main(void)
         runner_test(there_too_a_check_delivers_what_is_complete_and_calls_no_watcher),
         runner_test(there_too_the_loops_own_descriptor_cannot_be_waited_for),
         runner_test(who_has_no_business_with_the_loop_gets_none),
-        runner_test(without_descriptors_there_is_no_loop_to_be_had),
     };
 
     return cmocka_run_group_tests_name("attaching", tests, NULL, NULL);

@@ -172,21 +172,34 @@ void osri_stacks_close(struct stacks *stacks)
 
 /* ---- Fibers ---- */
 
-/* Only AddressSanitizer needs the bounds of the thread's own stack. */
-void osri_fiber_adopt(struct fiber *fiber, unsigned tools)
+struct bounds {
+    char *low, *high;
+};
+
+/* Of the thread's own stack. Found out once: for the first thread the C library reads a file for that. */
+static struct bounds own_stack(void)
 {
+    static _Thread_local struct bounds bounds;
     pthread_attr_t attr;
     size_t size;
     void *low;
 
-    *fiber = (struct fiber){0};
+    if (bounds.low || pthread_getattr_np(pthread_self(), &attr) != 0)
+        return bounds;
+    if (pthread_attr_getstack(&attr, &low, &size) == 0)
+        bounds = (struct bounds){low, (char *)low + size};
+    pthread_attr_destroy(&attr);
+    return bounds;
+}
+
+/* Only AddressSanitizer needs the bounds of the thread's own stack. */
+void osri_fiber_adopt(struct fiber *fiber, unsigned tools)
+{
+    struct bounds bounds = tools & TOOL_ASAN ? own_stack() : (struct bounds){NULL, NULL};
+
+    *fiber = (struct fiber){.low = bounds.low, .high = bounds.high};
     if (tools & TOOL_TSAN)
         fiber->tsan = osri_tsan_current();
-    if (tools & TOOL_ASAN && pthread_getattr_np(pthread_self(), &attr) == 0) {
-        if (pthread_attr_getstack(&attr, &low, &size) == 0)
-            *fiber = (struct fiber){.low = low, .high = (char *)low + size, .tsan = fiber->tsan};
-        pthread_attr_destroy(&attr);
-    }
 }
 
 /* In a function of its own, and left on the fiber that entered it, as ThreadSanitizer demands. */

@@ -257,6 +257,7 @@ void osri_sched_run(struct sched *sched)
     while (!sched->finished) {
         if (is_hopeless(sched) && sched->inbox)
             osri_look(sched, 0); /* something may have come that nobody waits for */
+        sched->steps = STEPS;
         if (is_hopeless(sched))
             sched->stuck(sched);
         osri_turn(sched, osri_is_idle(sched) ? OSR_NEVER : 0);

@@ -130,6 +130,8 @@ static void explain_others(const struct osr_error *error)
 
     if (error->cause)
         error->cause->explained++;
+    if (error->origin)
+        error->origin->explained++;
     for (child = error->first; child; child = error->kind == ERROR_LINK ? NULL : child->next)
         child->explained++;
 }
@@ -227,7 +229,7 @@ struct osr_error *osri_error_new(struct sched *sched, int code, const char *wher
     error->refs = 1;
     error->code = code;
     error->kind = ERROR_LEAF;
-    error->fatal = error->riding = false;
+    error->fatal = error->linked = error->riding = false;
     error->cancelled = error->explained = 0;
     error->where = place_or_unknown(where);
     error->message = NULL;

@@ -26,6 +26,7 @@ struct osr_error {
     int code;
     enum error_kind kind;
     bool fatal;
+    bool linked; /* has links or copies in other trees than the one that it has its place in */
     bool riding; /* taken from a slot in which cancellations rode along */
     unsigned cancelled; /* of a group: outcomes that are in no leaf */
     unsigned explained; /* references whose holder is known, see osri_errors_explain() */
@@ -110,6 +111,9 @@ void osri_error_vsay(struct osr_error *error, const char *format, va_list list) 
 /* Puts `error`, with the caller's reference, behind the others in `group`. An error that stands in another tree
  * already is linked or, if it is a group, copied; that takes one more error from the pool. */
 void osri_error_adopt(struct sched *sched, struct osr_error *group, struct osr_error *error);
+
+/* Whether `group`, which may be NULL, holds this very error, or a link to it or a copy of it. */
+bool osri_error_holds(const struct osr_error *group, const struct osr_error *error);
 
 /* What the lone error of `group` is in itself: not its link or copy there. */
 struct osr_error *osri_error_lone(const struct osr_error *group);

@@ -224,6 +224,7 @@ void osri_error_adopt(struct sched *sched, struct osr_error *group, struct osr_e
         append(group, error);
         return;
     }
+    error->linked = true;
     if (error->kind == ERROR_GROUP)
         (void)split_tree(sched, error, NULL, NULL, &copy, NULL);
     if (copy) {
@@ -235,13 +236,29 @@ void osri_error_adopt(struct sched *sched, struct osr_error *group, struct osr_e
     osr_error_release(error);
 }
 
+/* What stands in a tree at `at` is in itself: not the link or copy there. */
+static struct osr_error *itself(struct osr_error *at)
+{
+    if (at->kind == ERROR_LINK)
+        return at->first;
+    return at->origin ? at->origin : at;
+}
+
+bool osri_error_holds(const struct osr_error *group, const struct osr_error *error)
+{
+    struct osr_error *at;
+
+    if (!group || error->parent == group || !error->linked)
+        return group && error->parent == group;
+    for (at = group->first; at; at = at->next)
+        if (itself(at) == error)
+            return true;
+    return false;
+}
+
 struct osr_error *osri_error_lone(const struct osr_error *group)
 {
-    struct osr_error *lone = group->first;
-
-    if (lone->kind == ERROR_LINK)
-        return lone->first;
-    return lone->origin ? lone->origin : lone;
+    return itself(group->first);
 }
 
 int osr_error_split(const struct osr_error *error, osr_error_match *match, void *arg, struct osr_error **matching,

@@ -63,11 +63,19 @@ int osri_slot_put(struct slot *slot, struct osr_error *error)
     return error->code;
 }
 
+/* Where the calling task was spawned, which stands in where a failing call recorded no place. */
+static const char *spawned_where(void)
+{
+    struct task *task = osri_current();
+
+    return task ? task->where : NULL;
+}
+
 struct osr_error *osri_slot_error(struct slot *slot)
 {
     osri_slot_settle(slot);
     if (!slot->error && slot->code < 0 && slot->code != -ECANCELED)
-        slot->error = osri_error_new(osri_sched, slot->code, slot->where, osri_who());
+        slot->error = osri_error_new(osri_sched, slot->code, slot->where ? slot->where : spawned_where(), osri_who());
     return slot->error;
 }
 
@@ -78,7 +86,7 @@ struct osr_error *osri_slot_own(struct slot *slot, int code, const char *where)
     osri_slot_settle(slot);
     if (slot->code == code && slot->error)
         return slot->error;
-    error = osri_error_new(osri_sched, code, slot->code == code ? slot->where : where, osri_who());
+    error = osri_error_new(osri_sched, code, slot->code == code && slot->where ? slot->where : where, osri_who());
     if (!error)
         return NULL;
     if (slot->code != code) {

@@ -98,10 +98,10 @@ static bool fails_fast(const struct osr_group *group)
     return group->policy_ == OSR_FAIL_FAST || group->policy_ == OSR_FIRST_DONE;
 }
 
-/* Whether it was got by joining: it stands here already. */
+/* Whether it was got by joining, or is raised again: it stands here already. */
 static bool stands_here(const struct osr_group *group, const struct osr_error *error)
 {
-    return error->parent && (error->parent == group->tree_ || error->parent == group->losses_);
+    return osri_error_holds(group->tree_, error) || osri_error_holds(group->losses_, error);
 }
 
 /* Takes over the reference to `error`, and cancels the rest at the first one. */

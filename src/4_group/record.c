@@ -184,6 +184,8 @@ void osri_record_end(struct record *record, int state, int rc, struct osr_error 
     osri_calls_due(record->sched, &record->calls);
     if (record->kept && record->group)
         osri_group_told(record->group, record);
+    if (!record->kept && record->joiners_left > 0) /* nobody has the handle of an outcome that is kept for joiners only */
+        atomic_fetch_add_explicit(&record->generation, 2, memory_order_release);
     free_if_done(record);
 }
 

@@ -1,0 +1,274 @@
+#include "check.h"
+
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <osier/base.h>
+
+static struct log expected;
+static struct program program;
+
+static void judge(struct finding *finding)
+{
+    const struct verdict *verdict = &finding->verdict;
+    const struct record *wanted = &expected.records[verdict->at];
+
+    if (verdict->broken[0]) {
+        finding->outcome = CHECK_BROKEN;
+        snprintf(finding->kind, sizeof(finding->kind), "%.40s", verdict->broken);
+    } else if (verdict->differs) {
+        finding->outcome = CHECK_DIFFERS;
+        snprintf(finding->kind, sizeof(finding->kind), "%d/%d: %d/%d %d/%d", wanted->kind, verdict->got.kind,
+                 wanted->what, verdict->got.what, wanted->code, verdict->got.code);
+    }
+}
+
+void check_input(const unsigned char *bytes, size_t size, bool twice, struct finding *finding)
+{
+    struct verdict again;
+
+    *finding = (struct finding){.outcome = CHECK_FINE};
+    program_read(&program, bytes, size);
+    if (model_run(&program, &expected) != MODEL_DONE) {
+        finding->outcome = CHECK_SKIPPED;
+        return;
+    }
+    interpret(&program, &expected, &finding->verdict);
+    judge(finding);
+    if (finding->outcome != CHECK_FINE || !twice)
+        return;
+    interpret(&program, &expected, &again);
+    if (again.hash != finding->verdict.hash) {
+        finding->outcome = CHECK_UNSTEADY;
+        snprintf(finding->kind, sizeof(finding->kind), "unsteady");
+    }
+}
+
+/* ---- Telling ---- */
+
+enum { BEFORE = 25, AFTER = 8 };
+
+static void print_range(const char *heading, const struct log *log, unsigned from, unsigned to, FILE *stream)
+{
+    unsigned i;
+
+    fprintf(stream, "%s\n", heading);
+    for (i = from; i < to && i < log->count; i++) {
+        fprintf(stream, "  %5u ", i);
+        record_print(&log->records[i], stream);
+    }
+}
+
+void check_tell(const unsigned char *bytes, size_t size, FILE *stream)
+{
+    static struct log got;
+    struct finding finding;
+    unsigned at;
+
+    got.count = 0;
+    interpreter_keeps = &got;
+    program_read(&program, bytes, size);
+    program_print(&program, stream);
+    fflush(stream);
+    check_input(bytes, size, true, &finding);
+    interpreter_keeps = NULL;
+    at = finding.verdict.at;
+    switch (finding.outcome) {
+    case CHECK_SKIPPED:
+        fprintf(stream, "The model cannot say: the program would be stopped, or is too large.\n");
+        return;
+    case CHECK_FINE:
+        print_range("All as expected:", &expected, 0, expected.count, stream);
+        return;
+    case CHECK_UNSTEADY:
+        fprintf(stream, "A second run of it was another one.\n");
+        return;
+    default:
+        break;
+    }
+    if (finding.verdict.broken[0])
+        fprintf(stream, "Broken: %s\n", finding.verdict.broken);
+    if (finding.verdict.differs) {
+        print_range("What went before, as expected:", &expected, at > BEFORE ? at - BEFORE : 0, at, stream);
+        print_range("Expected:", &expected, at, at + AFTER, stream);
+        print_range("Got:", &got, at, at + AFTER, stream);
+    }
+}
+
+/* ---- Shrinking ---- */
+
+/* In a child process, so that an input of which the process dies can be made smaller too. */
+static void check_apart(const unsigned char *bytes, size_t size, struct finding *finding)
+{
+    int ends[2], status;
+    pid_t pid;
+
+    *finding = (struct finding){.outcome = CHECK_DIES};
+    snprintf(finding->kind, sizeof(finding->kind), "dies");
+    if (pipe(ends) < 0)
+        return;
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        alarm(5);
+        (void)!freopen("/dev/null", "w", stderr);
+        check_input(bytes, size, true, finding);
+        (void)!write(ends[1], finding, sizeof(*finding));
+        _exit(0);
+    }
+    close(ends[1]);
+    if (read(ends[0], finding, sizeof(*finding)) != sizeof(*finding)) {
+        *finding = (struct finding){.outcome = CHECK_DIES};
+        snprintf(finding->kind, sizeof(finding->kind), "dies");
+    }
+    close(ends[0]);
+    (void)waitpid(pid, &status, 0);
+}
+
+struct shrinking {
+    unsigned char *bytes;
+    size_t size;
+    unsigned char tried[1 << 16];
+    bool dies;
+    enum outcome_of_check outcome;
+    char kind[96];
+};
+
+static bool still(struct shrinking *shrinking, size_t size)
+{
+    struct finding finding;
+
+    if (shrinking->dies)
+        check_apart(shrinking->tried, size, &finding);
+    else
+        check_input(shrinking->tried, size, true, &finding);
+    if (finding.outcome != shrinking->outcome || strcmp(finding.kind, shrinking->kind) != 0)
+        return false;
+    memcpy(shrinking->bytes, shrinking->tried, size);
+    shrinking->size = size;
+    return true;
+}
+
+static void begin_try(struct shrinking *shrinking)
+{
+    memcpy(shrinking->tried, shrinking->bytes, shrinking->size);
+    program_read(&program, shrinking->bytes, shrinking->size);
+}
+
+/* Deletes the bytes from `begin` to `end`. */
+static size_t cut(struct shrinking *shrinking, unsigned begin, unsigned end)
+{
+    memmove(shrinking->tried + begin, shrinking->tried + end, shrinking->size - end);
+    return shrinking->size - (end - begin);
+}
+
+/* Takes the statement out of its block, whole or with its own block left in its place. */
+static bool delete_statement(struct shrinking *shrinking, int index)
+{
+    struct statement at, parent;
+    unsigned char *length;
+
+    begin_try(shrinking);
+    at = program.statements[index];
+    parent = program.statements[at.parent];
+    length = &shrinking->tried[parent.length_at];
+    if (at.end > shrinking->size || at.begin == at.end || *length % (at.parent == 1 ? ROOT_LENGTHS : BLOCK_LENGTHS) == 0)
+        return false;
+    --*length;
+    return still(shrinking, cut(shrinking, at.begin, at.end));
+}
+
+static bool unwrap_statement(struct shrinking *shrinking, int index)
+{
+    struct statement at, parent;
+    unsigned char *length, modulus, inner;
+
+    begin_try(shrinking);
+    at = program.statements[index];
+    if (!at.has_block || at.first < 0 || at.end > shrinking->size)
+        return false;
+    parent = program.statements[at.parent];
+    modulus = at.parent == 1 ? ROOT_LENGTHS : BLOCK_LENGTHS;
+    length = &shrinking->tried[parent.length_at];
+    inner = shrinking->tried[at.length_at] % BLOCK_LENGTHS;
+    if (*length % modulus - 1 + inner >= modulus)
+        return false;
+    *length = (unsigned char)(*length % modulus - 1 + inner);
+    return still(shrinking, cut(shrinking, at.begin, at.length_at + 1));
+}
+
+static bool shrink_statements(struct shrinking *shrinking)
+{
+    bool smaller = false;
+    int i;
+
+    begin_try(shrinking);
+    for (i = program.count - 1; i >= 2; i--) {
+        begin_try(shrinking);
+        if (i < program.count && (delete_statement(shrinking, i) || unwrap_statement(shrinking, i)))
+            smaller = true;
+    }
+    return smaller;
+}
+
+static bool lower_byte(struct shrinking *shrinking, size_t at)
+{
+    static const unsigned char lower[] = {0, 1, 2, 4, 8, 16, 64};
+    unsigned char was = shrinking->bytes[at];
+    size_t i;
+
+    for (i = 0; i < sizeof(lower) && lower[i] < was; i++) {
+        begin_try(shrinking);
+        shrinking->tried[at] = lower[i];
+        if (still(shrinking, shrinking->size))
+            return true;
+    }
+    begin_try(shrinking);
+    shrinking->tried[at]--;
+    return was > 0 && still(shrinking, shrinking->size);
+}
+
+static bool shrink_bytes(struct shrinking *shrinking)
+{
+    bool smaller = false;
+    size_t i;
+
+    begin_try(shrinking);
+    while (shrinking->size > program.used) {
+        begin_try(shrinking);
+        if (!still(shrinking, cut(shrinking, program.used, program.used + 1)))
+            break;
+        smaller = true;
+    }
+    for (i = 1; i < shrinking->size; i++)
+        smaller |= lower_byte(shrinking, i);
+    for (i = shrinking->size; i-- > 2;) {
+        begin_try(shrinking);
+        smaller |= still(shrinking, cut(shrinking, (unsigned)i, (unsigned)i + 1));
+    }
+    return smaller;
+}
+
+size_t check_shrink(unsigned char *bytes, size_t size)
+{
+    static struct shrinking shrinking;
+    struct finding finding;
+    int rounds = 40;
+    bool smaller;
+
+    if (size > sizeof(shrinking.tried))
+        return size;
+    check_apart(bytes, size, &finding);
+    if (finding.outcome <= CHECK_SKIPPED)
+        return size;
+    shrinking.bytes = bytes;
+    shrinking.size = size;
+    shrinking.dies = finding.outcome == CHECK_DIES;
+    shrinking.outcome = finding.outcome;
+    memcpy(shrinking.kind, finding.kind, sizeof(shrinking.kind));
+    do
+        smaller = (int)shrink_statements(&shrinking) + (int)shrink_bytes(&shrinking) > 0;
+    while (smaller && --rounds > 0);
+    return shrinking.size;
+}

@@ -1,0 +1,33 @@
+/* One input: read, run by the model, run by the library, compared. */
+#ifndef OSIER_FUZZ_CHECK_H
+#define OSIER_FUZZ_CHECK_H
+
+#include "interpreter.h"
+#include "model.h"
+
+enum outcome_of_check {
+    CHECK_FINE,
+    CHECK_SKIPPED,  /* the model stopped or gave up: nothing was compared */
+    CHECK_DIFFERS,  /* the library does not do what the model says */
+    CHECK_BROKEN,   /* an invariant does not hold */
+    CHECK_UNSTEADY, /* a second run was another one */
+    CHECK_DIES,     /* the process died */
+    CHECKS
+};
+
+struct finding {
+    enum outcome_of_check outcome;
+    struct verdict verdict;
+    char kind[96]; /* what a smaller input must still show */
+};
+
+/* `twice` runs the library a second time. */
+void check_input(const unsigned char *bytes, size_t size, bool twice, struct finding *finding);
+
+/* The program, and where its run left the model's. */
+void check_tell(const unsigned char *bytes, size_t size, FILE *stream);
+
+/* A smaller input of the same kind of finding, into `bytes`: its size. */
+size_t check_shrink(unsigned char *bytes, size_t size);
+
+#endif

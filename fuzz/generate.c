@@ -1,0 +1,98 @@
+#include "generate.h"
+
+#include "program.h"
+
+struct generator {
+    uint64_t state;
+    unsigned char *bytes;
+    size_t size, most;
+};
+
+static uint64_t random_number(struct generator *generator)
+{
+    uint64_t x = generator->state += 0x9e3779b97f4a7c15u;
+
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+/* From 0 to `n` - 1. */
+static unsigned below(struct generator *generator, unsigned n)
+{
+    return (unsigned)(random_number(generator) >> 32) % n;
+}
+
+static void put(struct generator *generator, unsigned byte)
+{
+    if (generator->size < generator->most)
+        generator->bytes[generator->size++] = (unsigned char)byte;
+}
+
+/* What mostly ends the block, or all of it, and so is better said last. */
+static bool is_abrupt(enum op op)
+{
+    return op == OP_RETURN || op == OP_FAIL || op == OP_BARE || op == OP_FATAL || op == OP_CANCEL;
+}
+
+static void make_block(struct generator *generator, unsigned depth);
+
+static void make_statement(struct generator *generator, unsigned depth, bool last)
+{
+    unsigned bytes = program_bytes(), byte, operands;
+    bool block;
+    enum op op;
+
+    do {
+        byte = below(generator, bytes);
+        op = program_op(byte, &operands, &block);
+    } while ((is_abrupt(op) && !last && below(generator, 6)) || (block && depth > 5 && below(generator, 3)));
+    if (below(generator, 3) == 0) {
+        put(generator, byte + bytes);
+        bytes = 0;
+    } else {
+        put(generator, byte);
+    }
+    while (operands-- > 0)
+        put(generator, below(generator, 256));
+    if (bytes == 0) {
+        byte = 140 + below(generator, 116);
+        put(generator, byte);
+        if (byte >= 215)
+            put(generator, below(generator, 256));
+    }
+    if (block)
+        make_block(generator, depth + 1);
+}
+
+static void make_block(struct generator *generator, unsigned depth)
+{
+    unsigned length = depth == 0 ? 1 + below(generator, ROOT_LENGTHS - 1)
+                      : depth < 4 ? 1 + below(generator, 5)
+                                  : below(generator, 4);
+
+    if (depth < MOST_DEPTH)
+        put(generator, length);
+    else
+        length = 0;
+    while (length-- > 0)
+        make_statement(generator, depth, length == 0);
+}
+
+size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most)
+{
+    struct generator generator = {.state = seed * 0x9e3779b97f4a7c15u ^ index * 0xd1342543de82ef95u, .bytes = bytes};
+    unsigned schedule;
+    uint64_t off;
+
+    generator.most = most < 1024 ? most : 1024;
+    off = random_number(&generator);
+    put(&generator, (unsigned)(off & off >> 8 & (off >> 16 | off >> 24)) & 0xff); /* each is off in three of sixteen */
+    put(&generator, below(&generator, 256));
+    make_block(&generator, 0);
+    /* Without a schedule all goes in the order of coming. */
+    schedule = below(&generator, 4) ? below(&generator, 60) : 0;
+    while (schedule-- > 0)
+        put(&generator, below(&generator, 256));
+    return generator.size;
+}

@@ -1,0 +1,1039 @@
+#include "interpreter.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <osier.h>
+
+struct log *interpreter_keeps;
+
+/* ---- What a run of a program needs ---- */
+
+/* A task of the program: what it executes, and what is its own. */
+struct actor {
+    int statement;
+    unsigned options;
+    struct osr_group *group;     /* that it is a child of */
+    struct osr_group *innermost; /* of its own, or NULL */
+    const void *scope;           /* its innermost, which is only compared */
+    struct osr_error *held;
+    int result;
+    struct osr_outcome outcome;
+    unsigned ended;
+};
+
+struct deferred {
+    struct osr_cleanup cleanup;
+    struct actor *actor;
+    int statement;
+    const void *scope;
+    bool has_run;
+};
+
+/* A queued item is 8 bytes: its priority and its number. */
+struct item {
+    uint32_t number, priority;
+};
+
+enum { SCOPES = 4096, GROUPS = 2048, HANDLES = 2048, ACTORS = MOST_TASKS + 2 };
+
+static struct machine {
+    const struct program *program;
+    const struct log *expected;
+    struct verdict *verdict;
+    struct schedule schedule;
+    unsigned executed, items, deferred, spawned;
+    unsigned running; /* the number of the task that runs */
+    long live;        /* allocations */
+    int64_t now;
+    unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
+    bool dying;
+
+    struct actor *actor_of[MOST_TASKS + 2]; /* by number */
+    struct actor *attempt_of[MOST_TASKS + 2];
+    unsigned ends_of[MOST_TASKS + 2];
+    unsigned char item_state[MOST_ITEMS + 1];
+    unsigned taken[SEMAPHORES], given[SEMAPHORES];
+    struct osr_scope *open_scopes[SCOPES];
+    struct osr_group *open_groups[GROUPS];
+    struct osr_group *group_of_scope[SCOPES];
+    struct osr_task handles[HANDLES];
+    struct actor actors[ACTORS];
+    struct deferred cleanups[MOST_CLEANUPS];
+    struct osr_event events[EVENTS];
+    struct osr_lock locks[LOCKS];
+    struct osr_condition conditions[LOCKS];
+    struct osr_semaphore semaphores[SEMAPHORES];
+    struct osr_queue queues[QUEUES];
+} machine;
+
+static const struct statement *statement(int index)
+{
+    return &machine.program->statements[index];
+}
+
+/* ---- Recording ---- */
+
+static void broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void broken(const char *format, ...)
+{
+    va_list list;
+
+    if (machine.verdict->broken[0])
+        return;
+    va_start(list, format);
+    vsnprintf(machine.verdict->broken, sizeof(machine.verdict->broken), format, list);
+    va_end(list);
+}
+
+static void hash(uint64_t value)
+{
+    machine.verdict->hash = (machine.verdict->hash ^ value) * 0x100000001b3u;
+}
+
+static void note(const struct record *record)
+{
+    struct verdict *verdict = machine.verdict;
+
+    hash((uint64_t)record->kind | (uint64_t)record->what << 8 | (uint64_t)record->task << 16 |
+         (uint64_t)(uint32_t)record->code << 32);
+    hash((uint64_t)record->value ^ (uint64_t)(uint16_t)record->place << 32 ^ (uint64_t)(uint16_t)record->name << 48);
+    if (interpreter_keeps && verdict->count < MOST_RECORDS) {
+        interpreter_keeps->records[verdict->count] = *record;
+        interpreter_keeps->count = verdict->count + 1;
+    }
+    if (!verdict->differs && (verdict->count >= machine.expected->count ||
+                              !record_equal(record, &machine.expected->records[verdict->count]))) {
+        verdict->differs = true;
+        verdict->at = verdict->count;
+        verdict->got = *record;
+    }
+    verdict->count++;
+}
+
+static struct record record_of(enum record_kind kind, unsigned what)
+{
+    return (struct record){.kind = (unsigned char)kind,
+                           .what = (unsigned char)what,
+                           .place = -1,
+                           .name = -1,
+                           .task = machine.running};
+}
+
+static void tell_value(enum value_of what, int64_t value, int code)
+{
+    struct record record = record_of(RECORD_VALUE, what);
+
+    record.value = value;
+    record.code = code;
+    note(&record);
+}
+
+static void tell_result(int index, int rc)
+{
+    struct record record = record_of(RECORD_RESULT, 0);
+
+    record.place = (short)index;
+    record.code = rc;
+    note(&record);
+}
+
+/* ---- Errors ---- */
+
+static void tell_one(const struct osr_error *error, unsigned flags)
+{
+    struct record record = record_of(RECORD_ERROR, flags);
+
+    record.code = osr_error_code(error);
+    record.place = (short)place_number(osr_error_where(error));
+    record.name = (short)name_number(osr_error_task(error));
+    if (osr_error_is_fatal(error))
+        record.what |= ERROR_IS_FATAL;
+    if (osr_error_is_group(error)) {
+        record.what |= ERROR_IS_GROUP;
+        record.value = (int64_t)osr_error_count(error) | (int64_t)osr_error_cancelled(error) << 16 |
+                       (int64_t)(name_number(osr_error_group(error)) + 2) << 32;
+    }
+    note(&record);
+}
+
+static void tell_causes(const struct osr_error *error)
+{
+    int i;
+
+    for (i = 0, error = osr_error_cause(error); error && i < 6; i++, error = osr_error_cause(error))
+        tell_one(error, ERROR_IS_CAUSE);
+}
+
+static void tell_error(const struct osr_error *error)
+{
+    struct osr_leaves walk;
+    const struct osr_error *leaf;
+    struct record record;
+    unsigned left = 40;
+
+    if (!error) {
+        record = record_of(RECORD_ERROR, ERROR_IS_NONE);
+        note(&record);
+        return;
+    }
+    if (osr_error_is_group(error)) {
+        tell_one(error, 0);
+        tell_causes(error);
+    }
+    osr_leaves_init(&walk, error);
+    while (left-- > 0 && (leaf = osr_leaves_next(&walk)) != NULL) {
+        tell_one(leaf, ERROR_IS_LEAF);
+        tell_causes(leaf);
+    }
+}
+
+/* ---- What the run asks and tells ---- */
+
+static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    struct record record;
+
+    (void)arg, (void)what;
+    if (kind == OSR_CHOICE_FAULT)
+        return 0; /* the model has all the memory that it wants */
+    record = record_of(RECORD_CHOICE, kind);
+    record.task = 0;
+    record.value = n;
+    note(&record);
+    return schedule_choose(&machine.schedule, n);
+}
+
+static void check_event(const struct osr_trace_event *event)
+{
+    if (event->at < machine.now)
+        broken("the clock went back from %lld to %lld", (long long)machine.now, (long long)event->at);
+    machine.now = event->at;
+    if (event->task == 0 || event->task > MOST_TASKS + 1) {
+        broken("an event of task %llu", (unsigned long long)event->task);
+        return;
+    }
+    if (machine.ends_of[event->task] && event->kind != OSR_TRACE_END)
+        broken("task %llu has ended, and has an event", (unsigned long long)event->task);
+    if (event->kind == OSR_TRACE_END && machine.ends_of[event->task]++)
+        broken("task %llu ends twice", (unsigned long long)event->task);
+}
+
+static void observe(void *arg, const struct osr_trace_event *event)
+{
+    struct record record = record_of(RECORD_TRACE, event->kind);
+
+    (void)arg;
+    check_event(event);
+    record.task = (unsigned)event->task;
+    record.name = (short)name_number(event->name);
+    record.place = (short)(event->where ? place_number(event->where) : -1);
+    record.call = event->call;
+    record.code = event->code;
+    record.value = event->at;
+    if (event->kind == OSR_TRACE_SPAWN) {
+        machine.spawned++;
+        if (event->task <= MOST_TASKS + 1 && machine.running <= MOST_TASKS + 1)
+            machine.actor_of[event->task] = machine.attempt_of[machine.running];
+    }
+    if (event->kind == OSR_TRACE_STEP)
+        machine.running = (unsigned)event->task;
+    note(&record);
+}
+
+static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg;
+    machine.dying = kind == OSR_DIAGNOSIS_MISUSE;
+    broken("the library says: %s", text);
+    if (machine.dying)
+        fprintf(stderr, "%s", text);
+}
+
+static void *resize(void *arg, void *memory, size_t size)
+{
+    void *result;
+
+    (void)arg;
+    if (size == 0) {
+        machine.live -= memory != NULL;
+        free(memory);
+        return NULL;
+    }
+    result = realloc(memory, size);
+    if (result && !memory)
+        machine.live++;
+    return result;
+}
+
+/* ---- What is open ---- */
+
+static void register_scope(struct osr_scope *scope, struct osr_group *group)
+{
+    machine.group_of_scope[machine.open_scope_count] = group;
+    machine.open_scopes[machine.open_scope_count++] = scope;
+    if (group)
+        machine.open_groups[machine.open_group_count++] = group;
+}
+
+static void unregister_scope(const struct osr_scope *scope, const struct osr_group *group)
+{
+    unsigned i, n;
+
+    for (i = n = 0; i < machine.open_scope_count; i++)
+        if (machine.open_scopes[i] != scope) {
+            machine.group_of_scope[n] = machine.group_of_scope[i];
+            machine.open_scopes[n++] = machine.open_scopes[i];
+        }
+    machine.open_scope_count = n;
+    for (i = n = 0; group && i < machine.open_group_count; i++)
+        if (machine.open_groups[i] != group)
+            machine.open_groups[n++] = machine.open_groups[i];
+    if (group)
+        machine.open_group_count = n;
+}
+
+static struct osr_scope *scope_meant(const struct statement *at)
+{
+    return machine.open_scopes[pick_of(at->a, machine.open_scope_count)];
+}
+
+static struct osr_group *group_meant(const struct actor *actor, unsigned char operand)
+{
+    if (operand % 8 != 0)
+        return machine.open_groups[pick_of(operand % 8 - 1, machine.open_group_count)];
+    return actor->innermost ? actor->innermost : actor->group;
+}
+
+static void read_scope(const struct osr_scope *scope)
+{
+    const struct osr_reason *reason = osr_scope_reason(scope);
+    struct record record;
+
+    tell_value(VALUE_SCOPE_CAUGHT, osr_scope_caught(scope), 0);
+    if (!reason)
+        return;
+    record = record_of(RECORD_VALUE, VALUE_REASON);
+    record.code = reason->code;
+    record.place = (short)place_number(reason->where);
+    record.name = (short)name_number(reason->who);
+    note(&record);
+}
+
+/* ---- Blocks ---- */
+
+static int run_statement(struct actor *actor, int index, int *leaves);
+
+/* Runs the block of the statement; `left` says whether it was left before its end. */
+static int run_block(struct actor *actor, int owner, bool *left)
+{
+    int index, rc = 0, leaves = 0;
+
+    for (index = statement(owner)->first; index >= 0 && machine.executed < MOST_STEPS && !leaves;
+         index = statement(index)->next) {
+        machine.executed++;
+        rc = run_statement(actor, index, &leaves);
+    }
+    if (left)
+        *left = leaves != 0;
+    return leaves ? rc : 0;
+}
+
+/* ---- Scopes ---- */
+
+static int64_t limit_of_scope(const struct statement *at, int *form)
+{
+    static const int forms[] = {OSR_SCOPE_TIMEOUT, OSR_SCOPE_MOVE_ON, OSR_SCOPE_SHIELD, OSR_SCOPE_TIMEOUT,
+                                OSR_SCOPE_SHIELD};
+
+    *form = forms[form_of(at)];
+    if (form_of(at) > FORM_SHIELD)
+        return OSR_NEVER;
+    if (form_of(at) == FORM_SHIELD)
+        return grace_of(at->b);
+    if (!by_moment(at))
+        return duration_of(at->b);
+    *form |= OSR_SCOPE_AT;
+    return moment_of(at->b, osr_now());
+}
+
+/* Declared before a guard, so that it runs when that has been left. */
+static void forget_scope(struct osr_scope **scope)
+{
+    unregister_scope(*scope, NULL);
+}
+
+static int run_guarded_scope(struct actor *actor, int index)
+{
+    OSR_CLEANUP_(forget_scope) struct osr_scope *known = NULL;
+    OSR_CLEANUP_(osr_scope_leave_) struct osr_scope scope;
+    int form;
+    int64_t limit = limit_of_scope(statement(index), &form);
+
+    known = &scope;
+    actor->scope = &scope;
+    osr_scope_open_here(&scope, form | OSR_SCOPE_GUARD_, limit, place_of(index, false));
+    register_scope(&scope, NULL);
+    return run_block(actor, index, NULL);
+}
+
+static int run_scope(struct actor *actor, int index)
+{
+    struct osr_scope scope;
+    int rc, form;
+    int64_t limit = limit_of_scope(statement(index), &form);
+
+    actor->scope = &scope;
+    rc = osr_scope_open_here(&scope, form, limit, place_of(index, false));
+    if (rc < 0)
+        broken("a scope cannot be opened: %s", osr_strcode(rc));
+    register_scope(&scope, NULL);
+    rc = run_block(actor, index, NULL);
+    rc = osr_scope_close_here(&scope, rc, place_of(index, true));
+    unregister_scope(&scope, NULL);
+    read_scope(&scope);
+    return rc;
+}
+
+/* ---- Groups ---- */
+
+static struct osr_group_options group_options(int index)
+{
+    const struct statement *at = statement(index);
+
+    return (struct osr_group_options){.size = sizeof(struct osr_group_options),
+                                      .where = place_of(index, false),
+                                      .name = name_of(index),
+                                      .limit = limit_of(at),
+                                      .policy = (enum osr_policy)policy_of(at),
+                                      .unwrap = unwraps(at)};
+}
+
+static void forget_group(struct osr_group **group)
+{
+    unregister_scope(&(*group)->scope, *group);
+}
+
+static int run_guarded_group(struct actor *actor, int index)
+{
+    OSR_CLEANUP_(forget_group) struct osr_group *known = NULL;
+    OSR_CLEANUP_(osr_group_leave_) struct osr_group group;
+    struct osr_group_options options = group_options(index);
+
+    known = actor->innermost = &group;
+    actor->scope = &group.scope;
+    osr_group_guard_(&group, &options);
+    register_scope(&group.scope, &group);
+    return run_block(actor, index, NULL);
+}
+
+static void read_policy(const struct osr_group *group, int index)
+{
+    if (policy_of(statement(index)) < OSR_FIRST_DONE)
+        return;
+    tell_value(VALUE_WINNER, 0, osr_group_winner(group));
+    tell_error(osr_group_losses(group));
+}
+
+static int run_group(struct actor *actor, int index)
+{
+    struct osr_group group;
+    struct osr_group_options options = group_options(index);
+    int rc;
+
+    actor->scope = &group.scope;
+    rc = osr_group_open_with(&group, &options);
+    if (rc < 0)
+        broken("a group cannot be opened: %s", osr_strcode(rc));
+    register_scope(&group.scope, &group);
+    actor->innermost = &group;
+    rc = run_block(actor, index, NULL);
+    rc = osr_group_close_here(&group, rc, place_of(index, true));
+    if (osr_group_running(&group) > 0)
+        broken("a closed group has %zu children", osr_group_running(&group));
+    unregister_scope(&group.scope, &group);
+    read_scope(&group.scope);
+    read_policy(&group, index);
+    return rc;
+}
+
+/* ---- Tasks ---- */
+
+static int run_actor(void *arg)
+{
+    struct actor *actor = arg;
+
+    actor->ended++;
+    return run_block(actor, actor->statement, NULL);
+}
+
+static int spawn(struct actor *actor, int index)
+{
+    static const struct osr_routine routine = {run_actor, "actor", NULL};
+    const struct statement *at = statement(index);
+    struct actor *child;
+    struct osr_task handle = {0};
+    unsigned options = spawn_options_of(at);
+    struct osr_spawn_options how;
+    struct osr_group *group;
+    int rc;
+
+    if (machine.actor_count > MOST_TASKS)
+        return 0;
+    child = &machine.actors[machine.actor_count++];
+    group = group_meant(actor, at->a);
+    *child = (struct actor){.statement = index, .options = options, .group = group};
+    how = (struct osr_spawn_options){.size = sizeof(how),
+                                     .where = place_of(index, false),
+                                     .name = name_of(index),
+                                     .handle = options & WITH_HANDLE ? &handle : NULL,
+                                     .eager = options & EAGER,
+                                     .daemon = options & DAEMON,
+                                     .result = options & (WITH_RESULT | WITH_OUTCOME) ? &child->result : NULL,
+                                     .outcome = options & WITH_OUTCOME ? &child->outcome : NULL};
+    machine.attempt_of[machine.running] = child;
+    rc = at->op == OP_START ? osr_start_with(group, &routine, child, &how) : osr_spawn_with(group, &routine, child, &how);
+    if (rc == 0 && options & WITH_HANDLE)
+        machine.handles[machine.handle_count++] = handle;
+    return rc;
+}
+
+static void tell_handle(struct osr_task task)
+{
+    int found = -1;
+    unsigned i;
+
+    for (i = 0; i < machine.handle_count; i++)
+        if (memcmp(&machine.handles[i], &task, sizeof(task)) == 0)
+            found = (int)i;
+    tell_value(VALUE_HANDLE, found, 0);
+}
+
+static int ask_state(struct osr_task task)
+{
+    int state = osr_task_state(task), rc, result = 0;
+
+    if (state < 0)
+        return state;
+    rc = osr_task_result(task, &result);
+    tell_value(VALUE_STATE, state, rc < 0 ? rc : result);
+    if (osr_task_error(task))
+        tell_error(osr_task_error(task));
+    return 0;
+}
+
+static int use_handle(const struct statement *at, int index)
+{
+    static struct osr_task nothing;
+    struct osr_task *task = &nothing;
+
+    nothing = (struct osr_task){0};
+    if (machine.handle_count > 0)
+        task = &machine.handles[pick_of(at->a, machine.handle_count)];
+    switch (at->op) {
+    case OP_JOIN:
+        return osr_task_join_here(*task, place_of(index, false));
+    case OP_CANCEL_TASK:
+        return osr_task_cancel_here(*task, "by handle", place_of(index, false));
+    case OP_RELEASE:
+        return osr_task_release(task);
+    default:
+        return ask_state(*task);
+    }
+}
+
+static int next_ended(const struct actor *actor, const struct statement *at, int index)
+{
+    struct osr_task task;
+    int rc = osr_group_next_here(group_meant(actor, at->a), &task, place_of(index, false));
+
+    if (rc == 1)
+        tell_handle(task);
+    return rc;
+}
+
+/* ---- Clean-ups ---- */
+
+static int run_cleanup(void *arg)
+{
+    struct deferred *deferred = arg;
+    const struct deferred *later;
+    const void *scope = deferred->actor->scope;
+    int rc;
+
+    if (deferred->has_run)
+        broken("a clean-up runs twice");
+    deferred->has_run = true;
+    for (later = deferred + 1; later < machine.cleanups + machine.deferred; later++)
+        if (later->actor == deferred->actor && later->scope == deferred->scope && !later->has_run)
+            broken("a clean-up runs before a later one");
+    deferred->actor->scope = deferred; /* it has a shield of its own */
+    rc = run_block(deferred->actor, deferred->statement, NULL);
+    deferred->actor->scope = scope;
+    return rc;
+}
+
+static int defer(struct actor *actor, int index)
+{
+    struct deferred *deferred;
+
+    if (machine.deferred == MOST_CLEANUPS)
+        return 0;
+    deferred = &machine.cleanups[machine.deferred++];
+    *deferred = (struct deferred){.actor = actor, .statement = index, .scope = actor->scope};
+    return osr_defer_here(&deferred->cleanup, run_cleanup, deferred, grace_of(statement(index)->a),
+                          place_of(index, false));
+}
+
+/* ---- Primitives ---- */
+
+static int by_priority(const void *a, const void *b)
+{
+    const struct item *x = a, *y = b;
+
+    return x->priority < y->priority ? -1 : x->priority > y->priority;
+}
+
+static void open_primitives(void)
+{
+    static const struct osr_queue_options fifo = {.size = sizeof(fifo)},
+                                          lifo = {.size = sizeof(lifo), .order = OSR_QUEUE_LIFO},
+                                          priority = {.size = sizeof(priority),
+                                                      .order = OSR_QUEUE_PRIORITY,
+                                                      .compare = by_priority};
+    static const struct {
+        const struct osr_queue_options *options;
+        size_t capacity;
+    } made[QUEUES] = {{&fifo, 0}, {&fifo, 2}, {&lifo, 2}, {&priority, OSR_UNBOUNDED}, {&priority, 1}, {&fifo, OSR_UNBOUNDED}};
+    int i;
+
+    for (i = 0; i < EVENTS; i++)
+        osr_event_init(&machine.events[i]);
+    for (i = 0; i < LOCKS; i++) {
+        osr_lock_init(&machine.locks[i]);
+        osr_condition_init(&machine.conditions[i], &machine.locks[i]);
+    }
+    osr_semaphore_init(&machine.semaphores[0], 1);
+    osr_semaphore_init_bounded(&machine.semaphores[1], 2);
+    for (i = 0; i < QUEUES; i++)
+        osr_queue_init_with(&machine.queues[i], sizeof(struct item), made[i].capacity, made[i].options);
+}
+
+/* The root, after its group: says what is left, and that nothing was lost or made up. */
+static void close_primitives(void)
+{
+    unsigned i, n = 0;
+
+    for (i = 0; i < SEMAPHORES; i++) {
+        unsigned begun = i == 0 ? 1 : 2;
+
+        tell_value(VALUE_COUNT, osr_semaphore_value(&machine.semaphores[i]), 0);
+        if (osr_semaphore_value(&machine.semaphores[i]) != begun + machine.given[i] - machine.taken[i])
+            broken("semaphore %u has %u permits, %u were taken and %u given", i,
+                   osr_semaphore_value(&machine.semaphores[i]), machine.taken[i], machine.given[i]);
+    }
+    for (i = 0; i < LOCKS; i++) {
+        tell_value(VALUE_COUNT, osr_lock_held(&machine.locks[i]), 0);
+        if (osr_lock_held(&machine.locks[i]))
+            broken("lock %u is still held", i);
+    }
+    for (i = 0; i < QUEUES; i++) {
+        tell_value(VALUE_COUNT, (int64_t)osr_queue_count(&machine.queues[i]), 0);
+        n += (unsigned)osr_queue_count(&machine.queues[i]);
+        if (osr_queue_destroy(&machine.queues[i]) < 0)
+            broken("queue %u cannot be destroyed", i);
+    }
+    if (n > machine.kept_items)
+        broken("%u items are in the queues, %u were put and not got", n, machine.kept_items);
+}
+
+static int put(const struct statement *at, int index)
+{
+    struct osr_queue *queue = &machine.queues[at->a % QUEUES];
+    struct item item;
+    int rc;
+
+    if (machine.items == MOST_ITEMS)
+        return 0;
+    item = (struct item){++machine.items, at->b % 4};
+    rc = at->op == OP_PUT ? osr_queue_put_here(queue, &item, place_of(index, false)) : osr_queue_try_put(queue, &item);
+    if (rc < 0 && machine.item_state[item.number] & 2)
+        broken("item %u was got, though it was not put", item.number);
+    machine.item_state[item.number] |= rc == 0 ? 1 : 4;
+    machine.kept_items += rc == 0;
+    return rc;
+}
+
+static int get(const struct statement *at, int index)
+{
+    struct osr_queue *queue = &machine.queues[at->a % QUEUES];
+    struct item item = {0, 0};
+    int rc = at->op == OP_GET ? osr_queue_get_here(queue, &item, place_of(index, false)) : osr_queue_try_get(queue, &item);
+
+    if (rc < 0)
+        return rc;
+    if (item.number == 0 || item.number > machine.items || machine.item_state[item.number] & 6)
+        broken("item %u was got, and had been got or not been put", item.number);
+    else
+        machine.item_state[item.number] |= 2;
+    machine.kept_items--;
+    tell_value(VALUE_ITEM, (int64_t)item.priority << 32 | item.number, 0);
+    return rc;
+}
+
+static int with_lock(struct actor *actor, int index)
+{
+    const struct statement *at = statement(index);
+    struct osr_lock *lock = &machine.locks[at->a % LOCKS];
+    int rc = at->op == OP_LOCK ? osr_lock_acquire_here(lock, place_of(index, false)) : osr_lock_try_acquire(lock);
+
+    if (rc < 0)
+        return rc;
+    rc = run_block(actor, index, NULL);
+    if (!osr_lock_is_mine(lock))
+        broken("a lock is not held by who took it");
+    tell_value(VALUE_RESULT, osr_lock_release(lock), 0);
+    return rc;
+}
+
+static int await(const struct statement *at, int index)
+{
+    int rc = osr_condition_wait_here(&machine.conditions[at->a % LOCKS], place_of(index, false));
+
+    if (rc == 0 && !osr_lock_is_mine(&machine.locks[at->a % LOCKS]))
+        broken("a wait on a condition came back without the lock");
+    return rc;
+}
+
+static int acquire(const struct statement *at, int index)
+{
+    struct osr_semaphore *semaphore = &machine.semaphores[at->a % SEMAPHORES];
+    int rc = at->op == OP_ACQUIRE ? osr_semaphore_acquire_here(semaphore, place_of(index, false))
+                                  : osr_semaphore_try_acquire(semaphore);
+
+    machine.taken[at->a % SEMAPHORES] += rc == 0;
+    return rc;
+}
+
+static int use_primitive(struct actor *actor, int index)
+{
+    const struct statement *at = statement(index);
+    struct osr_event *event = &machine.events[at->a % EVENTS];
+    struct osr_queue *queue = &machine.queues[at->a % QUEUES];
+    int rc;
+
+    switch (at->op) {
+    case OP_WAIT:
+        return osr_event_wait_here(event, place_of(index, false));
+    case OP_SET:
+        return osr_event_set(event);
+    case OP_CLEAR:
+        return osr_event_clear(event);
+    case OP_LOCK:
+    case OP_TRY_LOCK:
+        return with_lock(actor, index);
+    case OP_AWAIT:
+        return await(at, index);
+    case OP_NOTIFY:
+        return at->b % 4 == 3 ? osr_condition_notify_all(&machine.conditions[at->a % LOCKS])
+                              : osr_condition_notify(&machine.conditions[at->a % LOCKS], at->b % 4);
+    case OP_ACQUIRE:
+    case OP_TRY_ACQUIRE:
+        return acquire(at, index);
+    case OP_GIVE:
+        rc = osr_semaphore_release(&machine.semaphores[at->a % SEMAPHORES]);
+        machine.given[at->a % SEMAPHORES] += rc == 0;
+        return rc;
+    case OP_PUT:
+    case OP_TRY_PUT:
+        return put(at, index);
+    case OP_GET:
+    case OP_TRY_GET:
+        return get(at, index);
+    case OP_DONE:
+        return osr_queue_task_done(queue);
+    case OP_QUEUE_JOIN:
+        return osr_queue_join_here(queue, place_of(index, false));
+    default:
+        return osr_queue_shutdown(queue, at->b % 2);
+    }
+}
+
+/* ---- Statements ---- */
+
+static int repeat(struct actor *actor, int index)
+{
+    unsigned times = times_of(statement(index));
+    bool left;
+    int rc;
+
+    for (;;) {
+        rc = run_block(actor, index, &left);
+        if (left || --times == 0 || machine.executed >= MOST_STEPS)
+            return rc;
+        machine.executed++;
+    }
+}
+
+static int ask(const struct statement *at)
+{
+    unsigned meant = pick_of(at->a, machine.open_scope_count);
+    const struct osr_scope *scope = machine.open_scopes[meant];
+
+    tell_value(VALUE_NOW, osr_now(), 0);
+    tell_value(VALUE_CANCELLED, osr_cancelled(), 0);
+    tell_value(VALUE_DEADLINE, osr_deadline(), 0);
+    tell_value(VALUE_SCOPE_CANCELLED, osr_scope_cancelled(scope), 0);
+    tell_value(VALUE_SCOPE_DEADLINE, osr_scope_deadline(scope), 0);
+    if (machine.group_of_scope[meant])
+        tell_value(VALUE_RUNNING, (int64_t)osr_group_running(machine.group_of_scope[meant]), 0);
+    read_scope(scope);
+    return 0;
+}
+
+static int take(struct actor *actor)
+{
+    osr_error_release(actor->held);
+    actor->held = osr_error_take();
+    tell_value(VALUE_TAKEN, actor->held != NULL, osr_error_code(actor->held));
+    return 0;
+}
+
+static int raise_held(struct actor *actor)
+{
+    struct osr_error *held = actor->held;
+
+    actor->held = NULL;
+    return held ? osr_raise(held) : 0;
+}
+
+static int make_self(void)
+{
+    machine.handles[machine.handle_count++] = osr_self();
+    return 0;
+}
+
+/* A statement with a scope or group of its own. */
+static int run_inside(struct actor *actor, int index)
+{
+    const struct statement *at = statement(index);
+    struct osr_group *innermost = actor->innermost;
+    const void *scope = actor->scope;
+    int rc;
+
+    if (at->op == OP_GROUP)
+        rc = guarded(at) ? run_guarded_group(actor, index) : run_group(actor, index);
+    else
+        rc = guarded(at) ? run_guarded_scope(actor, index) : run_scope(actor, index);
+    actor->innermost = innermost;
+    actor->scope = scope;
+    return rc;
+}
+
+static int call(struct actor *actor, int index)
+{
+    const struct statement *at = statement(index);
+    const char *place = place_of(index, false);
+
+    switch (at->op) {
+    case OP_YIELD:
+        return osr_yield_here(place);
+    case OP_CHECK:
+        return osr_check_here(place);
+    case OP_SLEEP:
+        return osr_sleep_here(duration_of(at->a), place);
+    case OP_SLEEP_UNTIL:
+        return osr_sleep_until_here(moment_of(at->a, osr_now()), place);
+    case OP_FAIL:
+        return osr_fail_here(place, code_of(at->a), "statement %d", index);
+    case OP_FATAL:
+        return osr_fail_fatal_here(place, code_of(at->a), "statement %d", index);
+    case OP_CANCEL:
+        return osr_scope_cancel_here(scope_meant(at), "by hand", place);
+    case OP_DEADLINE:
+        return osr_scope_set_deadline(scope_meant(at), moment_of(at->b, osr_now()));
+    case OP_UNSHIELD:
+        return osr_scope_unshield(scope_meant(at));
+    case OP_GROUP:
+    case OP_SCOPE:
+        return run_inside(actor, index);
+    case OP_SPAWN:
+    case OP_START:
+        return spawn(actor, index);
+    case OP_STARTED:
+        return osr_started();
+    case OP_REPEAT:
+        return repeat(actor, index);
+    case OP_JOIN:
+    case OP_STATE:
+    case OP_RELEASE:
+    case OP_CANCEL_TASK:
+        return use_handle(at, index);
+    case OP_SELF:
+        return make_self();
+    case OP_NEXT:
+        return next_ended(actor, at, index);
+    case OP_DEFER:
+        return defer(actor, index);
+    case OP_TAKE:
+        return take(actor);
+    case OP_RAISE:
+        return raise_held(actor);
+    case OP_EMPTY:
+        osr_error_clear();
+        return 0;
+    case OP_LOOK:
+        tell_error(osr_error_last());
+        return 0;
+    case OP_ASK:
+        return ask(at);
+    default:
+        return use_primitive(actor, index);
+    }
+}
+
+/* What the program does about a failure: gives the code with which the block is left; 0 to go on. */
+static int meet_failure(const struct statement *at, int index, int rc)
+{
+    struct osr_error *error;
+
+    switch (at->on_failure) {
+    case SWALLOW:
+        return 0;
+    case WRAP:
+        return osr_wrap_here(place_of(index, true), rc, "wrapped");
+    case LOOK_AT:
+        tell_error(osr_error_last());
+        return rc;
+    case REPLACE:
+        return REPLACED;
+    case TAKE_RAISE:
+        error = osr_error_take();
+        return error ? osr_raise(error) : rc;
+    default:
+        return rc;
+    }
+}
+
+static int run_statement(struct actor *actor, int index, int *leaves)
+{
+    const struct statement *at = statement(index);
+    int rc;
+
+    if (at->op == OP_RETURN || at->op == OP_BARE) {
+        *leaves = 1;
+        return at->op == OP_RETURN ? at->a % 4 : bare_code_of(at->a);
+    }
+    rc = call(actor, index);
+    tell_result(index, rc);
+    if (rc >= 0)
+        return 0;
+    rc = meet_failure(at, index, rc);
+    *leaves = rc < 0;
+    return rc;
+}
+
+/* ---- The whole run ---- */
+
+/* In the order of spawning. */
+static void tell_outcomes(void)
+{
+    unsigned i;
+
+    for (i = 2; i <= machine.spawned; i++) {
+        struct actor *actor = machine.actor_of[i];
+
+        if (!actor || !(actor->options & (WITH_RESULT | WITH_OUTCOME)))
+            continue;
+        tell_value(VALUE_OUTCOME, actor->options & WITH_OUTCOME,
+                   actor->options & WITH_OUTCOME ? actor->outcome.rc : actor->result);
+        if (actor->outcome.error)
+            tell_error(actor->outcome.error);
+        osr_error_release(actor->outcome.error);
+    }
+}
+
+/* What tasks have taken and not raised. */
+static void release_held(void)
+{
+    unsigned i;
+
+    for (i = 0; i < machine.actor_count; i++)
+        osr_error_release(machine.actors[i].held);
+}
+
+static int run_root(void *arg)
+{
+    struct actor *actor = arg;
+    int rc;
+
+    open_primitives();
+    rc = run_block(actor, 0, NULL);
+    tell_outcomes();
+    close_primitives();
+    release_held();
+    actor->ended++;
+    return rc;
+}
+
+static void check_end(void)
+{
+    unsigned i;
+
+    for (i = 1; i <= machine.spawned; i++)
+        if (machine.ends_of[i] != 1 || (machine.actor_of[i] && machine.actor_of[i]->ended != 1))
+            broken("task %u has ended %u times", i, machine.ends_of[i]);
+    for (i = 0; i < machine.deferred; i++)
+        if (!machine.cleanups[i].has_run)
+            broken("the clean-up of statement %d has not run", machine.cleanups[i].statement);
+    if (machine.live != 0)
+        broken("%ld allocations are left", machine.live);
+}
+
+static void begin(const struct program *program, const struct log *expected, struct verdict *verdict)
+{
+    memset(&machine, 0, offsetof(struct machine, open_scopes));
+    machine.program = program;
+    machine.expected = expected;
+    machine.verdict = verdict;
+    *verdict = (struct verdict){.hash = 0xcbf29ce484222325u};
+    schedule_begin(&machine.schedule, program);
+}
+
+void interpret(const struct program *program, const struct log *expected, struct verdict *verdict)
+{
+    static const struct osr_allocator allocator = {resize, NULL};
+    static const struct osr_routine routine = {run_root, "t0", NULL};
+    static const struct osr_run_options options = {.size = sizeof(options),
+                                                   .where = NULL,
+                                                   .clock = OSR_CLOCK_SIMULATED,
+                                                   .debug = true,
+                                                   .no_overflow_handler = true,
+                                                   .allocator = &allocator,
+                                                   .diagnose = diagnose,
+                                                   .observe = observe,
+                                                   .choose = choose};
+    struct osr_run_options how = options;
+    struct record record;
+
+    begin(program, expected, verdict);
+    how.where = place_of(0, false);
+    machine.actors[0] = (struct actor){.statement = 0};
+    machine.actor_count = 1;
+    machine.attempt_of[0] = &machine.actors[0];
+    record.code = osr_run_with(&routine, &machine.actors[0], &how);
+    machine.running = 0;
+    tell_result(-1, record.code);
+    if (record.code < 0)
+        tell_error(osr_error_last());
+    osr_error_clear();
+    if (!verdict->differs && verdict->count != expected->count) {
+        verdict->differs = true;
+        verdict->at = verdict->count;
+        verdict->got = record_of(RECORD_ERROR, 0);
+    }
+    check_end();
+}

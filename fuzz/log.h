@@ -1,0 +1,57 @@
+/* What happens in a run, record by record: the model writes it first, the library's run is compared with it. */
+#ifndef OSIER_FUZZ_LOG_H
+#define OSIER_FUZZ_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum record_kind {
+    RECORD_CHOICE, /* the door was asked: `what` is the kind, `value` the number of alternatives */
+    RECORD_TRACE,  /* an event of the trace: `what` is its kind, `value` the time */
+    RECORD_RESULT, /* a statement is done: `place` is its number */
+    RECORD_VALUE,  /* what was read: `what` is an enum value_of */
+    RECORD_ERROR   /* one error: `what` is its flags, `value` the number of leaves, `name` the task */
+};
+
+enum value_of {
+    VALUE_NOW,
+    VALUE_CANCELLED,
+    VALUE_DEADLINE,
+    VALUE_SCOPE_CANCELLED,
+    VALUE_SCOPE_CAUGHT,
+    VALUE_SCOPE_DEADLINE,
+    VALUE_REASON, /* with code, who as `name`, and place */
+    VALUE_RUNNING,
+    VALUE_WINNER,
+    VALUE_STATE,
+    VALUE_OUTCOME,
+    VALUE_HANDLE,
+    VALUE_ITEM,
+    VALUE_RESULT,
+    VALUE_COUNT, /* of a queue, a semaphore, the owner of a lock */
+    VALUE_TAKEN
+};
+
+enum error_flag { ERROR_IS_GROUP = 1, ERROR_IS_FATAL = 2, ERROR_IS_CAUSE = 4, ERROR_IS_LEAF = 8, ERROR_IS_NONE = 16 };
+
+struct record {
+    unsigned char kind, what;
+    short place, name;
+    unsigned task;
+    int code;
+    int64_t value;
+    const char *call; /* a literal, or NULL */
+};
+
+enum { MOST_RECORDS = 1 << 16 };
+
+struct log {
+    unsigned count;
+    struct record records[MOST_RECORDS];
+};
+
+bool record_equal(const struct record *a, const struct record *b);
+void record_print(const struct record *record, FILE *stream);
+
+#endif

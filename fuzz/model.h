@@ -1,0 +1,63 @@
+/*
+ * The oracle: what the rules say that a program does. It is written from the rules and the contracts of the public
+ * headers, and shares nothing with the library: no line of its source, no function, no structure; only the names of
+ * codes.
+ */
+#ifndef OSIER_FUZZ_MODEL_H
+#define OSIER_FUZZ_MODEL_H
+
+#include "log.h"
+#include "program.h"
+
+enum model_verdict {
+    MODEL_DONE,
+    MODEL_STOPS,   /* nothing can ever run again, also after cancelling: the library would stop the program */
+    MODEL_GIVES_UP /* too large for the model */
+};
+
+/*
+ * Wrong models, to prove that what the library does wrong in the same way would be found: each is false to one rule.
+ * 0 is none.
+ */
+enum model_error {
+    WRONG_NOTHING,
+    WRONG_SKIPS_A_CHILD,      /* a cancel does not reach the last scope inside another */
+    WRONG_SHIELD_IGNORED,     /* by cancels */
+    WRONG_SHIELD_HIDES_ALL,   /* its own cancellation too */
+    WRONG_DEADLINE_IN_SHIELD, /* a deadline outside is felt inside */
+    WRONG_SIBLINGS_LIVE,      /* the first error does not cancel */
+    WRONG_SECOND_ERROR,       /* is dropped */
+    WRONG_CUT_IS_ERROR,       /* a cancelled child is counted as none */
+    WRONG_INNER_ABSORBS,      /* R20: the innermost cancelled scope instead of the outermost */
+    WRONG_IGNORED_CUT,        /* R22 is not known */
+    WRONG_DEADLINE_LATE,      /* now > deadline */
+    WRONG_CUTS_FIRST,         /* deadlines are noticed before completions */
+    WRONG_CUT_STAYS_QUEUED,   /* a waiter that was cut is still first in line */
+    WRONG_LIFO_LOCK,
+    WRONG_BARGING,            /* a permit that was given back can be taken before it is handed over */
+    WRONG_SETS_WAKE_ONE,
+    WRONG_ITEM_DROPPED,       /* at a shutdown that drains */
+    WRONG_PRODUCER_SLEEPS,    /* a get does not let a waiting put in */
+    WRONG_PUT_COUNTS,         /* a put that was cut counts as put */
+    WRONG_JOIN_CANCELED,      /* joining a cancelled task gives -ECANCELED */
+    WRONG_TWICE,              /* an error that was recorded is counted again */
+    WRONG_FATAL_LOST,         /* R25: what nobody passed on is forgotten */
+    WRONG_EAGER_QUEUES,
+    WRONG_LIMIT,              /* one child more */
+    WRONG_DAEMONS_KEPT,       /* daemons keep a group open */
+    WRONG_LOSER_WINS,         /* a failed child wins under first success */
+    WRONG_CLEANUPS_IN_ORDER,  /* instead of in reverse */
+    WRONG_CLEANUP_CUT,        /* clean-ups have no shield */
+    WRONG_GUARD_SILENT,       /* what a guard could not return is dropped */
+    WRONG_START_ADOPTS,       /* a child that was not started fails the group */
+    WRONG_HANDLE_LIVES,       /* a released handle still works */
+    WRONG_BUDGET,             /* nobody has to let others run */
+    WRONG_CAUSE,              /* a bare code has no cause */
+    WRONGS
+};
+extern enum model_error model_wrong;
+
+/* Runs the program to its end and writes what must happen into `log`. */
+enum model_verdict model_run(const struct program *program, struct log *log);
+
+#endif

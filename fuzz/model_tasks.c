@@ -1,0 +1,422 @@
+/* Who runs when, what wakes whom, and time: R2, R12, R13, R15, R19, R33. */
+#include "model_state.h"
+
+enum {
+    STEPS = 256, /* R2: between two looks at the clock, if tasks are always ready */
+    BUDGET = 128 /* R12: calls that finish at once, before others run */
+};
+
+struct model model;
+enum model_error model_wrong;
+
+void give_up(void)
+{
+    model.verdict = MODEL_GIVES_UP;
+    model.finished = true;
+}
+
+/* ---- Telling ---- */
+
+struct record *tell(enum record_kind kind, unsigned what)
+{
+    struct log *log = model.log;
+    struct record *record;
+
+    if (log->count >= MOST_RECORDS - 64) {
+        give_up();
+        log->count = 0;
+    }
+    record = &log->records[log->count++];
+    *record = (struct record){.kind = (unsigned char)kind, .what = (unsigned char)what, .place = NOWHERE, .name = NOBODY};
+    if (kind != RECORD_CHOICE)
+        record->task = model.current ? model.current->number : 0;
+    return record;
+}
+
+void tell_value(enum value_of what, int64_t value, int code)
+{
+    struct record *record = tell(RECORD_VALUE, what);
+
+    record->value = value;
+    record->code = code;
+}
+
+void trace(enum osr_trace_kind kind, const struct task *task, const char *call, short place, int code)
+{
+    struct record *record = tell(RECORD_TRACE, kind);
+
+    record->task = task->number;
+    record->name = task->name;
+    record->call = call;
+    record->place = place;
+    record->code = code;
+    record->value = model.now;
+}
+
+unsigned choose(enum osr_choice kind, unsigned n)
+{
+    if (n < 2)
+        return 0;
+    tell(RECORD_CHOICE, kind)->value = n;
+    return schedule_choose(&model.schedule, n);
+}
+
+/* ---- Time ---- */
+
+struct timer *timer_set(int64_t at, struct scope *scope, struct task *sleeper)
+{
+    struct timer *timer;
+
+    if (model.timer_made == SCOPES || model.timer_count == TIMERS) {
+        give_up();
+        return NULL;
+    }
+    timer = &model.made_timers[model.timer_made++];
+    *timer = (struct timer){at, ++model.order, scope, sleeper};
+    model.timers[model.timer_count++] = timer;
+    return timer;
+}
+
+static void forget_timer(const struct timer *timer)
+{
+    unsigned i, n;
+
+    for (i = n = 0; i < model.timer_count; i++)
+        if (model.timers[i] != timer)
+            model.timers[n++] = model.timers[i];
+    model.timer_count = n;
+}
+
+void timer_clear(struct timer **timer)
+{
+    if (*timer)
+        forget_timer(*timer);
+    *timer = NULL;
+}
+
+/* The timers stand in the order in which they were set. */
+static int64_t earliest(void)
+{
+    int64_t at = OSR_NEVER;
+    unsigned i;
+
+    for (i = 0; i < model.timer_count; i++)
+        if (model.timers[i]->at < at)
+            at = model.timers[i]->at;
+    return at;
+}
+
+static struct timer *take_timer(int64_t at)
+{
+    unsigned i, n = 0, pick;
+
+    for (i = 0; i < model.timer_count; i++)
+        n += model.timers[i]->at == at;
+    pick = choose(OSR_CHOICE_DEADLINE, n);
+    for (i = 0;; i++)
+        if (model.timers[i]->at == at && pick-- == 0)
+            break;
+    return model.timers[i];
+}
+
+/* At one reading of the clock: all completions first, then every scope that is due (R19). */
+void look(bool wait)
+{
+    struct timer *due[TIMERS];
+    unsigned count = 0, i;
+    int64_t at = earliest();
+
+    model.steps = STEPS;
+    if (wait && at != OSR_NEVER && at >= model.now)
+        model.now = at + wrong(WRONG_DEADLINE_LATE);
+    while (model.timer_count > 0 && (at = earliest()) <= model.now - wrong(WRONG_DEADLINE_LATE)) {
+        struct timer *timer = take_timer(at);
+
+        forget_timer(timer);
+        if (timer->scope && wrong(WRONG_CUTS_FIRST)) {
+            timer->scope->timer = NULL;
+            scope_cancel(timer->scope, -ETIMEDOUT, NOBODY, timer->scope->place);
+        } else if (timer->scope) {
+            timer->scope->timer = NULL;
+            due[count++] = timer;
+        } else {
+            timer->sleeper->timer = NULL;
+            wake(timer->sleeper, 0);
+        }
+    }
+    for (i = 0; i < count; i++)
+        scope_cancel(due[i]->scope, -ETIMEDOUT, NOBODY, due[i]->scope->place);
+}
+
+/* ---- Waiting and waking ---- */
+
+void line_append(struct line *line, struct task *task)
+{
+    task->line = line;
+    task->next_waiting = NULL;
+    task->previous_waiting = line->last;
+    if (line->last)
+        line->last->next_waiting = task;
+    else
+        line->first = task;
+    line->last = task;
+}
+
+static void line_leave(struct task *task)
+{
+    struct line *line = task->line;
+
+    if (!line)
+        return;
+    if (task->previous_waiting)
+        task->previous_waiting->next_waiting = task->next_waiting;
+    else
+        line->first = task->next_waiting;
+    if (task->next_waiting)
+        task->next_waiting->previous_waiting = task->previous_waiting;
+    else
+        line->last = task->previous_waiting;
+    task->line = NULL;
+}
+
+void make_ready(struct task *task)
+{
+    task->state = READY;
+    model.ready[model.ready_count++] = task;
+}
+
+/* Whatever ends a wait takes the task out of everything at once (R13, R26). */
+void wake(struct task *task, int result)
+{
+    if (!(wrong(WRONG_CUT_STAYS_QUEUED) && result == -ECANCELED && task->next_waiting))
+        line_leave(task);
+    timer_clear(&task->timer);
+    task->result = result;
+    trace(OSR_TRACE_WAKE, task, task->call, task->where, result);
+    make_ready(task);
+}
+
+void park(struct task *task, struct line *line, const char *call, short place, void (*then)(struct task *task))
+{
+    task->call = call;
+    task->where = place;
+    task->then = then;
+    task->state = PARKED;
+    task->budget = BUDGET;
+    if (line)
+        line_append(line, task);
+    trace(OSR_TRACE_WAIT, task, call, place, 0);
+    model.has_left = true;
+}
+
+void wait_over(struct task *task)
+{
+    int rc = task->result;
+
+    if (task->was_cut)
+        mark_cut(task->inner);
+    if (rc < 0)
+        slot_note(task, rc, task->where);
+    finish(task, rc);
+}
+
+void pause_task(struct task *task, void (*then)(struct task *task))
+{
+    task->budget = BUDGET;
+    task->then = then;
+    make_ready(task);
+    model.has_left = true;
+}
+
+/* ---- Entering ---- */
+
+static void finish_later(struct task *task)
+{
+    finish(task, task->rc);
+}
+
+void done_at_once(struct task *task, int rc)
+{
+    task->rc = rc;
+    if (--task->budget == 0 && !wrong(WRONG_BUDGET))
+        pause_task(task, finish_later);
+    else
+        finish(task, rc);
+}
+
+static void finish_refused(struct task *task)
+{
+    mark_cut(task->inner);
+    finish(task, slot_note(task, -ECANCELED, task->where));
+}
+
+/* The check of every cancellation point (R12); if it says no, the statement is done. */
+bool enter(struct task *task, short place)
+{
+    task->uncut = task->was_cut = false;
+    if (!seen_by(task->inner) && model.now >= due_for(task->inner))
+        look(false);
+    if (!seen_by(task->inner))
+        return true;
+    task->where = place;
+    if (--task->budget == 0)
+        pause_task(task, finish_refused);
+    else
+        finish_refused(task);
+    return false;
+}
+
+/* ---- Running ---- */
+
+struct task *task_new(short statement, struct scope *parent)
+{
+    struct task *task = &model.tasks[model.task_count++];
+    struct scope *scope = &model.scopes[model.scope_count++];
+
+    *task = (struct task){.number = model.task_count, .name = statement, .place = (short)(2 * statement)};
+    task->budget = BUDGET;
+    task->then = execute_next;
+    task->depth = -1;
+    task->slot.place = NOWHERE;
+    task->scope = task->inner = scope;
+    scope_attach(scope, task, parent, TASK, task->place);
+    push_frame(task, FOR_TASK, statement)->scope = scope;
+    return task;
+}
+
+static struct task *next_ready(void)
+{
+    unsigned pick;
+    struct task *task;
+
+    if (model.ready_count == 0)
+        return NULL;
+    pick = choose(OSR_CHOICE_READY, model.ready_count);
+    task = model.ready[pick];
+    memmove(&model.ready[pick], &model.ready[pick + 1], (--model.ready_count - pick) * sizeof(model.ready[0]));
+    return task;
+}
+
+/* Who runs after `task`, which has left; NULL: the world is looked at first. */
+static struct task *next_after(struct task *task)
+{
+    struct task *spawner = task->eager_for;
+
+    if (spawner) {
+        task->eager_for = NULL;
+        return spawner;
+    }
+    return --model.steps == 0 ? NULL : next_ready();
+}
+
+/* Runs tasks until the world has to be looked at. */
+static void run_from(struct task *task)
+{
+    while (task && !model.finished) {
+        model.current = task;
+        model.has_left = false;
+        task->state = RUNNING;
+        trace(OSR_TRACE_STEP, task, NULL, NOWHERE, 0);
+        while (!model.has_left && !model.finished) {
+            void (*then)(struct task *task) = task->then;
+
+            task->then = execute_next;
+            then(task);
+        }
+        if (model.finished)
+            break;
+        if (model.next) {
+            task = model.next; /* spawned eagerly */
+            model.next = NULL;
+        } else {
+            task = next_after(task);
+        }
+    }
+    model.current = NULL;
+}
+
+/* R33: nothing could ever run again. */
+static void meet_deadlock(void)
+{
+    struct task *root = &model.tasks[0];
+
+    if (model.is_stuck) {
+        model.verdict = MODEL_STOPS;
+        model.finished = true;
+        return;
+    }
+    model.is_stuck = true;
+    model.steps = STEPS;
+    if (!model.fatal) {
+        model.fatal = error_new(-OSR_EDEADLOCK, root->place);
+        model.fatal->task = root->name;
+    }
+    scope_cancel(root->scope, -OSR_EDEADLOCK, NOBODY, root->place);
+    if (model.ready_count == 0)
+        meet_deadlock();
+}
+
+void leave_for_good(struct task *task)
+{
+    task->state = ENDED;
+    model.has_left = true;
+}
+
+/* What osr_run() gives: a fatal error comes first, beside what the root returned (R25). */
+static void conclude(void)
+{
+    struct error *both, *seen = model.root.error;
+    int rc = model.root.rc == -ECANCELED ? -OSR_ETASKCANCELED : model.root.rc;
+
+    if (model.fatal) {
+        rc = model.fatal->code;
+        if (!seen) {
+            seen = model.fatal;
+        } else if (!error_has_leaf(seen, model.fatal)) {
+            both = group_error_new(model.fatal->place, model.fatal->task, NOBODY);
+            error_adopt(both, model.fatal);
+            error_adopt(both, seen);
+            seen = both;
+        }
+    }
+    tell(RECORD_RESULT, 0)->code = rc;
+    if (rc < 0)
+        error_tell(seen ? seen : error_new(rc, NOWHERE));
+}
+
+static void prepare(const struct program *program, struct log *log)
+{
+    /* What is made anew is reset where it is made. */
+    memset(&model, 0, offsetof(struct model, ready));
+    model.ready_count = model.timer_count = model.open_scope_count = model.open_group_count = model.handle_count = 0;
+    memset(model.events, 0, offsetof(struct model, queues) - offsetof(struct model, events));
+    model.task_count = model.error_count = model.link_count = model.scope_count = model.group_count = 0;
+    model.record_count = model.starting_count = model.cell_count = model.timer_made = 0;
+    model.program = program;
+    model.log = log;
+    log->count = 0;
+    model.steps = STEPS;
+    schedule_begin(&model.schedule, program);
+    sync_prepare();
+}
+
+enum model_verdict model_run(const struct program *program, struct log *log)
+{
+    struct task *root;
+
+    prepare(program, log);
+    root = task_new(0, NULL);
+    trace(OSR_TRACE_SPAWN, root, NULL, root->place, 0);
+    make_ready(root);
+    while (!model.finished) {
+        if (model.ready_count == 0 && model.timer_count == 0)
+            meet_deadlock();
+        else
+            look(model.ready_count == 0);
+        if (!model.finished)
+            run_from(next_ready());
+    }
+    if (model.verdict == MODEL_DONE)
+        conclude();
+    return model.verdict;
+}

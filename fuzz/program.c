@@ -1,0 +1,479 @@
+#include "program.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <osier/time.h>
+
+/* ---- Operations ---- */
+
+struct operation {
+    const char *name;
+    unsigned char operands;
+    bool block;
+    unsigned char weight; /* of 64 */
+    unsigned needs;       /* features that must not be switched off */
+};
+
+static const struct operation operations[OPS] = {
+    [OP_YIELD] = {"yield", 0, false, 2, 0},
+    [OP_CHECK] = {"check", 0, false, 1, 0},
+    [OP_SLEEP] = {"sleep", 1, false, 6, 0},
+    [OP_SLEEP_UNTIL] = {"sleep until", 1, false, 1, 0},
+    [OP_RETURN] = {"return", 1, false, 1, 0},
+    [OP_FAIL] = {"fail", 1, false, 3, 0},
+    [OP_BARE] = {"return the bare code", 1, false, 1, NO_ERRORS},
+    [OP_FATAL] = {"fail fatally", 1, false, 1, NO_ERRORS},
+    [OP_CANCEL] = {"cancel scope", 1, false, 4, 0},
+    [OP_CANCEL_TASK] = {"cancel task", 1, false, 1, NO_HANDLES},
+    [OP_DEADLINE] = {"set deadline of scope", 2, false, 1, NO_TIME},
+    [OP_UNSHIELD] = {"unshield scope", 1, false, 1, NO_SHIELDS},
+    [OP_GROUP] = {"group", 1, true, 4, 0},
+    [OP_SCOPE] = {"scope", 2, true, 5, 0},
+    [OP_SPAWN] = {"spawn", 2, true, 8, 0},
+    [OP_START] = {"start", 2, true, 1, NO_HANDLES},
+    [OP_STARTED] = {"started", 0, false, 1, NO_HANDLES},
+    [OP_REPEAT] = {"repeat", 1, true, 1, 0},
+    [OP_JOIN] = {"join", 1, false, 1, NO_HANDLES},
+    [OP_STATE] = {"ask about task", 1, false, 1, NO_HANDLES},
+    [OP_RELEASE] = {"release handle", 1, false, 1, NO_HANDLES},
+    [OP_SELF] = {"self", 0, false, 1, NO_HANDLES},
+    [OP_NEXT] = {"next of group", 1, false, 1, NO_POLICIES},
+    [OP_WAIT] = {"wait for event", 1, false, 1, NO_SYNC},
+    [OP_SET] = {"set event", 1, false, 1, NO_SYNC},
+    [OP_CLEAR] = {"clear event", 1, false, 1, NO_SYNC},
+    [OP_LOCK] = {"with lock", 1, true, 1, NO_SYNC},
+    [OP_TRY_LOCK] = {"with lock, if free", 1, true, 1, NO_SYNC},
+    [OP_AWAIT] = {"wait on condition", 1, false, 1, NO_SYNC},
+    [OP_NOTIFY] = {"notify condition", 2, false, 1, NO_SYNC},
+    [OP_ACQUIRE] = {"acquire semaphore", 1, false, 1, NO_SYNC},
+    [OP_TRY_ACQUIRE] = {"try to acquire semaphore", 1, false, 0, NO_SYNC},
+    [OP_GIVE] = {"release semaphore", 1, false, 1, NO_SYNC},
+    [OP_PUT] = {"put into queue", 2, false, 1, NO_QUEUES},
+    [OP_GET] = {"get from queue", 1, false, 1, NO_QUEUES},
+    [OP_TRY_PUT] = {"try to put into queue", 2, false, 1, NO_QUEUES},
+    [OP_TRY_GET] = {"try to get from queue", 1, false, 1, NO_QUEUES},
+    [OP_DONE] = {"task done of queue", 1, false, 1, NO_QUEUES},
+    [OP_QUEUE_JOIN] = {"join queue", 1, false, 1, NO_QUEUES},
+    [OP_SHUTDOWN] = {"shut down queue", 2, false, 1, NO_QUEUES},
+    [OP_DEFER] = {"defer", 1, true, 1, NO_CLEANUPS},
+    [OP_TAKE] = {"take the error", 0, false, 1, NO_ERRORS},
+    [OP_RAISE] = {"raise what was taken", 0, false, 1, NO_ERRORS},
+    [OP_EMPTY] = {"empty the slot", 0, false, 0, NO_ERRORS},
+    [OP_LOOK] = {"look at the slot", 0, false, 1, 0},
+    [OP_ASK] = {"ask about scope", 1, false, 1, 0},
+};
+
+/* The ops as often as their weights say; the table's size is the sum of those. */
+static unsigned char weighted[128];
+static unsigned weights;
+
+/* ---- Places and names ---- */
+
+static char places[2 * MOST_STATEMENTS][16];
+static char names[MOST_STATEMENTS][16];
+
+void program_names_prepare(void)
+{
+    int i;
+
+    if (weights > 0)
+        return;
+    for (i = 0; i < MOST_STATEMENTS; i++) {
+        snprintf(places[2 * i], sizeof(places[0]), "%d", i);
+        snprintf(places[2 * i + 1], sizeof(places[0]), "%d.", i);
+        snprintf(names[i], sizeof(names[0]), "t%d", i);
+    }
+    for (i = 0; i < OPS; i++) {
+        memset(weighted + weights, i, operations[i].weight);
+        weights += operations[i].weight;
+    }
+}
+
+const char *place_of(int statement, bool close)
+{
+    return places[2 * statement + close];
+}
+
+int place_number(const char *where)
+{
+    uintptr_t offset = (uintptr_t)where - (uintptr_t)places;
+
+    return offset < sizeof(places) ? (int)(offset / sizeof(places[0])) : -1;
+}
+
+const char *name_of(int statement)
+{
+    return names[statement];
+}
+
+int name_number(const char *name)
+{
+    int number = 0;
+
+    if (!*name)
+        return -1;
+    if (*name++ != 't' || !*name)
+        return -2;
+    for (; *name; name++)
+        number = number * 10 + *name - '0';
+    return number;
+}
+
+/* ---- For whoever makes programs ---- */
+
+unsigned program_bytes(void)
+{
+    program_names_prepare();
+    return weights;
+}
+
+enum op program_op(unsigned byte, unsigned *operands, bool *block)
+{
+    enum op op = weighted[byte % weights];
+
+    *operands = operations[op].operands;
+    *block = operations[op].block;
+    return op;
+}
+
+/* ---- Operands ---- */
+
+int64_t duration_of(unsigned char operand)
+{
+    static const int64_t durations[16] = {1, 2, 3, 1, 2, 5, 4, 8, 0, 1, 2, 3, 13, -1, OSR_NEVER, 5};
+
+    return durations[operand % 16];
+}
+
+int64_t grace_of(unsigned char operand)
+{
+    static const int64_t graces[8] = {1, 2, 3, 5, 8, 4, 0, 13};
+
+    return graces[operand % 8];
+}
+
+int64_t moment_of(unsigned char operand, int64_t now)
+{
+    int64_t after = duration_of(operand);
+
+    if (operand & 16)
+        return operand >> 5; /* absolute, and so likely to coincide with others */
+    return after == OSR_NEVER ? OSR_NEVER : now + after;
+}
+
+int code_of(unsigned char operand)
+{
+    static const int codes[8] = {EIO, ENOENT, EPIPE, EBADMSG, EIO, ETIMEDOUT, ENODATA, EEXIST};
+
+    return -codes[operand % 8];
+}
+
+int bare_code_of(unsigned char operand)
+{
+    return operand % 4 == 3 ? -ECANCELED : code_of(operand / 4);
+}
+
+enum form form_of(const struct statement *at)
+{
+    static const enum form forms[8] = {FORM_TIMEOUT, FORM_MOVE_ON, FORM_PLAIN,   FORM_SHIELD,
+                                       FORM_TIMEOUT, FORM_SHIELD,  FORM_MOVE_ON, FORM_UNLIMITED};
+
+    return forms[at->a & 7];
+}
+
+unsigned spawn_options_of(const struct statement *at)
+{
+    static const unsigned char options[32] = {
+        0, WITH_HANDLE, 0, WITH_HANDLE, EAGER, DAEMON, WITH_RESULT, WITH_OUTCOME,
+        0, WITH_HANDLE, 0, WITH_HANDLE, EAGER | WITH_HANDLE, DAEMON | WITH_HANDLE, DAEMON | EAGER, WITH_OUTCOME | EAGER,
+        0, WITH_HANDLE, 0, WITH_HANDLE, WITH_HANDLE | WITH_OUTCOME, WITH_HANDLE | WITH_RESULT, DAEMON | WITH_OUTCOME, 0,
+        0, 0, 0, 0, 0, 0, 0, EAGER | DAEMON | WITH_HANDLE | WITH_RESULT | WITH_OUTCOME};
+
+    return options[at->b & 31];
+}
+
+unsigned times_of(const struct statement *at)
+{
+    static const unsigned char times[8] = {2, 3, 1, 4, 9, 5, 12, 150};
+
+    return times[at->a & 7];
+}
+
+/* ---- Reading ---- */
+
+struct reader {
+    struct program *program;
+    unsigned at;
+};
+
+static unsigned char take(struct reader *reader)
+{
+    struct program *program = reader->program;
+
+    return reader->at < program->size ? program->bytes[reader->at++] : 0;
+}
+
+/* Switched-off operations become yields; options that are switched off are left out. */
+static void apply_features(struct statement *at, unsigned off)
+{
+    if (operations[at->op].needs & off)
+        at->op = OP_YIELD;
+    if (at->op == OP_SCOPE) {
+        if (off & NO_SHIELDS && (form_of(at) == FORM_SHIELD || form_of(at) == FORM_UNLIMITED))
+            at->a &= (unsigned char)~7;
+        if (off & NO_TIME)
+            at->a = (unsigned char)((at->a & ~7) | (form_of(at) == FORM_SHIELD ? 7 : 2));
+        if (off & NO_CLEANUPS)
+            at->a &= (unsigned char)~0x60;
+    }
+    if (at->op == OP_GROUP) {
+        if (off & NO_POLICIES)
+            at->a &= (unsigned char)~0x1f;
+        if (off & NO_CLEANUPS)
+            at->a &= (unsigned char)~0x60;
+    }
+    if ((at->op == OP_SPAWN || at->op == OP_START) && off & NO_HANDLES)
+        at->b = 0;
+    if (off & NO_ERRORS && at->on_failure > SWALLOW)
+        at->on_failure = at->on_failure == LOOK_AT ? LOOK_AT : PASS_ON;
+}
+
+/* Of what fails often: else most programs would end where they begin. */
+static bool is_risky(int op)
+{
+    switch (op) {
+    case OP_CANCEL_TASK:
+    case OP_STARTED:
+    case OP_STATE:
+    case OP_RELEASE:
+    case OP_JOIN:
+    case OP_TRY_LOCK:
+    case OP_AWAIT:
+    case OP_NOTIFY:
+    case OP_TRY_ACQUIRE:
+    case OP_GIVE:
+    case OP_TRY_PUT:
+    case OP_TRY_GET:
+    case OP_DONE:
+    case OP_SHUTDOWN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static unsigned char on_failure_of(struct reader *reader, int op, unsigned char byte)
+{
+    if (byte < 140)
+        return is_risky(op) ? SWALLOW : PASS_ON;
+    if (byte < 215)
+        return is_risky(op) ? PASS_ON : SWALLOW;
+    return (unsigned char)(WRAP + take(reader) % (FAILURES - WRAP));
+}
+
+static void read_block(struct reader *reader, int owner, unsigned count);
+
+static void read_statement(struct reader *reader, int index)
+{
+    struct statement *at = &reader->program->statements[index];
+    const struct operation *operation;
+    unsigned char byte;
+
+    at->begin = reader->at;
+    byte = take(reader);
+    at->op = weighted[byte % weights];
+    operation = &operations[at->op];
+    at->a = operation->operands > 0 ? take(reader) : 0;
+    at->b = operation->operands > 1 ? take(reader) : 0;
+    at->on_failure = on_failure_of(reader, at->op, byte < weights ? 0 : take(reader));
+    at->has_block = operation->block;
+    if (at->has_block) {
+        at->length_at = reader->at;
+        if (at->depth < MOST_DEPTH)
+            read_block(reader, index, take(reader) % BLOCK_LENGTHS);
+    }
+    apply_features(at, reader->program->features);
+    if (!operations[at->op].block)
+        at->has_block = false;
+    at->end = reader->at;
+}
+
+static void read_block(struct reader *reader, int owner, unsigned count)
+{
+    struct program *program = reader->program;
+    short *link = &program->statements[owner].first;
+
+    while (count-- > 0 && program->count < MOST_STATEMENTS) {
+        int index = program->count++;
+        struct statement *at = &program->statements[index];
+
+        *at = (struct statement){.first = -1, .next = -1, .parent = (short)owner};
+        at->depth = (short)(program->statements[owner].depth + 1);
+        *link = (short)index;
+        link = &at->next;
+        read_statement(reader, index);
+    }
+}
+
+void program_read(struct program *program, const unsigned char *bytes, size_t size)
+{
+    struct reader reader = {program, 0};
+    struct statement *root;
+
+    program_names_prepare();
+    program->bytes = bytes;
+    program->size = (unsigned)size;
+    program->features = take(&reader);
+    program->statements[0] = (struct statement){.op = OP_SPAWN, .first = 1, .next = -1, .has_block = true, .parent = -1};
+    root = &program->statements[1];
+    *root = (struct statement){.op = OP_GROUP, .first = -1, .next = -1, .has_block = true};
+    root->a = (unsigned char)(take(&reader) & 0x1f); /* never a guard: so that the root says what it came to */
+    apply_features(root, program->features);
+    root->length_at = reader.at;
+    program->count = 2;
+    read_block(&reader, 1, take(&reader) % ROOT_LENGTHS);
+    program->used = reader.at;
+}
+
+/* ---- Telling ---- */
+
+static void print_moment(FILE *stream, unsigned char operand)
+{
+    int64_t after = duration_of(operand);
+
+    if (operand & 16)
+        fprintf(stream, " at %d", operand >> 5);
+    else if (after == OSR_NEVER)
+        fprintf(stream, " never");
+    else
+        fprintf(stream, " at now %+d", (int)after);
+}
+
+static void print_duration(FILE *stream, int64_t duration)
+{
+    if (duration == OSR_NEVER)
+        fprintf(stream, " without limit");
+    else
+        fprintf(stream, " %d", (int)duration);
+}
+
+static void print_group(FILE *stream, const struct statement *at)
+{
+    static const char *const policies[] = {"", ", collect", ", first done", ", first success"};
+
+    fprintf(stream, "%s%s", policies[policy_of(at)], unwraps(at) ? ", unwrap" : "");
+    if (limit_of(at))
+        fprintf(stream, ", limit %d", limit_of(at));
+    if (guarded(at))
+        fprintf(stream, ", guard");
+}
+
+static void print_scope(FILE *stream, const struct statement *at)
+{
+    static const char *const forms[] = {"timeout", "move on", "shield", "plain", "shield unlimited"};
+
+    fprintf(stream, " %s", forms[form_of(at)]);
+    if (form_of(at) == FORM_SHIELD)
+        print_duration(stream, grace_of(at->b));
+    else if (form_of(at) < FORM_SHIELD && by_moment(at))
+        print_moment(stream, at->b);
+    else if (form_of(at) < FORM_SHIELD)
+        print_duration(stream, duration_of(at->b));
+    if (guarded(at))
+        fprintf(stream, ", guard");
+}
+
+static void print_spawn(FILE *stream, const struct statement *at)
+{
+    static const char *const words[] = {"handle", "eager", "daemon", "result", "outcome"};
+    unsigned options = spawn_options_of(at), i;
+
+    if (at->a % 8)
+        fprintf(stream, " into group -%u", at->a % 8u);
+    for (i = 0; i < 5; i++)
+        if (options >> i & 1)
+            fprintf(stream, ", %s", words[i]);
+}
+
+static void print_operands(FILE *stream, const struct statement *at)
+{
+    switch (at->op) {
+    case OP_SLEEP:
+        print_duration(stream, duration_of(at->a));
+        break;
+    case OP_SLEEP_UNTIL:
+        print_moment(stream, at->a);
+        break;
+    case OP_RETURN:
+        fprintf(stream, " %d", at->a % 4);
+        break;
+    case OP_FAIL:
+    case OP_FATAL:
+        fprintf(stream, " %d", code_of(at->a));
+        break;
+    case OP_BARE:
+        fprintf(stream, " %d", bare_code_of(at->a));
+        break;
+    case OP_DEADLINE:
+        fprintf(stream, " -%u", at->a);
+        print_moment(stream, at->b);
+        break;
+    case OP_GROUP:
+        print_group(stream, at);
+        break;
+    case OP_SCOPE:
+        print_scope(stream, at);
+        break;
+    case OP_SPAWN:
+    case OP_START:
+        print_spawn(stream, at);
+        break;
+    case OP_REPEAT:
+        fprintf(stream, " %u times", times_of(at));
+        break;
+    case OP_DEFER:
+        print_duration(stream, grace_of(at->a));
+        break;
+    case OP_CANCEL:
+    case OP_CANCEL_TASK:
+    case OP_UNSHIELD:
+    case OP_JOIN:
+    case OP_STATE:
+    case OP_RELEASE:
+    case OP_ASK:
+    case OP_NEXT:
+        fprintf(stream, " -%u", at->a);
+        break;
+    default:
+        if (operations[at->op].operands > 0)
+            fprintf(stream, " %u", at->a % (operations[at->op].needs == NO_QUEUES ? QUEUES : 2u));
+        if (operations[at->op].operands > 1)
+            fprintf(stream, ", %u", at->b);
+    }
+}
+
+static void print_statement(const struct program *program, int index, FILE *stream)
+{
+    static const char *const failures[] = {"",         " (swallow)",      " (wrap)", " (look)",
+                                           " (replace)", " (take, raise)"};
+    const struct statement *at = &program->statements[index];
+    int child;
+
+    fprintf(stream, "%4d %*s%s", index, 2 * at->depth, "", operations[at->op].name);
+    print_operands(stream, at);
+    fprintf(stream, "%s\n", failures[at->on_failure]);
+    for (child = at->first; at->has_block && child >= 0; child = program->statements[child].next)
+        print_statement(program, child, stream);
+}
+
+void program_print(const struct program *program, FILE *stream)
+{
+    unsigned i;
+
+    print_statement(program, 1, stream);
+    fprintf(stream, "     schedule:");
+    for (i = program->size; i > program->used; i--)
+        fprintf(stream, " %u", program->bytes[i - 1]);
+    fprintf(stream, "\n");
+}

@@ -1,0 +1,201 @@
+/*
+ * Programs: what the fuzzer runs. A string of bytes is read from the front as a program and from the back as its
+ * schedule, so that an edit of one leaves the other as it was. Any string of bytes is a program; where the bytes
+ * end, zeros follow, which are the simplest choice everywhere.
+ */
+#ifndef OSIER_FUZZ_PROGRAM_H
+#define OSIER_FUZZ_PROGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum {
+    MOST_STATEMENTS = 96,
+    MOST_DEPTH = 12,    /* of blocks */
+    MOST_TASKS = 40,    /* that one run may try to spawn */
+    MOST_STEPS = 1500,  /* statements that one run may execute: then all blocks end */
+    MOST_ITEMS = 256,   /* that one run may put into queues */
+    MOST_CLEANUPS = 64, /* that one run may defer */
+    EVENTS = 2,
+    LOCKS = 2,
+    SEMAPHORES = 2,
+    QUEUES = 6
+};
+
+/* What the first byte switches off, bit by bit. */
+enum feature {
+    NO_TIME = 1,
+    NO_SHIELDS = 2,
+    NO_SYNC = 4,
+    NO_QUEUES = 8,
+    NO_POLICIES = 16, /* policies, limits, unwrapping, the next to end */
+    NO_HANDLES = 32,  /* handles, daemons, results, eager spawns, starting */
+    NO_CLEANUPS = 64, /* clean-ups and guards */
+    NO_ERRORS = 128   /* errors that are wrapped, taken, raised, replaced, fatal */
+};
+
+enum op {
+    OP_YIELD,
+    OP_CHECK,
+    OP_SLEEP,       /* a: for how long */
+    OP_SLEEP_UNTIL, /* a: when */
+    OP_RETURN,      /* a: leaves the block with this */
+    OP_FAIL,        /* a: with a message */
+    OP_BARE,        /* a: leaves the block with a code that nothing stands behind */
+    OP_FATAL,       /* a */
+    OP_CANCEL,      /* a: an open scope */
+    OP_CANCEL_TASK, /* a: a handle */
+    OP_DEADLINE,    /* a: an open scope; b: when */
+    OP_UNSHIELD,    /* a: an open scope */
+    OP_GROUP,       /* a: policy, limit, unwrap, guard */
+    OP_SCOPE,       /* a: form, guard; b: limit */
+    OP_SPAWN,       /* a: a group; b: options */
+    OP_START,       /* a: a group; b: options */
+    OP_STARTED,
+    OP_REPEAT, /* a: how often */
+    OP_JOIN,   /* a: a handle */
+    OP_STATE,  /* a: a handle: its state and result */
+    OP_RELEASE,
+    OP_SELF, /* makes a handle of the calling task */
+    OP_NEXT, /* a: a group */
+    OP_WAIT, /* a: an event */
+    OP_SET,
+    OP_CLEAR,
+    OP_LOCK,     /* a: a lock; the block holds it */
+    OP_TRY_LOCK, /* the same */
+    OP_AWAIT,    /* a: the condition of a lock */
+    OP_NOTIFY,   /* a: the same; b: how many */
+    OP_ACQUIRE,  /* a: a semaphore */
+    OP_TRY_ACQUIRE,
+    OP_GIVE, /* a: a semaphore */
+    OP_PUT,  /* a: a queue; b: the item's priority */
+    OP_GET,
+    OP_TRY_PUT,
+    OP_TRY_GET,
+    OP_DONE,
+    OP_QUEUE_JOIN,
+    OP_SHUTDOWN, /* a: a queue; b: at once? */
+    OP_DEFER,    /* a: grace; the block is the clean-up */
+    OP_TAKE,
+    OP_RAISE,
+    OP_EMPTY, /* empties the slot */
+    OP_LOOK,  /* at the error in the slot */
+    OP_ASK,   /* a: an open scope */
+    OPS
+};
+
+/* What the program does when a statement fails. */
+enum on_failure {
+    PASS_ON, /* leaves the block with the code */
+    SWALLOW, /* goes on */
+    WRAP,    /* adds context, and passes on */
+    LOOK_AT, /* reads the error, and passes on */
+    REPLACE, /* leaves the block with another, bare code */
+    TAKE_RAISE, /* takes the error and raises it again */
+    FAILURES
+};
+
+struct statement {
+    unsigned char op, a, b;
+    unsigned char on_failure;
+    bool has_block;
+    short first;         /* of its block, or -1 */
+    short next;          /* in its own block, or -1 */
+    short depth;
+    unsigned begin, end; /* its bytes */
+    unsigned length_at;  /* where its own block's length stands, if it has one */
+    short parent;        /* whose block it is in */
+};
+
+/* Statement 0 is the run itself, statement 1 the group that the root task always opens. */
+struct program {
+    struct statement statements[MOST_STATEMENTS];
+    short count;
+    unsigned features;
+    unsigned used; /* bytes of the program proper; the others are the schedule */
+    const unsigned char *bytes;
+    unsigned size;
+};
+
+/* The byte with which a block begins is its length, modulo these. */
+enum { BLOCK_LENGTHS = 7, ROOT_LENGTHS = 14 };
+
+/*
+ * A statement is a byte for the operation, then its operands, then, if the first byte was program_bytes() or more, one
+ * for what follows on failure (and one more if that is 215 or more), then the block, if it has one.
+ */
+unsigned program_bytes(void);
+enum op program_op(unsigned byte, unsigned *operands, bool *block);
+
+void program_read(struct program *program, const unsigned char *bytes, size_t size);
+
+/* Writes the program as one would tell it. */
+void program_print(const struct program *program, FILE *stream);
+
+/* The schedule: answers what is asked, one byte each, from the back. */
+struct schedule {
+    const struct program *program;
+    unsigned left;
+};
+
+static inline void schedule_begin(struct schedule *schedule, const struct program *program)
+{
+    *schedule = (struct schedule){program, program->size > program->used ? program->size - program->used : 0};
+}
+
+static inline unsigned schedule_choose(struct schedule *schedule, unsigned n)
+{
+    if (schedule->left == 0)
+        return 0;
+    schedule->left--;
+    return schedule->program->bytes[schedule->program->used + schedule->left] % n;
+}
+
+/* ---- What the operands mean ---- */
+
+int64_t duration_of(unsigned char operand); /* of a sleep, a limit, a grace; OSR_NEVER */
+int64_t grace_of(unsigned char operand);    /* never without a limit */
+int64_t moment_of(unsigned char operand, int64_t now);
+int code_of(unsigned char operand);      /* a negative one */
+int bare_code_of(unsigned char operand); /* the same, sometimes -ECANCELED */
+enum { REPLACED = -71 };                 /* EPROTO: what REPLACE gives */
+
+/* Of a group. */
+static inline int policy_of(const struct statement *at) { return at->a & 3; }
+static inline int limit_of(const struct statement *at) { return (at->a >> 2 & 3) == 3 ? 2 : (at->a >> 2 & 3) == 2; }
+static inline bool unwraps(const struct statement *at) { return at->a >> 4 & 1; }
+static inline bool guarded(const struct statement *at) { return (at->a >> 5 & 3) == 3; }
+
+/* Of a scope. */
+enum form { FORM_TIMEOUT, FORM_MOVE_ON, FORM_SHIELD, FORM_PLAIN, FORM_UNLIMITED };
+enum form form_of(const struct statement *at);
+static inline bool by_moment(const struct statement *at) { return at->a >> 3 & 1; }
+
+/* Of a spawn. */
+enum spawn_option { WITH_HANDLE = 1, EAGER = 2, DAEMON = 4, WITH_RESULT = 8, WITH_OUTCOME = 16 };
+unsigned spawn_options_of(const struct statement *at);
+
+/* Of a repeat. */
+unsigned times_of(const struct statement *at);
+
+/* Which of `count` things, of which the last is meant most often. */
+static inline unsigned pick_of(unsigned char operand, unsigned count)
+{
+    return count - 1 - operand % count;
+}
+
+/* ---- Places and names ---- */
+
+/* Every statement has two places: of the call, and of what closes its block. */
+extern const char *place_of(int statement, bool close);
+/* The number of a place: twice the statement's, odd for closes; -1 for none. */
+int place_number(const char *where);
+/* Tasks and groups are named after the statement that made them. */
+extern const char *name_of(int statement);
+/* -1 for the empty name, -2 for a strange one. */
+int name_number(const char *name);
+void program_names_prepare(void);
+
+#endif

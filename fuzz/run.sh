@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# A short, bounded run of the fuzzer: inputs that are kept, wrong models that must be found out, and new programs.
+#   run.sh FUZZER SEED RUNS
+set -u
+cd "$(dirname "$0")/.." || exit 1
+fuzzer=$1 seed=$2 runs=$3
+out=$(dirname "$fuzzer")/found
+mkdir -p "$out"
+
+"$fuzzer" --check fuzz/corpus/* fuzz/regressions/* || exit 1
+"$fuzzer" --canaries --seed "$seed" || exit 1
+"$fuzzer" --campaign --seed "$seed" --runs "$runs" --out "$out"
