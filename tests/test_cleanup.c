@@ -781,7 +781,7 @@ static int take_itself_back(void *cleanup)
 SIMULATED_TEST(a_clean_up_that_was_taken_back_does_not_run)
 {
     struct cleaning a = {"a", 0, 0}, b = {"b", 0, 0}, c = {"c", 0, 0};
-    struct osr_cleanup cleanups[3] = {{.arg_ = NULL}}, never = {.arg_ = NULL};
+    struct osr_cleanup cleanups[3] = {{.record_ = NULL}}, never = {.record_ = NULL};
     struct taking_back t = {&cleanups[1]};
     struct osr_scope scope, inner;
     struct osr_group group;
@@ -822,13 +822,60 @@ SIMULATED_TEST(what_cannot_be_deferred_is_refused)
     struct osr_scope scope;
 
     osr_scope_open(&scope);
-    check_int(osr_defer(NULL, clean, &a, osr_s(1)), -EINVAL);
     check_int(osr_defer(&cleanup, NULL, &a, osr_s(1)), -EINVAL);
     check_int(osr_defer(&cleanup, clean, &a, OSR_TIME_INVALID), -EINVAL);
-    check_int(osr_defer(&cleanup, clean, &a, osr_s(1)), 0);
-    check_int(osr_defer(&cleanup, clean, &a, osr_s(1)), -EBUSY);
+    check_int(osr_defer_cancel(&cleanup), -ESTALE);
+    check_int(osr_defer(NULL, clean, &a, osr_s(1)), 0);
     check_int(osr_scope_close(&scope, 0), 0);
     return 0;
+}
+
+/* Writes over the stack that others have left. */
+static int use_the_stack(int depth)
+{
+    volatile char bytes[256];
+
+    memset((void *)bytes, 0xa5, sizeof(bytes));
+    return depth > 0 ? use_the_stack(depth - 1) + bytes[0] : 0;
+}
+
+static int clean_on_used_stack(void *arg)
+{
+    (void)use_the_stack(20);
+    return clean(arg);
+}
+
+static void defer_two_for_the_task(struct cleaning *c)
+{
+    struct osr_cleanup first, second;
+    struct osr_binding binding;
+    static char key;
+
+    check_int(osr_bind(&binding, &key, NULL), 0);
+    check_int(osr_defer(&first, clean_on_used_stack, &c[0], osr_s(1)), 0);
+    check_int(osr_defer(&second, clean_on_used_stack, &c[1], osr_s(1)), 0);
+}
+
+OSR_TASK(return_with_clean_ups, struct cleaning, c)
+{
+    defer_two_for_the_task(c);
+    return 0;
+}
+
+SIMULATED_TEST(a_handle_may_be_gone_before_its_clean_up_runs)
+{
+    struct cleaning c[2] = {{"first", 0, 0}, {"second", 0, 0}};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, return_with_clean_ups, c), 0);
+    return osr_group_close(&group, 0);
+}
+
+TEST(what_was_deferred_for_the_task_runs_when_its_function_has_returned)
+{
+    a_handle_may_be_gone_before_its_clean_up_runs(state);
+    assert_story("second\nfirst\n");
 }
 
 TEST(what_is_refused_does_not_run)
@@ -1111,6 +1158,7 @@ int main(void)
         story_test(a_clean_up_that_leaves_a_scope_open_stops_the_program),
         story_test(only_what_is_still_deferred_runs),
         story_test(what_is_refused_does_not_run),
+        story_test(what_was_deferred_for_the_task_runs_when_its_function_has_returned),
         story_test(outside_tasks_nothing_is_deferred),
         story_test(clean_ups_that_are_registered_run_and_keep_their_errors_without_memory),
         story_test(a_clean_up_has_the_timer_for_its_grace),

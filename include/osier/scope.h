@@ -185,14 +185,11 @@ OSR_API bool osr_cancelled(void);
 
 /* ---- Clean-up ------------------------------------------------------------------------------------------ */
 
-/* A function that runs when a scope closes, in the frame of whoever defers it. Its fields are private. */
+/* A handle to a clean-up, to take it back. It may be gone before the clean-up runs. Its fields are private. */
 struct osr_cleanup {
-    struct osr_bound_ bound_;
-    int (*run_)(void *arg);
-    void *arg_;
-    int64_t grace_;
-    const char *where_;
-    uint64_t reserved_[2];
+    void *record_;
+    uint64_t id_, run_; /* which clean-up, of which run */
+    uint64_t reserved_[1];
 };
 
 /*
@@ -209,8 +206,10 @@ struct osr_cleanup {
  * A clean-up may open scopes and groups and defer clean-ups of its own, which run when it returns. One that is
  * registered never lacks the memory that it takes to run it and to keep its error.
  *
- * `cleanup` must live until the scope has closed. 0; -EBUSY if it is deferred already; -EINVAL; -ENOMEM, and then it
- * will not run; -EPERM.
+ * What `arg` points to must live until then: for what is in the frame of a task's function that is so in a scope or group
+ * that this function closes, and not in the task's own scope, which closes when the function has returned.
+ *
+ * `cleanup` receives a handle, and may be NULL. 0; -EINVAL; -ENOMEM, and then it will not run; -EPERM.
  */
 #define osr_defer(cleanup, run, arg, grace) osr_defer_here((cleanup), (run), (arg), (grace), OSR_HERE)
 /* The same without a limit: use it where the clean-up is certain to end. */
@@ -235,8 +234,8 @@ struct osr_binding {
  * Binds `value` to `key`, an address that nobody else uses, such as that of a static variable, in the calling task's
  * innermost scope: from now on until that scope closes, osr_value(key) gives it in this task and in all tasks whose
  * groups are inside (contextvars, bound to a scope). An inner binding hides an outer one; to hide it with nothing, bind
- * NULL. `binding` must live until the scope has closed. Takes no memory, never waits. 0; -EBUSY if it is bound in a
- * scope of this task already; -EINVAL; -EPERM.
+ * NULL. `binding` must live until the scope has closed (in a task's own scope: until its function returns). Takes no
+ * memory, never waits. 0; -EBUSY if it is bound in a scope of this task already; -EINVAL; -EPERM.
  */
 OSR_API int osr_bind(struct osr_binding *binding, const void *key, void *value);
 

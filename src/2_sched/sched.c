@@ -70,10 +70,15 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
 
 void osri_sched_close(struct sched *sched)
 {
+    struct osr_bound_ *cleanup;
     struct osr_list_ *spare;
 
     while ((spare = list_pop(&sched->spare_calls)) != NULL)
         osri_free(&sched->memory, spare);
+    while ((cleanup = sched->spare_cleanups) != NULL) {
+        sched->spare_cleanups = cleanup->next_;
+        osri_free(&sched->memory, cleanup);
+    }
     sched->driver->close(sched);
     osri_timers_close(&sched->timers);
     osri_stacks_close(&sched->stacks);

@@ -44,6 +44,7 @@ struct sched {
     struct osr_list_ fired; /* watches that the last poll found ready */
     unsigned outside;       /* waits that the outside world can end */
     struct osr_list_ calls; /* what is due: for the hub */
+    struct osr_bound_ *spare_cleanups; /* memory of those that have run */
     struct osr_list_ spare_calls; /* memory of those that have come */
     struct osr_scope *calling; /* what calls that are made on no task are bound to */
     void (*make_calls)(struct sched *sched); /* from the floor above */

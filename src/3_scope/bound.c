@@ -31,71 +31,113 @@ void osri_unbind(struct osr_bound_ *bound)
 
 /* ---- Clean-ups ---- */
 
-/* Whether `bound` is in the calling task's scopes, up to the task's own. */
-static bool is_ours(const struct task *task, const struct osr_bound_ *bound)
+/* What is known of a clean-up. It lies in a record of the run's and not in the handle, which may lie in the frame of a
+ * task's function: that is gone when the task's own scope closes. Spare ones are linked by `next_`. */
+struct cleanup {
+    struct osr_bound_ bound; /* first */
+    struct osr_scope *scope;
+    int (*run)(void *arg);
+    void *arg;
+    int64_t grace;
+    const char *where;
+    uint64_t id; /* 0: spare */
+};
+
+static struct cleanup *cleanup_of(struct osr_bound_ *bound)
 {
-    const struct osr_scope *scope = task->scope;
-
-    for (; scope && scope->owner_ == task; scope = scope->parent_) {
-        const struct osr_bound_ *at = scope->laden_ ? scope->bound_ : NULL;
-
-        for (; at; at = at->next_)
-            if (at == bound)
-                return true;
-    }
-    return false;
+    return container_of(bound, struct cleanup, bound);
 }
 
-int osr_defer_here(struct osr_cleanup *cleanup, int (*run)(void *arg), void *arg, int64_t grace, const char *where)
+static struct cleanup *new_cleanup(struct sched *sched)
 {
-    struct sched *sched = osri_sched;
-    struct task *task = osri_current();
-    int rc;
+    struct osr_bound_ *spare = sched->spare_cleanups;
 
-    if (!cleanup || !run || grace == OSR_TIME_INVALID)
-        return osri_failed(-EINVAL, where);
-    if (task && is_ours(task, &cleanup->bound_))
-        return osri_task_failed(task, -EBUSY, where);
-    cleanup->bound_ = (struct osr_bound_){0};
-    if (!task)
-        return osri_failed(-EPERM, where);
-    rc = osri_errors_promise(sched, CLEANUP_ERRORS);
+    if (!spare)
+        return osri_alloc(&sched->memory, sizeof(struct cleanup));
+    sched->spare_cleanups = spare->next_;
+    return cleanup_of(spare);
+}
+
+static void drop_cleanup(struct sched *sched, struct cleanup *cleanup)
+{
+    osri_unbind(&cleanup->bound);
+    cleanup->id = 0;
+    cleanup->bound.next_ = sched->spare_cleanups;
+    sched->spare_cleanups = &cleanup->bound;
+}
+
+/* All that a clean-up needs when it runs, set aside: 0 or -ENOMEM. */
+static int promise_cleanup(struct sched *sched)
+{
+    int rc = osri_errors_promise(sched, CLEANUP_ERRORS);
+
     if (rc < 0)
-        return osri_task_failed(task, rc, where);
-    if (osri_timers_reserve(&sched->timers) < 0) {
+        return rc;
+    rc = osri_timers_reserve(&sched->timers);
+    if (rc < 0)
         osri_errors_unpromise(sched, CLEANUP_ERRORS);
-        return osri_task_failed(task, -ENOMEM, where);
+    return rc;
+}
+
+static int defer(struct sched *sched, struct osr_cleanup *handle, const struct cleanup *wanted)
+{
+    struct cleanup *cleanup = new_cleanup(sched);
+    int rc = cleanup ? promise_cleanup(sched) : -ENOMEM;
+
+    if (!cleanup)
+        return rc;
+    *cleanup = *wanted;
+    if (rc < 0) {
+        drop_cleanup(sched, cleanup);
+        return rc;
     }
-    cleanup->run_ = run;
-    cleanup->arg_ = arg;
-    cleanup->grace_ = grace;
-    cleanup->where_ = where;
-    osri_bind(task->scope, &cleanup->bound_, NULL);
+    cleanup->id = ++sched->tickets;
+    osri_bind(cleanup->scope, &cleanup->bound, NULL);
+    if (handle)
+        *handle = (struct osr_cleanup){.record_ = cleanup, .id_ = cleanup->id, .run_ = sched->run};
     return 0;
 }
 
-int osr_defer_cancel(struct osr_cleanup *cleanup)
+int osr_defer_here(struct osr_cleanup *handle, int (*run)(void *arg), void *arg, int64_t grace, const char *where)
 {
     struct task *task = osri_current();
+    int rc;
 
-    if (!cleanup)
+    if (handle)
+        *handle = (struct osr_cleanup){0};
+    if (!run || grace == OSR_TIME_INVALID)
+        return osri_failed(-EINVAL, where);
+    if (!task)
+        return osri_failed(-EPERM, where);
+    rc = defer(task->sched, handle,
+               &(const struct cleanup){.scope = task->scope, .run = run, .arg = arg, .grace = grace, .where = where});
+    return rc < 0 ? osri_task_failed(task, rc, where) : 0;
+}
+
+int osr_defer_cancel(struct osr_cleanup *handle)
+{
+    struct task *task = osri_current();
+    struct cleanup *cleanup;
+
+    if (!handle)
         return osri_failed(-EINVAL, NULL);
     if (!task)
         return osri_failed(-EPERM, NULL);
-    if (!cleanup->bound_.prev_)
+    cleanup = handle->run_ == task->sched->run ? handle->record_ : NULL;
+    if (!cleanup || cleanup->id != handle->id_)
         return osri_failed(-ESTALE, NULL);
-    if (!is_ours(task, &cleanup->bound_))
+    if (cleanup->scope->owner_ != task)
         return osri_failed(-EPERM, NULL);
-    osri_unbind(&cleanup->bound_);
-    osri_errors_unpromise(osri_sched, CLEANUP_ERRORS);
-    osri_timers_unreserve(&osri_sched->timers);
+    drop_cleanup(task->sched, cleanup);
+    osri_errors_unpromise(task->sched, CLEANUP_ERRORS);
+    osri_timers_unreserve(&task->sched->timers);
     return 0;
 }
 
 /* Runs it under a shield of its own. Gives its error, NULL if it has none; what the task is about to return, and the
  * error behind that, stay as they are. Nothing here lacks memory: the clean-up has promised it all, and takes each
  * promise back just before it is needed, so that what could be done without cannot take its place. */
-static struct osr_error *run_cleanup(struct sched *sched, const struct osr_cleanup *cleanup)
+static struct osr_error *run_cleanup(struct sched *sched, const struct cleanup *cleanup)
 {
     struct task *task = sched->current;
     struct slot kept = task->slot;
@@ -105,12 +147,12 @@ static struct osr_error *run_cleanup(struct sched *sched, const struct osr_clean
 
     task->slot = (struct slot){0};
     osri_timers_unreserve(&sched->timers);
-    (void)osr_scope_open_here(&shield, OSR_SCOPE_SHIELD, cleanup->grace_, cleanup->where_);
-    rc = cleanup->run_(cleanup->arg_);
+    (void)osr_scope_open_here(&shield, OSR_SCOPE_SHIELD, cleanup->grace, cleanup->where);
+    rc = cleanup->run(cleanup->arg);
     osri_errors_unpromise(sched, 1); /* for its own error */
-    rc = osr_scope_close_here(&shield, rc, cleanup->where_);
+    rc = osr_scope_close_here(&shield, rc, cleanup->where);
     if (rc < 0)
-        error = osri_slot_outcome(&task->slot, rc == -ECANCELED ? -OSR_ESPURIOUS : rc, cleanup->where_);
+        error = osri_slot_outcome(&task->slot, rc == -ECANCELED ? -OSR_ESPURIOUS : rc, cleanup->where);
     osri_slot_clear(&task->slot);
     task->slot = kept;
     return error;
@@ -122,13 +164,16 @@ void osri_scope_leave_bound(struct sched *sched, struct osr_scope *scope, osri_c
 
     while ((bound = scope->bound_) != NULL) {
         struct osr_error *error;
+        struct cleanup cleanup;
 
-        osri_unbind(bound);
         if (bound->leave_) {
+            osri_unbind(bound);
             bound->leave_(bound);
             continue;
         }
-        error = run_cleanup(sched, container_of(bound, struct osr_cleanup, bound_));
+        cleanup = *cleanup_of(bound);
+        drop_cleanup(sched, cleanup_of(bound));
+        error = run_cleanup(sched, &cleanup);
         if (error)
             failed(arg, error);
         else

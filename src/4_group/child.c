@@ -52,6 +52,8 @@ static void end(struct child *child, int rc)
         osri_die(sched, "osier: task \"%s\", spawned at %s, returned while what it opened at %s is still open\n",
                  child->task.name, child->task.where, child->task.opened);
     rc = osri_scope_join_pending(sched, &child->scope, &child->task.slot, rc, child->task.where);
+    if (unlikely(child->scope.laden_))
+        child->scope.values_ = NULL; /* in the frame of the task's function, which is gone */
     rc = osri_scope_clean_up(sched, &child->scope, rc, child->task.where);
     outcome = judge(child, rc);
     osri_observe(sched, OSR_TRACE_END, &child->task, NULL, child->task.where, outcome.rc);
