@@ -1355,6 +1355,38 @@ static void test_a_task_that_goes_on_is_named_ever_more_seldom(void **state)
     assert_non_null(strstr(heard.text, " 100000 calls"));
 }
 
+OSR_TASK(ask_why, struct osr_scope, outer)
+{
+    struct osr_scope inner;
+
+    check(osr_cancel_reason() == NULL);
+    osr_scope_open(&inner);
+    osr_scope_cancel(&inner, "inside");
+    check_text(osr_cancel_reason()->text, "inside");
+    check(osr_cancel_reason() == osr_scope_reason(&inner));
+    osr_scope_cancel(outer, "outside");
+    check_text(osr_cancel_reason()->text, "outside"); /* which takes it up */
+    check_text(osr_cancel_reason()->who, "ask_why");
+    return osr_scope_close(&inner, osr_check());
+}
+
+SIMULATED_TEST(a_task_that_is_cancelled_can_ask_why)
+{
+    struct osr_task first = {0}, second = {0};
+    struct osr_scope scope;
+    struct osr_group group;
+
+    osr_move_on_open(&scope, OSR_NEVER);
+    osr_group_open(&group);
+    osr_spawn(&group, ask_why, &scope, .handle = &first);
+    second = first;
+    check(osr_task_same(first, second) && !osr_task_same(first, osr_self()));
+    check_int(osr_group_close(&group, 0), -ECANCELED);
+    check_int(osr_scope_close(&scope, -ECANCELED), 0);
+    check(osr_cancel_reason() == NULL);
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1417,6 +1449,7 @@ int main(void)
         story_test(test_a_limit_that_could_not_be_set_leaves_no_scope_behind),
         story_test(test_a_groups_scope_is_closed_with_the_group_only),
         story_test(test_refused_calls_count_only_until_the_cancelled_scope_is_closed),
+        story_test(a_task_that_is_cancelled_can_ask_why),
         story_test(test_a_task_that_goes_on_is_named_ever_more_seldom),
     };
 

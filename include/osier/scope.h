@@ -183,6 +183,12 @@ OSR_API int64_t osr_deadline(void);
 /* Whether the calling task's next cancellation point would give -ECANCELED. Reads no clock. */
 OSR_API bool osr_cancelled(void);
 
+/*
+ * Why: the reason of the scope that will take the cancellation up, the outermost cancelled one that can be seen from the
+ * calling task; NULL if there is none, or outside a task. Lives as long as that scope.
+ */
+OSR_API const struct osr_reason *osr_cancel_reason(void);
+
 /* ---- Clean-up ------------------------------------------------------------------------------------------ */
 
 /* A handle to a clean-up, to take it back. It may be gone before the clean-up runs. Its fields are private. */

@@ -40,6 +40,12 @@ struct osr_task {
     uint64_t id_;
 };
 
+/* Whether two handles are to the same task. May be asked of stale ones too, from anywhere. */
+static inline bool osr_task_same(struct osr_task a, struct osr_task b)
+{
+    return a.id_ == b.id_;
+}
+
 /* Of a task that handles can ask about. */
 enum osr_task_state {
     OSR_TASK_READY = 1, /* can run, waits for its turn */

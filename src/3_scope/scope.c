@@ -475,3 +475,10 @@ bool osr_cancelled(void)
 
     return task && task->refusal;
 }
+
+const struct osr_reason *osr_cancel_reason(void)
+{
+    struct task *task = osri_current();
+
+    return task && task->scope->by_ ? &task->scope->by_->reason_ : NULL;
+}
