@@ -119,7 +119,7 @@ TOLD_TEST(the_gate_of_the_header_lets_pass_who_waited_and_who_comes, "--\npassed
 TOLD_TEST(each_is_woken_with_its_result_in_the_order_of_coming, "first: 5\nsecond: 0\nthird: -5\n")
 {
     struct osr_waiters waiters;
-    struct parker parkers[3] = {{NULL}};
+    struct parker parkers[3] = {{.name = NULL}};
     struct osr_group group;
 
     osr_waiters_init(&waiters);
@@ -140,7 +140,7 @@ TOLD_TEST(each_is_woken_with_its_result_in_the_order_of_coming, "first: 5\nsecon
 TOLD_TEST(one_of_several_can_be_woken_wherever_it_stands, "second: 7\nfirst: 1\nthird: 1\n")
 {
     struct osr_waiters waiters;
-    struct parker parkers[3] = {{NULL}};
+    struct parker parkers[3] = {{.name = NULL}};
     struct osr_group group;
 
     osr_waiters_init(&waiters);
@@ -213,7 +213,7 @@ static void wake_on_the_loop(void *arg)
 TOLD_TEST(a_callback_wakes_who_is_parked_and_parks_not_itself, "first: 1\nsecond: 2\n")
 {
     struct osr_waiters waiters;
-    struct parker parkers[2] = {{NULL}};
+    struct parker parkers[2] = {{.name = NULL}};
     struct osr_group group;
 
     osr_waiters_init(&waiters);
@@ -241,7 +241,7 @@ static void hook(struct osr_wait *wait)
 TOLD_TEST(the_hook_runs_for_who_is_cut_and_for_nobody_else, "hook of first\nfirst: -125\nsecond: 3\nthird: -125\n")
 {
     static char names[3][8] = {"first", "second", "third"};
-    struct parker parkers[3] = {{NULL}};
+    struct parker parkers[3] = {{.name = NULL}};
     struct osr_group group;
     int i;
 

@@ -97,11 +97,12 @@ static const char *next_text(const char **at, const char *end)
 /* The error that the worker has sent, made anew here; its place is kept as long as the program runs, like others. */
 static struct osr_error *make_error(struct worker *worker)
 {
-    const char *at = worker->text, *end = at + worker->frame.size, *where, *task, *message;
+    const char *at = worker->text, *end, *where, *task, *message;
     struct osr_error *error;
 
     if (!at)
         return NULL;
+    end = at + worker->frame.size;
     where = next_text(&at, end);
     task = next_text(&at, end);
     message = next_text(&at, end);
