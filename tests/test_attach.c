@@ -841,7 +841,7 @@ OSR_TASK(clean_up_in_three_turns, void, unused)
     int rc = osr_sleep(OSR_NEVER), i;
 
     osr_shield_open(&shield, osr_s(1));
-    check_int(osr_sleep(osr_ms(20)), 0);
+    check_int(osr_sleep(osr_ms(200)), 0);
     for (i = 0; i < 600; i++)
         check_int(osr_yield(), 0);
     check_int(osr_scope_close(&shield, 0), 0);
@@ -859,7 +859,7 @@ static void end_it_inside(void)
 {
     unsigned before;
 
-    busy_until(osr_time_add(osr_now(), osr_ms(30)));
+    busy_until(osr_time_add(osr_now(), osr_ms(250)));
     run_inside();
     set_alarm(&second_alarm, 0.005, break_it_told);
     before = ev_iteration(loop);
@@ -872,7 +872,7 @@ TEST(the_root_may_end_in_a_nested_run_of_the_loop_while_it_is_detached)
 {
     attach_told(clean_up_in_three_turns, NULL);
     set_alarm(&first_alarm, 0.005, detach_here);
-    set_alarm(&second_alarm, 0.010, end_it_inside);
+    set_alarm(&second_alarm, 0.060, end_it_inside);
     ev_run(loop, 0);
     assert_story("detaching\ncleaned up\ninside\nbreaking\nbroken\nended: OSR_ETASKCANCELED Task was cancelled\ndetached\n");
     assert_checked();

@@ -437,6 +437,7 @@ static int run_program(const struct program *program, struct trial *trial)
                                             .where = OSR_HERE,
                                             .clock = program->clock,
                                             .debug = true,
+                                            .slow_step = OSR_NEVER, /* a busy machine is no fault */
                                             .allocator = &counting_allocator,
                                             .diagnose = note_diagnosis,
                                             .diagnose_arg = trial,
@@ -694,7 +695,7 @@ TEST(a_call_that_failed_once_works_when_it_is_tried_again)
     struct retried retried = {.trial = &trial};
     int before = open_descriptors();
 
-    assert_int_equal(osr_run(try_again_after_failures, &retried, .debug = true, .choose = choose_fault,
+    assert_int_equal(osr_run(try_again_after_failures, &retried, .debug = true, .slow_step = OSR_NEVER, .choose = choose_fault,
                              .choose_arg = &trial),
                      0);
     assert_checked();

@@ -15,7 +15,7 @@
 
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
-#define run_real(...) osr_run(__VA_ARGS__, .debug = true)
+#define run_real(...) osr_run(__VA_ARGS__, .debug = true, .slow_step = OSR_NEVER)
 
 static int descriptors_before;
 
