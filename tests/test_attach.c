@@ -801,7 +801,7 @@ TEST(detaching_cancels_tasks_that_wait_in_anything_and_gives_the_result)
     assert_int_equal(osr_detach(&tasks, "enough"), -OSR_ETASKCANCELED);
     assert_int_equal(osr_error_code(osr_error_last()), -OSR_ETASKCANCELED);
     leave_everything();
-    assert_story("ended: OSR_ETASKCANCELED Task was cancelled\n");
+    assert_story("ended: OSR_ETASKCANCELED the root task was cancelled: enough\n");
     assert_checked();
 }
 
@@ -831,7 +831,7 @@ TEST(in_a_callback_too_and_watchers_are_called_meanwhile)
     set_alarm(&first_alarm, 0.005, detach_here);
     set_alarm(&second_alarm, 0.010, say_meanwhile);
     ev_run(loop, 0);
-    assert_story("detaching\nmeanwhile\ncleaned up\nended: OSR_ETASKCANCELED Task was cancelled\ndetached\n");
+    assert_story("detaching\nmeanwhile\ncleaned up\nended: OSR_ETASKCANCELED the root task was cancelled: enough\ndetached\n");
     assert_checked();
 }
 
@@ -874,7 +874,7 @@ TEST(the_root_may_end_in_a_nested_run_of_the_loop_while_it_is_detached)
     set_alarm(&first_alarm, 0.005, detach_here);
     set_alarm(&second_alarm, 0.060, end_it_inside);
     ev_run(loop, 0);
-    assert_story("detaching\ncleaned up\ninside\nbreaking\nbroken\nended: OSR_ETASKCANCELED Task was cancelled\ndetached\n");
+    assert_story("detaching\ncleaned up\ninside\nbreaking\nbroken\nended: OSR_ETASKCANCELED the root task was cancelled: enough\ndetached\n");
     assert_checked();
 }
 
@@ -939,7 +939,7 @@ TEST(a_callback_may_cancel_the_root_with_a_reason_and_go_on)
     ev_run(loop, 0);
     assert_non_null(strstr(drawn, "cancelled at tests/test_attach.c:"));
     assert_non_null(strstr(drawn, ": the user is bored"));
-    assert_story("cancelled\nended: OSR_ETASKCANCELED Task was cancelled\n");
+    assert_story("cancelled\nended: OSR_ETASKCANCELED the root task was cancelled: the user is bored\n");
     assert_checked();
 }
 
@@ -953,7 +953,7 @@ TEST(so_may_a_task)
 {
     attach_told(cancel_from_inside, NULL);
     ev_run(loop, 0);
-    assert_story("ended: OSR_ETASKCANCELED Task was cancelled\n");
+    assert_story("ended: OSR_ETASKCANCELED the root task was cancelled: by a task\n");
     assert_checked();
 }
 
@@ -973,7 +973,7 @@ TEST(a_break_during_detaching_is_for_the_programs_own_run_of_the_loop)
     set_alarm(&first_alarm, 0.005, detach_then_say);
     set_alarm(&second_alarm, 0.010, break_all);
     ev_run(loop, 0);
-    assert_story("detaching\ncleaned up\nended: OSR_ETASKCANCELED Task was cancelled\ndetached\n");
+    assert_story("detaching\ncleaned up\nended: OSR_ETASKCANCELED the root task was cancelled: enough\ndetached\n");
     ev_run(loop, 0);
     assert_story("meanwhile\n");
     assert_checked();
@@ -1036,7 +1036,7 @@ TEST(detaching_is_not_done_twice_at_once)
     set_alarm(&first_alarm, 0.005, detach_here);
     set_alarm(&second_alarm, 0.010, detach_twice);
     ev_run(loop, 0);
-    assert_story("detaching\ntwice\ncleaned up\nended: OSR_ETASKCANCELED Task was cancelled\ndetached\n");
+    assert_story("detaching\ntwice\ncleaned up\nended: OSR_ETASKCANCELED the root task was cancelled: enough\ndetached\n");
     assert_checked();
 }
 

@@ -830,6 +830,34 @@ SIMULATED_TEST(what_cannot_be_deferred_is_refused)
     return 0;
 }
 
+OSR_TASK(defer_what_will_be_gone, struct cleaning, given)
+{
+    struct cleaning local = *given;
+    struct osr_scope scope;
+
+    check_int(osr_defer(NULL, clean, &local, osr_s(1)), -EINVAL);
+    check(strstr(osr_error_message(osr_error_last()), "open a scope") != NULL);
+    check_int(osr_defer(NULL, clean, given, osr_s(1)), 0); /* a copy on its own stack, which stays */
+    osr_scope_open(&scope);
+    check_int(osr_defer(NULL, clean, &local, osr_s(1)), 0);
+    return osr_scope_close(&scope, 0);
+}
+
+SIMULATED_TEST(for_the_task_itself_nothing_is_deferred_that_lies_in_its_frame)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn_copy(&group, defer_what_will_be_gone, (&(struct cleaning){"a", 0, 0})), 0);
+    return osr_group_close(&group, 0);
+}
+
+TEST(what_would_be_gone_does_not_run)
+{
+    for_the_task_itself_nothing_is_deferred_that_lies_in_its_frame(state);
+    assert_story("a\na\n");
+}
+
 /* Writes over the stack that others have left. */
 static int use_the_stack(int depth)
 {
@@ -1158,6 +1186,7 @@ int main(void)
         story_test(a_clean_up_that_leaves_a_scope_open_stops_the_program),
         story_test(only_what_is_still_deferred_runs),
         story_test(what_is_refused_does_not_run),
+        story_test(what_would_be_gone_does_not_run),
         story_test(what_was_deferred_for_the_task_runs_when_its_function_has_returned),
         story_test(outside_tasks_nothing_is_deferred),
         story_test(clean_ups_that_are_registered_run_and_keep_their_errors_without_memory),

@@ -919,22 +919,71 @@ REAL_TEST(under_a_limit_calls_wait_for_their_turn)
     return 0;
 }
 
-REAL_TEST(an_error_behind_a_portal_fails_the_group_and_its_code_comes_back)
+struct failing_call {
+    struct osr_portal portal;
+    struct osr_post done;
+    const struct osr_routine *routine;
+    int rc;
+    char message[512], where[64];
+};
+
+OSR_TASK(fail_in_a_group, struct fetch, f)
 {
-    struct calls calls = {.first = -7, .count = 1};
+    struct osr_group group;
+
+    osr_group_open(&group, .name = "inner");
+    osr_spawn(&group, fetch_one, f);
+    return osr_group_close(&group, 0);
+}
+
+static void *call_what_fails(void *arg)
+{
+    struct failing_call *call = arg;
+    struct fetch fetch = {-7, 0};
+
+    call->rc = osr_portal_call_with(call->portal, call->routine, &fetch, OSR_HERE);
+    snprintf(call->message, sizeof(call->message), "%s", osr_error_message(osr_error_last()));
+    snprintf(call->where, sizeof(call->where), "%s", osr_error_where(osr_error_last()));
+    osr_error_clear();
+    (void)osr_post_fire(call->done);
+    return NULL;
+}
+
+/* Has another thread call it, and waits until that has its answer. */
+static void fail_behind_a_portal(struct failing_call *call)
+{
     struct osr_group group;
     struct gate gate;
     pthread_t thread;
 
     gate_init(&gate, 1);
     osr_group_open(&group);
-    check_int(osr_portal_open(&calls.portal, &group), 0);
-    check_int(pthread_create(&thread, NULL, call_several, &calls), 0);
-    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
-    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
-    check(osr_error_find(osr_error_last(), -EPROTO) != NULL);
+    check_int(osr_post_open(&call->done, count_posted, &gate), 0);
+    check_int(osr_portal_open(&call->portal, &group), 0);
+    check_int(pthread_create(&thread, NULL, call_what_fails, call), 0);
+    check_int(gate_wait(&gate), 0);
+    check_int(osr_group_close(&group, 0), 0); /* nobody else has failed, or was cancelled */
     check_int(pthread_join(thread, NULL), 0);
-    check_int(calls.others, 1);
+}
+
+REAL_TEST(an_error_behind_a_portal_comes_back_and_fails_nobody_else)
+{
+    struct failing_call call = {.routine = &fetch_one.routine_};
+
+    fail_behind_a_portal(&call);
+    check_int(call.rc, -EPROTO);
+    check_text(call.message, "number -7");
+    check(strstr(call.where, "test_post.c:") != NULL);
+    return 0;
+}
+
+REAL_TEST(an_exception_group_behind_a_portal_comes_back_in_words)
+{
+    struct failing_call call = {.routine = &fail_in_a_group.routine_};
+
+    fail_behind_a_portal(&call);
+    check_int(call.rc, -OSR_EGROUP);
+    check(strstr(call.message, "number -7") != NULL);
     return 0;
 }
 
@@ -1353,7 +1402,8 @@ int main(void)
         post_test(without_memory_for_its_task_a_call_through_a_portal_gives_a_code),
         post_test(tasks_that_come_through_a_portal_give_their_results_to_the_threads),
         post_test(under_a_limit_calls_wait_for_their_turn),
-        post_test(an_error_behind_a_portal_fails_the_group_and_its_code_comes_back),
+        post_test(an_error_behind_a_portal_comes_back_and_fails_nobody_else),
+        post_test(an_exception_group_behind_a_portal_comes_back_in_words),
         post_test(a_task_behind_a_portal_that_is_cancelled_says_so),
         post_test(closing_a_portal_answers_those_whose_task_has_not_begun),
         post_test(many_threads_call_while_the_portal_closes_and_nobody_waits_for_ever),

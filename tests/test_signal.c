@@ -976,6 +976,47 @@ TEST(every_allocation_may_fail)
     assert_true(at < 60);
 }
 
+OSR_TASK(raise_it_and_see, void, unused)
+{
+    raise(SIGINT);
+    return osr_sleep(osr_ms(1));
+}
+
+TEST(a_sigint_that_the_program_ignores_stays_ignored)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before, after;
+
+    sigaction(SIGINT, &ignore, &before);
+    assert_int_equal(osr_run(raise_it_and_see, NULL, .interrupts = true), 0);
+    sigaction(SIGINT, &before, &after);
+    assert_true(after.sa_handler == SIG_IGN);
+}
+
+OSR_TASK(be_interrupted_at_work, void, unused)
+{
+    raise(SIGINT);
+    raise(SIGUSR1);
+    raise(SIGHUP);
+    return 7;
+}
+
+OSR_TASK(let_work_what_a_terminal_interrupts, void, unused)
+{
+    struct osr_signals signals;
+    int rc = osr_signals_open(&signals, SIGHUP);
+
+    if (rc == 0)
+        rc = osr_worker(be_interrupted_at_work, NULL);
+    osr_signals_close(&signals);
+    return rc;
+}
+
+/* Which sends its signals to all processes of the program. */
+TEST(a_worker_ignores_the_signals_that_its_run_is_told_of)
+{
+    assert_int_equal(osr_run(let_work_what_a_terminal_interrupts, NULL, .interrupts = true, .dump_signal = SIGUSR1), 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1017,6 +1058,8 @@ int main(void)
         /* last, since Valgrind takes what the C library keeps of threads for lost in processes forked after them */
         signal_test(several_runs_in_several_threads_are_each_told_of_all),
         signal_test(signals_that_come_while_others_open_and_close_harm_nobody),
+        signal_test(a_sigint_that_the_program_ignores_stays_ignored),
+        signal_test(a_worker_ignores_the_signals_that_its_run_is_told_of),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

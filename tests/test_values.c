@@ -237,6 +237,46 @@ TEST(outside_tasks_nothing_is_bound)
     osr_error_clear();
 }
 
+static const char shade;
+
+static void see_it(void *arg)
+{
+    *(const char **)arg = osr_value(&shade);
+}
+
+SIMULATED_TEST(calls_see_the_values_of_the_scope_that_they_are_bound_to)
+{
+    struct osr_binding binding;
+    struct osr_call call = {.record_ = NULL};
+    struct osr_scope scope;
+    const char *seen = NULL;
+
+    osr_scope_open(&scope);
+    check_int(osr_bind(&binding, &shade, (char[]){"dark"}), 0);
+    check_int(osr_call_soon(&call, see_it, &seen), 0);
+    check_int(osr_yield(), 0);
+    check_text(seen, "dark");
+    return osr_scope_close(&scope, 0);
+}
+
+OSR_TASK(see_it_in_a_worker, void, unused)
+{
+    const char *seen = osr_value(&shade);
+
+    return seen && strcmp(seen, "dark") == 0 ? 0 : -EINVAL;
+}
+
+REAL_TEST(workers_see_the_values_of_the_task_that_waits)
+{
+    struct osr_binding binding;
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    check_int(osr_bind(&binding, &shade, (char[]){"dark"}), 0);
+    check_int(osr_worker(see_it_in_a_worker, NULL), 0);
+    return osr_scope_close(&scope, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +289,8 @@ int main(void)
         story_test(what_cannot_be_bound_is_refused),
         story_test(binding_takes_no_memory),
         story_test(outside_tasks_nothing_is_bound),
+        story_test(calls_see_the_values_of_the_scope_that_they_are_bound_to),
+        story_test(workers_see_the_values_of_the_task_that_waits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -10,6 +10,7 @@
  * Both are references by value, checked by generation: they may be copied, kept and used for as long as one likes;
  * when what they lead to is gone, they answer -ESTALE. Both are bound to the scope that they were opened in and
  * closed with it at the latest. While one is open, a run in which nothing else can happen is not taken for stuck.
+ * Simulated time does not wait for other threads: it goes on to the next deadline, if there is one.
  */
 #ifndef OSIER_POST_H
 #define OSIER_POST_H
@@ -95,10 +96,11 @@ OSR_API int osr_portal_post(struct osr_portal portal, void (*run)(void *arg), vo
 
 /*
  * Spawns a task in the portal's group and blocks the calling thread until it has ended: osr_portal_call(portal,
- * fetch_one, &fetch). Its error counts in the group like any child's, and a copy of its code comes back here. Under a
- * limit of the group that is reached it waits for its turn. From any thread but the run's own.
+ * fetch_one, &fetch). Its error comes back here, with its code, place and words (of an exception group those of the whole
+ * tree), and fails nobody else in the group; only a fatal one counts there too. Under a limit of the group that is
+ * reached it waits for its turn. From any thread but the run's own.
  *
- * What the task returned; -OSR_ETASKCANCELED if it ended cancelled; -ESTALE if the portal is closed or the group
+ * What the task returned, with its error in the thread's slot; -OSR_ETASKCANCELED if it ended cancelled; -ESTALE if the portal is closed or the group
  * takes no tasks any more; -EDEADLK on the run's own thread; -EINVAL; -ENOMEM; -EPERM as above.
  */
 #define osr_portal_call(portal, task, arg) \

@@ -75,7 +75,8 @@ struct osr_run_options {
      * slow in it. */
     int64_t slow_step;
     /* SIGINT ends the run in order: the root is cancelled as by osr_fail_fatal() with -EINTR, shields hold with their
-     * grace, and osr_run() gives -EINTR. The second one ends the program, as if nobody handled it. A run in which
+     * grace, and osr_run() gives -EINTR. The second one ends the program, as if nobody handled it. A program that was begun
+     * with SIGINT ignored, as by nohup or in the background of a script, goes on ignoring it. A run in which
      * nothing but this could ever happen is stuck all the same: to wait for a signal there is osr_signal_wait(). */
     bool interrupts;
     /* On this signal, such as SIGUSR1, the tree of the run goes to `diagnose`. If a task runs at that moment, that it
@@ -97,7 +98,8 @@ struct osr_run_options {
  * Runs `task` with `arg` as the root task until it has ended: osr_run(program, &config, .debug = true). To be
  * called outside tasks; the thread is taken up until it returns. Several threads may each have a run.
  *
- * Gives what the root returned, with its error in the thread's slot; -OSR_ETASKCANCELED if it was cancelled;
+ * Gives what the root returned, with its error in the thread's slot; -OSR_ETASKCANCELED if it was cancelled, with an
+ * error that says where and why;
  * the code of the first fatal error (osr_fail_fatal(), .interrupts), whatever became of it inside; -OSR_EDEADLOCK if nothing
  * could run any more, with the tree of that moment as the message; -EBUSY inside a run; -EINVAL; -ENOMEM, or what
  * the system failed with at the start.

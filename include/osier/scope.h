@@ -213,7 +213,7 @@ struct osr_cleanup {
  * registered never lacks the memory that it takes to run it and to keep its error.
  *
  * What `arg` points to must live until then: for what is in the frame of a task's function that is so in a scope or group
- * that this function closes, and not in the task's own scope, which closes when the function has returned.
+ * that this function closes, and not in the task's own scope, which closes when the function has returned (-EINVAL).
  *
  * `cleanup` receives a handle, and may be NULL. 0; -EINVAL; -ENOMEM, and then it will not run; -EPERM.
  */
@@ -246,8 +246,8 @@ struct osr_binding {
 OSR_API int osr_bind(struct osr_binding *binding, const void *key, void *value);
 
 /*
- * The value bound to `key` nearest to the calling task, or, inside a job in a thread, to the task that offloaded it;
- * NULL if there is none. Never waits; costs the scopes up to the one that binds it.
+ * The value bound to `key` nearest to the calling task; in a job in a thread or a worker process, to the task that waits
+ * for it; in a call (call.h), to the scope that it is bound to; NULL if there is none. Never waits; costs the scopes up to the one that binds it.
  */
 OSR_API void *osr_value(const void *key);
 

@@ -161,6 +161,7 @@ static inline struct task *osri_task_new(struct sched *sched, int *code)
  * of its stack are in use. */
 static inline void osri_task_prepare(struct task *task, size_t taken, void (*entry)(void *task))
 {
+    task->base = task->fiber.high - taken;
     osri_fiber_make(&task->fiber, taken, entry, task);
 }
 

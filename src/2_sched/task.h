@@ -42,6 +42,7 @@ struct task {
     struct osr_scope *scope; /* the innermost that is open */
     const char *opened;      /* where: its own memory may be gone by the time that this is asked */
 
+    const char *base; /* where its functions begin on its stack: what lies below is gone when the first has returned */
     unsigned budget;  /* calls that may finish without waiting before others get their turn */
     unsigned refused; /* calls in a row */
     bool hooked;      /* runs a cancel hook, which may not wait */

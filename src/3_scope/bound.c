@@ -1,4 +1,5 @@
 /* What is bound to a scope and left with it: clean-ups, values, and what other floors bind. */
+#include "3_scope/slot.h"
 #include "3_scope/scope.h"
 
 /* A clean-up promises as many errors: its own, a link to that where it stands in another tree already, the group that
@@ -98,6 +99,15 @@ static int defer(struct sched *sched, struct osr_cleanup *handle, const struct c
     return 0;
 }
 
+/* Whether the argument is in a frame that will be gone when the clean-up runs: of the functions of a task whose own scope
+ * it is for. */
+static bool is_in_dead_frame(const struct task *task, const void *arg)
+{
+    const char *at = arg;
+
+    return task->scope->form_ == SCOPE_TASK && at >= task->fiber.low && at < task->base;
+}
+
 int osr_defer_here(struct osr_cleanup *handle, int (*run)(void *arg), void *arg, int64_t grace, const char *where)
 {
     struct task *task = osri_current();
@@ -109,6 +119,10 @@ int osr_defer_here(struct osr_cleanup *handle, int (*run)(void *arg), void *arg,
         return osri_failed(-EINVAL, where);
     if (!task)
         return osri_failed(-EPERM, where);
+    if (is_in_dead_frame(task, arg))
+        return osr_fail_here(where, -EINVAL,
+                             "what is to be cleaned up lies in the frame of the task's function, which is gone when the "
+                             "task's own scope closes: open a scope for it");
     rc = defer(task->sched, handle,
                &(const struct cleanup){.scope = task->scope, .run = run, .arg = arg, .grace = grace, .where = where});
     return rc < 0 ? osri_task_failed(task, rc, where) : 0;

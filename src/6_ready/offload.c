@@ -250,11 +250,21 @@ static void *value_in_job(struct job *job, const void *key)
     return value;
 }
 
+/* In a worker process: the scope of the task that it works for, whose memory it has a copy of. */
+static const struct osr_scope *scope_of_worker;
+
+void osri_values_of_worker(const struct osr_scope *scope)
+{
+    scope_of_worker = scope;
+}
+
 void *osr_value(const void *key)
 {
-    struct task *task = osri_current();
+    struct sched *sched = osri_sched;
 
-    if (task)
-        return osri_value_from(task->scope, key);
-    return osri_job ? value_in_job(osri_job, key) : NULL;
+    if (sched && sched->current)
+        return osri_value_from(sched->current->scope, key);
+    if (sched && sched->calling_back)
+        return osri_value_from(sched->calling, key);
+    return osri_job ? value_in_job(osri_job, key) : osri_value_from(scope_of_worker, key);
 }

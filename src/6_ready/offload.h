@@ -8,4 +8,7 @@
 int osri_jobs_open(struct sched *sched);
 void osri_jobs_close(struct sched *sched);
 
+/* In a worker process: values are those seen from `scope`. */
+void osri_values_of_worker(const struct osr_scope *scope);
+
 #endif

@@ -1,7 +1,10 @@
 #include "4_group/group.h"
 #include "6_ready/source.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+#include "3_scope/slot.h"
 
 /*
  * What comes through a portal: a post, which is in memory of its own, or a call, in the frame of the thread that
@@ -22,6 +25,10 @@ struct call {
     pthread_cond_t answered;
     bool done;
     int rc;
+    bool failed; /* of a call: with an error, of which this is the place, and the words are below */
+    const char *error_where;
+    char *message;
+    size_t room;
 };
 
 /* ---- Answers ---- */
@@ -54,12 +61,31 @@ static int run_call(void *arg)
     return call->routine->run(call->arg);
 }
 
+/* The error is the calling thread's, which belongs to no run: it gets its words, of an exception group the whole tree. */
+static void hand_over(struct call *call, struct osr_error *error)
+{
+    call->failed = true;
+    call->error_where = osr_error_where(error);
+    if (osr_error_is_group(error))
+        osr_error_format(error, call->message, call->room);
+    else
+        snprintf(call->message, call->room, "%s", osr_error_message(error));
+    osr_error_release(error);
+}
+
 static void call_ended(struct child *child, const struct outcome *outcome)
 {
     struct call *call = child->arg;
     int rc = outcome->rc < 0 && !outcome->error ? -OSR_ETASKCANCELED : outcome->rc;
+    struct outcome left = *outcome;
 
-    osri_group_child_ended(child, outcome);
+    if (outcome->error && !osr_error_is_fatal(outcome->error)) {
+        hand_over(call, outcome->error);
+        left.error = NULL;
+        if (!outcome->passed_on)
+            left.rc = 0;
+    }
+    osri_group_child_ended(child, &left);
     answer(call, rc);
 }
 
@@ -299,7 +325,8 @@ static int send(struct osr_portal portal, struct call *call)
 
 int osr_portal_call_with(struct osr_portal portal, const struct osr_routine *routine, void *arg, const char *where)
 {
-    struct call call = {.arg = arg, .routine = routine, .where = where};
+    char message[1024] = "";
+    struct call call = {.arg = arg, .routine = routine, .where = where, .message = message, .room = sizeof(message)};
     int rc;
 
     if (!routine || !routine->run)
@@ -310,6 +337,8 @@ int osr_portal_call_with(struct osr_portal portal, const struct osr_routine *rou
     if (rc == 0)
         rc = wait_for_answer(&call, call.inbox);
     pthread_cond_destroy(&call.answered);
+    if (rc < 0 && call.failed)
+        return osr_fail_here(call.error_where, rc, "%s", message);
     return rc < 0 ? osri_failed(rc, where) : rc;
 }
 

@@ -223,13 +223,22 @@ static void in_parent(void)
     pthread_mutex_unlock(&lock);
 }
 
+static _Thread_local bool forks_worker;
+
+void osri_signals_fork_worker(bool worker)
+{
+    forks_worker = worker;
+}
+
 static void in_child(void)
 {
     unsigned count = atomic_load(&made), i;
     int number;
 
     for (number = 1; number <= SIGNALS; number++) {
-        if (handled[number - 1].users > 0)
+        if (handled[number - 1].users > 0 && forks_worker && number != SIGTERM && number != SIGCHLD)
+            signal(number, SIG_IGN);
+        else if (handled[number - 1].users > 0)
             restore(number);
         handled[number - 1].users = 0;
     }

@@ -25,6 +25,10 @@ struct signal_watch *osri_signal_watch(struct source *source, enum signal_use us
 /* Gives how many have come that nobody has taken. */
 unsigned osri_signal_unwatch(struct signal_watch *watch);
 
+/* Whether the process that the calling thread forks next is a worker. It ignores the signals that are watched here, which
+ * a terminal sends to all processes of the program, but for SIGTERM and SIGCHLD. */
+void osri_signals_fork_worker(bool worker);
+
 /* The smallest signal that has come since it was last taken, and how often; 0 if none has. */
 int osri_signal_take(struct signal_watch *watch, unsigned *count);
 

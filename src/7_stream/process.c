@@ -1,6 +1,7 @@
 /* Workers, seen from the task that waits for one: forked, listened to, and buried, whatever comes in between. */
 #include <osier/process.h>
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +10,8 @@
 #include "0_base/text.h"
 #include "3_scope/slot.h"
 #include "6_ready/fd.h"
+#include "6_ready/offload.h"
+#include "6_ready/signal.h"
 #include "7_stream/worker.h"
 
 /* How often a process is asked after whose end the system does not tell of. */
@@ -367,6 +370,7 @@ static _Noreturn void become(const struct worker *worker, const struct work *wor
             close(workers->pidfd);
     }
     close(worker->in);
+    osri_values_of_worker(worker->sched->current->scope);
     osri_work(work);
 }
 
@@ -383,9 +387,12 @@ static int hire(struct worker *worker, const struct osr_routine *routine, void *
         return rc;
     worker->in = fds[0];
     work.out = fds[1];
+    (void)fflush(stdout); /* else what is in its buffer would be written twice */
+    osri_signals_fork_worker(true);
     worker->pid = osri_sys_fork(&sched->door);
     if (worker->pid == 0)
         become(worker, &work);
+    osri_signals_fork_worker(false);
     (void)osri_sys_close(&sched->door, fds[1]);
     if (worker->pid > 0)
         return 0;

@@ -179,6 +179,8 @@ static void root_ended(struct child *root, const struct outcome *outcome)
     struct sched *sched = root->task.sched;
 
     run_of(sched)->outcome = *outcome;
+    if (root->scope.cancelled_at_)
+        run_of(sched)->reason = root->scope.reason_;
     sched->floors[8] = NULL;
     sched->calling = NULL;
     sched->finished = true;
@@ -277,6 +279,19 @@ static bool contains(const struct osr_error *tree, const struct osr_error *leaf)
     return false;
 }
 
+/* The root was cancelled: by whom, and why. */
+static void put_reason(struct sched *sched, struct slot *slot, const struct osr_reason *reason)
+{
+    struct osr_error *error = osri_error_new(sched, -OSR_ETASKCANCELED, reason->where, reason->who);
+
+    *slot = (struct slot){.code = -OSR_ETASKCANCELED, .where = reason->where};
+    if (!error)
+        return;
+    if (*reason->text)
+        osri_error_say(error, "the root task was cancelled: %s", reason->text);
+    osri_slot_put(slot, error);
+}
+
 /* What the run gives: a fatal error comes before what the root returned, whose own errors stay beside it. */
 static int conclude(struct sched *sched, struct outcome outcome, struct slot *slot)
 {
@@ -285,6 +300,8 @@ static int conclude(struct sched *sched, struct outcome outcome, struct slot *sl
 
     if (outcome.error)
         osri_slot_put(slot, outcome.error);
+    else if (rc == -OSR_ETASKCANCELED && !fatal)
+        put_reason(sched, slot, &run_of(sched)->reason);
     else
         *slot = (struct slot){.code = rc < 0 ? rc : 0};
     if (!fatal)

@@ -22,7 +22,8 @@ struct run {
     char name[OSR_NAME_SIZE];
     struct overflow_guard overflow;
     struct run_signals signals;
-    struct outcome outcome; /* of the root */
+    struct outcome outcome;   /* of the root */
+    struct osr_reason reason; /* why it was cancelled, if it was */
     bool stuck;
 };
 

@@ -90,16 +90,24 @@ static int open_signal(struct sched *sched, struct run_signal *signal, enum sign
     return rc;
 }
 
+static bool is_ignored(int number)
+{
+    struct sigaction now;
+
+    return sigaction(number, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN;
+}
+
 int osri_run_signals_open(struct sched *sched, struct run_signals *signals, const struct osr_run_options *options)
 {
+    bool interrupts = options->interrupts && !is_ignored(SIGINT);
     int rc = 0;
 
-    if (options->interrupts)
+    if (interrupts)
         rc = open_signal(sched, &signals->interrupt, SIGNAL_INTERRUPT, SIGINT, interrupted);
     if (rc < 0 || !options->dump_signal)
         return rc;
     rc = open_signal(sched, &signals->dump, SIGNAL_DUMP, options->dump_signal, show_tree);
-    if (rc < 0 && options->interrupts)
+    if (rc < 0 && interrupts)
         (void)close_signal(&signals->interrupt);
     return rc;
 }
