@@ -614,6 +614,35 @@ static void a_print_that_fails_takes_the_slot(void **state)
     osr_error_clear();
 }
 
+/* ---- What comes too late ------------------------------------------------------------------------------- */
+
+static void told_of_it(void *arg, unsigned count)
+{
+    (void)arg;
+    tell("told %u times", count);
+}
+
+OSR_TASK(look_at_the_world_and_end, void, unused)
+{
+    struct osr_scope scope;
+    struct osr_post post;
+
+    check_int(osr_post_open(&post, told_of_it, NULL), 0);
+    check_int(osr_post_fire(post), 0);
+    osr_move_on_open(&scope, 0);
+    check_int(osr_check(), -ECANCELED); /* it looks, and finds that the post was fired */
+    return osr_scope_close(&scope, 0);  /* and the root ends before anybody could be told */
+}
+
+static void a_run_ends_though_a_post_is_still_to_be_told(void **state)
+{
+    (void)state;
+    assert_int_equal(osr_run(look_at_the_world_and_end, NULL, .debug = true), 0);
+    assert_int_equal(run_simulated(look_at_the_world_and_end, NULL), 0);
+    assert_checked();
+    assert_story("");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -635,6 +664,7 @@ int main(void)
         story_test(handlers_that_call_each_other_come_to_an_end),
         story_test(a_deadline_in_the_deep_past_is_overdue),
         story_test(a_print_that_fails_takes_the_slot),
+        story_test(a_run_ends_though_a_post_is_still_to_be_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
