@@ -643,6 +643,41 @@ static void a_run_ends_though_a_post_is_still_to_be_told(void **state)
     assert_story("");
 }
 
+/* ---- Functions of the program's that call back --------------------------------------------------------- */
+
+static struct osr_queue disposed;
+
+static void destroy_meanwhile(void *item)
+{
+    tell("%d: %d", *(int *)item, osr_queue_destroy(&disposed));
+}
+
+static void fill(int items)
+{
+    int i;
+
+    check_int(osr_queue_init(&disposed, sizeof(int), 4, .dispose = destroy_meanwhile), 0);
+    for (i = 1; i <= items; i++)
+        check_int(osr_queue_try_put(&disposed, &i), 0);
+}
+
+OSR_TASK(destroy_while_disposing, void, unused)
+{
+    fill(2);
+    check_int(osr_queue_destroy(&disposed), 0);
+    fill(1);
+    check_int(osr_queue_shutdown(&disposed, true), 0);
+    return osr_queue_destroy(&disposed);
+}
+
+static void a_queue_that_disposes_of_its_items_is_not_destroyed_meanwhile(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(destroy_while_disposing, NULL), 0);
+    assert_checked();
+    assert_story("1: -16\n2: -16\n1: -16\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -665,6 +700,7 @@ int main(void)
         story_test(a_deadline_in_the_deep_past_is_overdue),
         story_test(a_print_that_fails_takes_the_slot),
         story_test(a_run_ends_though_a_post_is_still_to_be_told),
+        story_test(a_queue_that_disposes_of_its_items_is_not_destroyed_meanwhile),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
