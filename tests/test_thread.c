@@ -1410,6 +1410,52 @@ TEST(without_memory_there_is_a_code_and_nothing_is_left)
     without_memory(OSR_CLOCK_SIMULATED);
 }
 
+/* ---- Runs inside jobs ---------------------------------------------------------------------------------- */
+
+static struct osr_portal outermost;
+
+OSR_TASK(do_nothing_at_all, void, unused) { return 0; }
+
+OSR_JOB(ask_for_the_outermost, int, deeper)
+{
+    check_int(osr_portal_call(outermost, do_nothing_at_all, NULL), -EDEADLK);
+    return *deeper;
+}
+
+OSR_TASK(offload_in_a_job, void, unused)
+{
+    int answer = 5;
+
+    return osr_offload(ask_for_the_outermost, &answer);
+}
+
+OSR_JOB(have_a_run, void, unused)
+{
+    check_int(osr_now(), osr_s(7));
+    check_int(osr_run(offload_in_a_job, NULL, .clock = OSR_CLOCK_SIMULATED), 5);
+    check_int(osr_now(), osr_s(7));
+    check_int(osr_portal_call(outermost, do_nothing_at_all, NULL), -EDEADLK);
+    return 0;
+}
+
+OSR_TASK(offload_a_run, void, unused)
+{
+    struct osr_group group;
+    int rc = osr_sleep(osr_s(7));
+
+    osr_group_open(&group);
+    check_int(osr_portal_open(&outermost, &group), 0);
+    if (rc == 0)
+        rc = osr_offload(have_a_run, NULL);
+    return osr_group_close(&group, rc);
+}
+
+TEST(a_simulated_run_keeps_its_thread_though_a_job_has_runs_of_its_own)
+{
+    assert_int_equal(run_simulated(offload_a_run, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1440,6 +1486,7 @@ int main(void)
         thread_test(a_job_that_was_left_behind_may_outlive_its_run),
         thread_test(a_job_sees_the_values_of_its_callers_scopes),
         thread_test(a_job_that_was_left_behind_sees_them_no_more),
+        thread_test(a_simulated_run_keeps_its_thread_though_a_job_has_runs_of_its_own),
         thread_test(a_map_does_all_items_under_its_limit_and_keeps_their_order),
         thread_test(the_first_error_of_a_map_withdraws_the_jobs_that_have_not_begun),
         thread_test(a_map_in_a_cancelled_scope_is_refused),

@@ -33,6 +33,7 @@ static void run_inline(struct sched *sched, struct job *job)
     if (job->state != JOB_LEFT && task->refusal)
         atomic_store(&job->cancelled, true);
     osri_thread_slot = (struct slot){0};
+    sched->lender = osri_lender;
     osri_lender = sched;
     osri_sched = NULL;
     osri_job_run(job);
@@ -41,7 +42,7 @@ static void run_inline(struct sched *sched, struct job *job)
     else
         job->state = JOB_DONE;
     osri_sched = sched;
-    osri_lender = NULL;
+    osri_lender = sched->lender;
     osri_thread_slot = kept;
 }
 
