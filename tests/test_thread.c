@@ -1410,6 +1410,48 @@ TEST(without_memory_there_is_a_code_and_nothing_is_left)
     without_memory(OSR_CLOCK_SIMULATED);
 }
 
+/* ---- Values, while tasks move -------------------------------------------------------------------------- */
+
+static atomic_bool has_moved;
+
+OSR_JOB(look_for_the_value, const char *, key)
+{
+    const char *seen = osr_value(key);
+
+    while (!atomic_load(&has_moved) && seen == (char *)key)
+        seen = osr_value(key);
+    return seen == (char *)key && osr_value(key) == key ? 0 : -EINVAL;
+}
+
+OSR_TASK(look_in_a_thread, const char *, key) { return osr_offload(look_for_the_value, key); }
+
+OSR_TASK(start_while_a_job_looks, const char *, key)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, look_in_a_thread, key);
+    if (rc == 0)
+        rc = osr_sleep(osr_ms(5));
+    check_int(osr_started(), 0);
+    check_int(osr_sleep(osr_ms(5)), 0); /* whoever has started this one is gone */
+    atomic_store(&has_moved, true);
+    return osr_group_close(&group, rc);
+}
+
+REAL_TEST(a_job_sees_values_while_a_task_around_it_moves_into_its_group) /* which ThreadSanitizer judges */
+{
+    static const char *key;
+    struct osr_binding binding;
+    struct osr_group group;
+
+    atomic_store(&has_moved, false);
+    check_int(osr_bind(&binding, &key, (void *)&key), 0);
+    osr_group_open(&group);
+    return osr_group_close(&group, osr_start(&group, start_while_a_job_looks, &key));
+}
+
 /* ---- Runs inside jobs ---------------------------------------------------------------------------------- */
 
 static struct osr_portal outermost;
@@ -1486,6 +1528,7 @@ int main(void)
         thread_test(a_job_that_was_left_behind_may_outlive_its_run),
         thread_test(a_job_sees_the_values_of_its_callers_scopes),
         thread_test(a_job_that_was_left_behind_sees_them_no_more),
+        thread_test(a_job_sees_values_while_a_task_around_it_moves_into_its_group),
         thread_test(a_simulated_run_keeps_its_thread_though_a_job_has_runs_of_its_own),
         thread_test(a_map_does_all_items_under_its_limit_and_keeps_their_order),
         thread_test(the_first_error_of_a_map_withdraws_the_jobs_that_have_not_begun),
