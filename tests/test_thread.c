@@ -85,12 +85,13 @@ OSR_JOB(hold, struct held, held)
 struct offloading {
     struct held *held;
     void (*abandon)(void *arg, int rc);
+    bool left;
     int gave, next;
 };
 
 OSR_TASK(offload_it, struct offloading, o)
 {
-    o->gave = osr_offload(hold, o->held, .name = "held", .abandon = o->abandon);
+    o->gave = osr_offload(hold, o->held, .name = "held", .abandon = o->abandon, .left = &o->left);
     o->next = osr_check();
     return o->gave == -ECANCELED || o->next == -ECANCELED ? -ECANCELED : o->gave;
 }
@@ -341,7 +342,7 @@ static void note_abandoned(void *arg, int rc)
 
 static void withdraw(void (*abandon)(void *arg, int rc))
 {
-    struct offloading first = {.gave = 1}, second = {.gave = 1, .abandon = abandon};
+    struct offloading first = {.gave = 1}, second = {.gave = 1, .abandon = abandon, .left = true};
     struct held busy, waiting;
     struct osr_group group;
     struct osr_task handle;
@@ -359,6 +360,7 @@ static void withdraw(void (*abandon)(void *arg, int rc))
     check_int(osr_task_cancel(handle, NULL), 0);
     check_int(osr_task_join(handle), -OSR_ETASKCANCELED);
     check_int(second.gave, -ECANCELED);
+    check(!second.left);
     sem_post(&busy.go);
     check_int(osr_group_close(&group, 0), 0);
     check_int(first.gave, 1);
@@ -683,6 +685,7 @@ REAL_TEST(a_job_may_be_left_behind_and_what_it_gives_goes_to_its_destructor)
     check_int(osr_task_cancel(handle, NULL), 0);
     check_int(osr_task_join(handle), -OSR_ETASKCANCELED);
     check_int(offloading.gave, -ECANCELED);
+    check(offloading.left); /* so the argument is no longer ours */
     check_int(osr_group_close(&group, 0), 0);
     check_int(atomic_load(&abandoned), 0);
     sem_post(&held.go);
