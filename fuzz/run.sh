@@ -2,6 +2,7 @@
 # A short, bounded run of the fuzzer: inputs that are kept, wrong models that must be found out, and new programs.
 #   run.sh FUZZER SEED RUNS
 set -u
+shopt -s nullglob # there may be no corpus
 cd "$(dirname "$0")/.." || exit 1
 fuzzer=$1 seed=$2 runs=$3
 out=$(dirname "$fuzzer")/found

@@ -2,11 +2,14 @@
 #include "harness.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- Descriptors that the system refuses to watch ------------------------------------------------------ */
@@ -614,6 +617,116 @@ static void a_print_that_fails_takes_the_slot(void **state)
     osr_error_clear();
 }
 
+/* ---- What comes too late ------------------------------------------------------------------------------- */
+
+static void told_of_it(void *arg, unsigned count)
+{
+    (void)arg;
+    tell("told %u times", count);
+}
+
+OSR_TASK(look_at_the_world_and_end, void, unused)
+{
+    struct osr_scope scope;
+    struct osr_post post;
+
+    check_int(osr_post_open(&post, told_of_it, NULL), 0);
+    check_int(osr_post_fire(post), 0);
+    osr_move_on_open(&scope, 0);
+    check_int(osr_check(), -ECANCELED); /* it looks, and finds that the post was fired */
+    return osr_scope_close(&scope, 0);  /* and the root ends before anybody could be told */
+}
+
+static void a_run_ends_though_a_post_is_still_to_be_told(void **state)
+{
+    (void)state;
+    assert_int_equal(osr_run(look_at_the_world_and_end, NULL, .debug = true), 0);
+    assert_int_equal(run_simulated(look_at_the_world_and_end, NULL), 0);
+    assert_checked();
+    assert_story("");
+}
+
+/* ---- Functions of the program's that call back --------------------------------------------------------- */
+
+static struct osr_queue disposed;
+
+static void destroy_meanwhile(void *item)
+{
+    tell("%d: %d", *(int *)item, osr_queue_destroy(&disposed));
+}
+
+static void fill(int items)
+{
+    int i;
+
+    check_int(osr_queue_init(&disposed, sizeof(int), 4, .dispose = destroy_meanwhile), 0);
+    for (i = 1; i <= items; i++)
+        check_int(osr_queue_try_put(&disposed, &i), 0);
+}
+
+OSR_TASK(destroy_while_disposing, void, unused)
+{
+    fill(2);
+    check_int(osr_queue_destroy(&disposed), 0);
+    fill(1);
+    check_int(osr_queue_shutdown(&disposed, true), 0);
+    return osr_queue_destroy(&disposed);
+}
+
+static void a_queue_that_disposes_of_its_items_is_not_destroyed_meanwhile(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(destroy_while_disposing, NULL), 0);
+    assert_checked();
+    assert_story("1: -16\n2: -16\n1: -16\n");
+}
+
+/* ---- Forks while other threads have runs --------------------------------------------------------------- */
+
+static atomic_bool enough_runs;
+
+OSR_TASK(have_a_handle, void, unused) { return osr_self().id_ ? 0 : -ENOMEM; }
+
+static void *run_again_and_again(void *unused)
+{
+    while (!atomic_load(&enough_runs))
+        (void)osr_run(have_a_handle, NULL, .clock = OSR_CLOCK_SIMULATED);
+    return unused;
+}
+
+/* Whether a forked child can have a run. */
+static bool child_runs(void)
+{
+    pid_t child = fork();
+    int status = -1;
+
+    if (child == 0) {
+        alarm(5);
+        leave_child(osr_run(have_a_handle, NULL, .clock = OSR_CLOCK_SIMULATED) != 0);
+    }
+    return waitpid(child, &status, 0) == child && status == 0;
+}
+
+static void a_child_that_is_forked_while_other_threads_begin_and_end_runs_can_have_one(void **state)
+{
+    pthread_t threads[3];
+    int i;
+    bool fine = true;
+
+    (void)state;
+    if (under_tools())
+        skip();
+    atomic_store(&enough_runs, false);
+    for (i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_again_and_again, NULL), 0);
+    for (i = 0; i < 300 && fine; i++)
+        fine = child_runs();
+    atomic_store(&enough_runs, true);
+    for (i = 0; i < 3; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_true(fine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -635,6 +748,9 @@ int main(void)
         story_test(handlers_that_call_each_other_come_to_an_end),
         story_test(a_deadline_in_the_deep_past_is_overdue),
         story_test(a_print_that_fails_takes_the_slot),
+        story_test(a_run_ends_though_a_post_is_still_to_be_told),
+        story_test(a_queue_that_disposes_of_its_items_is_not_destroyed_meanwhile),
+        story_test(a_child_that_is_forked_while_other_threads_begin_and_end_runs_can_have_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1258,6 +1258,38 @@ REAL_TEST(posts_from_many_threads_may_race_with_the_close)
     return 0;
 }
 
+static atomic_bool enough_cancels;
+
+static void *cancel_again_and_again(void *portal)
+{
+    while (!atomic_load(&enough_cancels))
+        (void)osr_portal_cancel(*(struct osr_portal *)portal, "once more");
+    return NULL;
+}
+
+REAL_TEST(cancels_from_two_threads_may_meet_while_one_is_heard) /* which ThreadSanitizer judges */
+{
+    struct osr_portal portal;
+    struct osr_group group;
+    struct osr_scope shield;
+    pthread_t threads[2];
+    int i;
+
+    atomic_store(&enough_cancels, false);
+    osr_group_open(&group);
+    check_int(osr_portal_open(&portal, &group), 0);
+    for (i = 0; i < 2; i++)
+        check_int(pthread_create(&threads[i], NULL, cancel_again_and_again, &portal), 0);
+    osr_shield_open_unlimited(&shield);
+    check_int(osr_sleep(osr_ms(50)), 0);
+    check_int(osr_scope_close(&shield, 0), 0);
+    atomic_store(&enough_cancels, true);
+    for (i = 0; i < 2; i++)
+        check_int(pthread_join(threads[i], NULL), 0);
+    check_text(osr_scope_reason(&group.scope)->text, "once more");
+    return osr_group_close(&group, 0);
+}
+
 SIMULATED_TEST(a_portal_cancels_its_group_for_the_first_reason_given)
 {
     struct osr_portal portal;
@@ -1413,6 +1445,7 @@ int main(void)
         post_test(a_post_that_posts_itself_keeps_no_task_from_running),
         post_test(posts_from_many_threads_may_race_with_the_close),
         post_test(a_portal_cancels_its_group_for_the_first_reason_given),
+        post_test(cancels_from_two_threads_may_meet_while_one_is_heard),
         post_test(with_a_post_open_a_run_in_which_nothing_else_can_happen_is_not_stuck),
         post_test(when_the_last_post_and_portal_are_closed_it_is),
         post_test(the_simulated_clock_does_not_jump_over_a_post),

@@ -85,12 +85,13 @@ OSR_JOB(hold, struct held, held)
 struct offloading {
     struct held *held;
     void (*abandon)(void *arg, int rc);
+    bool left;
     int gave, next;
 };
 
 OSR_TASK(offload_it, struct offloading, o)
 {
-    o->gave = osr_offload(hold, o->held, .name = "held", .abandon = o->abandon);
+    o->gave = osr_offload(hold, o->held, .name = "held", .abandon = o->abandon, .left = &o->left);
     o->next = osr_check();
     return o->gave == -ECANCELED || o->next == -ECANCELED ? -ECANCELED : o->gave;
 }
@@ -341,7 +342,7 @@ static void note_abandoned(void *arg, int rc)
 
 static void withdraw(void (*abandon)(void *arg, int rc))
 {
-    struct offloading first = {.gave = 1}, second = {.gave = 1, .abandon = abandon};
+    struct offloading first = {.gave = 1}, second = {.gave = 1, .abandon = abandon, .left = true};
     struct held busy, waiting;
     struct osr_group group;
     struct osr_task handle;
@@ -359,6 +360,7 @@ static void withdraw(void (*abandon)(void *arg, int rc))
     check_int(osr_task_cancel(handle, NULL), 0);
     check_int(osr_task_join(handle), -OSR_ETASKCANCELED);
     check_int(second.gave, -ECANCELED);
+    check(!second.left);
     sem_post(&busy.go);
     check_int(osr_group_close(&group, 0), 0);
     check_int(first.gave, 1);
@@ -683,6 +685,7 @@ REAL_TEST(a_job_may_be_left_behind_and_what_it_gives_goes_to_its_destructor)
     check_int(osr_task_cancel(handle, NULL), 0);
     check_int(osr_task_join(handle), -OSR_ETASKCANCELED);
     check_int(offloading.gave, -ECANCELED);
+    check(offloading.left); /* so the argument is no longer ours */
     check_int(osr_group_close(&group, 0), 0);
     check_int(atomic_load(&abandoned), 0);
     sem_post(&held.go);
@@ -1410,6 +1413,94 @@ TEST(without_memory_there_is_a_code_and_nothing_is_left)
     without_memory(OSR_CLOCK_SIMULATED);
 }
 
+/* ---- Values, while tasks move -------------------------------------------------------------------------- */
+
+static atomic_bool has_moved;
+
+OSR_JOB(look_for_the_value, const char *, key)
+{
+    const char *seen = osr_value(key);
+
+    while (!atomic_load(&has_moved) && seen == (char *)key)
+        seen = osr_value(key);
+    return seen == (char *)key && osr_value(key) == key ? 0 : -EINVAL;
+}
+
+OSR_TASK(look_in_a_thread, const char *, key) { return osr_offload(look_for_the_value, key); }
+
+OSR_TASK(start_while_a_job_looks, const char *, key)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, look_in_a_thread, key);
+    if (rc == 0)
+        rc = osr_sleep(osr_ms(5));
+    check_int(osr_started(), 0);
+    check_int(osr_sleep(osr_ms(5)), 0); /* whoever has started this one is gone */
+    atomic_store(&has_moved, true);
+    return osr_group_close(&group, rc);
+}
+
+REAL_TEST(a_job_sees_values_while_a_task_around_it_moves_into_its_group) /* which ThreadSanitizer judges */
+{
+    static const char *key;
+    struct osr_binding binding;
+    struct osr_group group;
+
+    atomic_store(&has_moved, false);
+    check_int(osr_bind(&binding, &key, (void *)&key), 0);
+    osr_group_open(&group);
+    return osr_group_close(&group, osr_start(&group, start_while_a_job_looks, &key));
+}
+
+/* ---- Runs inside jobs ---------------------------------------------------------------------------------- */
+
+static struct osr_portal outermost;
+
+OSR_TASK(do_nothing_at_all, void, unused) { return 0; }
+
+OSR_JOB(ask_for_the_outermost, int, deeper)
+{
+    check_int(osr_portal_call(outermost, do_nothing_at_all, NULL), -EDEADLK);
+    return *deeper;
+}
+
+OSR_TASK(offload_in_a_job, void, unused)
+{
+    int answer = 5;
+
+    return osr_offload(ask_for_the_outermost, &answer);
+}
+
+OSR_JOB(have_a_run, void, unused)
+{
+    check_int(osr_now(), osr_s(7));
+    check_int(osr_run(offload_in_a_job, NULL, .clock = OSR_CLOCK_SIMULATED), 5);
+    check_int(osr_now(), osr_s(7));
+    check_int(osr_portal_call(outermost, do_nothing_at_all, NULL), -EDEADLK);
+    return 0;
+}
+
+OSR_TASK(offload_a_run, void, unused)
+{
+    struct osr_group group;
+    int rc = osr_sleep(osr_s(7));
+
+    osr_group_open(&group);
+    check_int(osr_portal_open(&outermost, &group), 0);
+    if (rc == 0)
+        rc = osr_offload(have_a_run, NULL);
+    return osr_group_close(&group, rc);
+}
+
+TEST(a_simulated_run_keeps_its_thread_though_a_job_has_runs_of_its_own)
+{
+    assert_int_equal(run_simulated(offload_a_run, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1440,6 +1531,8 @@ int main(void)
         thread_test(a_job_that_was_left_behind_may_outlive_its_run),
         thread_test(a_job_sees_the_values_of_its_callers_scopes),
         thread_test(a_job_that_was_left_behind_sees_them_no_more),
+        thread_test(a_job_sees_values_while_a_task_around_it_moves_into_its_group),
+        thread_test(a_simulated_run_keeps_its_thread_though_a_job_has_runs_of_its_own),
         thread_test(a_map_does_all_items_under_its_limit_and_keeps_their_order),
         thread_test(the_first_error_of_a_map_withdraws_the_jobs_that_have_not_begun),
         thread_test(a_map_in_a_cancelled_scope_is_refused),

@@ -42,7 +42,7 @@ struct osr_queue {
     int (*compare_)(const void *a, const void *b);
     void (*dispose_)(void *item);
     struct osr_allocator allocator_;
-    unsigned char order_, shut_, owned_;
+    unsigned char order_, shut_, owned_, dropping_;
     uint64_t reserved_[2];
 };
 
@@ -70,8 +70,8 @@ struct osr_queue_options {
 OSR_API int osr_queue_init_with(struct osr_queue *queue, size_t item_size, size_t capacity,
                                 const struct osr_queue_options *options);
 
-/* Frees the memory, and disposes of the items that are still there. Nobody may wait for it: then -EBUSY, and nothing
- * changes. May be called from anywhere. 0; -EBUSY; -EINVAL. */
+/* Frees the memory, and disposes of the items that are still there. Nobody may wait for it, nor may it be disposing of
+ * items: then -EBUSY, and nothing changes. May be called from anywhere. 0; -EBUSY; -EINVAL. */
 OSR_API int osr_queue_destroy(struct osr_queue *queue);
 
 /* ---- Putting and getting ------------------------------------------------------------------------------- */

@@ -47,6 +47,7 @@ struct osr_scope {
     int64_t due_;             /* the smallest deadline up to the nearest shield */
     const char *where_;       /* where it was opened */
     struct osr_binding *values_;  /* the latest first */
+    const struct osr_scope *values_from_; /* where those not bound here are looked for; it stays the same */
     uint64_t cancelled_at_, cut_at_, lifted_at_; /* in the count of the run's cancellations; 0: never */
     unsigned char form_, state_;
     unsigned char shielded_, caught_, guarded_;
@@ -57,7 +58,7 @@ struct osr_scope {
     struct osr_bound_ *bound_; /* what is left when the scope closes, the latest first */
     struct osr_error *kept_;   /* errors that the group closed last inside has kept */
     struct osr_reason reason_;
-    uint64_t reserved_[3];
+    uint64_t reserved_[2];
 };
 
 /* What a scope does; OR-ed with OSR_SCOPE_AT when the limit is a moment instead of a duration. */

@@ -31,6 +31,9 @@ struct osr_offload_options {
     /* Not NULL: a caller who is cancelled leaves a running job behind. The job's argument then belongs to the job, and
      * this is called with it and with what the job gave, in the job's thread, when the job has ended. */
     void (*abandon)(void *arg, int rc);
+    /* NULL, or receives whether the job was left behind, whatever the outcome: -ECANCELED alone does not tell, since a job
+     * may also have been withdrawn or have given up, and then the argument is still the caller's. */
+    bool *left;
 };
 
 /*

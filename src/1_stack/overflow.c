@@ -88,9 +88,28 @@ static int give_signal_stack(struct overflow_guard *guard)
     return sigaltstack(&stack, NULL) < 0 ? -errno : 0;
 }
 
+/* A forked child must not find the lock held by a thread that it does not have. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+static void prepare_process(void)
+{
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
+
 int osri_overflow_open(struct overflow_guard *guard, osri_explain_fault *explain)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int rc;
+
+    pthread_once(&once, prepare_process);
 
     *guard = (struct overflow_guard){0};
     rc = give_signal_stack(guard);

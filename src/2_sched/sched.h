@@ -67,6 +67,7 @@ struct sched {
 
     struct osr_list_ jobs;                /* those that the loop itself is to run, under the simulated clock */
     void (*run_job)(struct sched *sched); /* runs one of them */
+    struct sched *lender; /* the run that had lent its thread before, to a job in which this one runs */
     struct inbox *inbox; /* floor 6's: by which other threads enter; NULL until it is needed */
     void *floors[FLOORS]; /* what the floors above keep for a run, each under its own number */
 
@@ -78,13 +79,17 @@ struct sched {
 /* The run of this thread, NULL outside one. */
 extern _Thread_local struct sched *osri_sched __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-/* The run that has lent its thread to a job, under the simulated clock; NULL everywhere else. */
+/* The run that has lent its thread to a job, under the simulated clock, the innermost of them; NULL everywhere else. */
 extern _Thread_local struct sched *osri_lender __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* Whether the run lives on the calling thread. */
 static inline bool osri_is_own_thread(const struct sched *sched)
 {
-    return sched == osri_sched || sched == osri_lender;
+    const struct sched *lender = osri_lender;
+
+    while (lender && lender != sched)
+        lender = lender->lender;
+    return sched == osri_sched || lender;
 }
 
 static inline int64_t osri_now(struct sched *sched)

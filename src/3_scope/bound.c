@@ -264,7 +264,8 @@ static bool is_bound(const struct task *task, const struct osr_binding *binding)
     return false;
 }
 
-/* Read by jobs in other threads too, while the tasks go on (6_ready/offload.c): so they are linked in atomically. */
+/* Read by jobs in other threads too, while the tasks go on (6_ready/offload.c): so they are linked in atomically, and
+ * looked for along a way of their own, which stays the same when a task that was started moves into its group. */
 int osr_bind(struct osr_binding *binding, const void *key, void *value)
 {
     struct task *task = osri_current();
@@ -288,7 +289,7 @@ void *osri_value_from(const struct osr_scope *scope, const void *key)
         for (; at; at = at->next_)
             if (at->key_ == key)
                 return at->value_;
-        scope = scope->form_ == SCOPE_START ? start_scope_of(scope)->into : scope->parent_;
+        scope = scope->values_from_;
     }
     return NULL;
 }

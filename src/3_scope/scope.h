@@ -28,18 +28,6 @@ void osri_scope_keep(struct osr_scope *scope, struct osr_error *error);
 /* Moves the scope, which saw no cancelled one outside, below another parent, which may be. */
 void osri_scope_move(struct osr_scope *scope, struct osr_scope *parent);
 
-/* The parent of a task that is being started: inside the scopes of who starts it, but it gives the values of the group
- * that the task will move into. */
-struct start_scope {
-    struct osr_scope scope;
-    const struct osr_scope *into;
-};
-
-static inline struct start_scope *start_scope_of(const struct osr_scope *scope)
-{
-    return container_of(scope, struct start_scope, scope);
-}
-
 /* To be said before anything is bound to the scope, or left on it: few scopes have any of that. */
 static inline void osri_scope_load(struct osr_scope *scope)
 {
@@ -69,6 +57,7 @@ static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner
     osri_timer_init(&scope->timer_, osri_scope_deadline_passed, true);
     scope->where_ = place_or_unknown(where);
     scope->values_ = NULL;
+    scope->values_from_ = parent;
     scope->form_ = form;
     scope->state_ = SCOPE_OPEN;
     scope->shielded_ = shielded;

@@ -442,20 +442,20 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
 /* In the frame of osr_start(), until the child has started or ended. */
 struct starting {
     struct osr_wait wait;
-    struct start_scope parent; /* the child's, inside the scopes of the caller */
+    struct osr_scope parent;   /* the child's, inside the scopes of the caller */
     struct outcome outcome;    /* of a child that ended before it had started */
     bool started, cancelled;   /* how it ended: what comes before the caller runs again is too late */
 };
 
 static struct starting *starting_of(const struct child *child)
 {
-    return container_of(start_scope_of(child->scope.parent_), struct starting, parent);
+    return container_of(child->scope.parent_, struct starting, parent);
 }
 
 /* Whoever starts the child is cancelled. */
 static bool caller_is_cancelled(const struct starting *starting)
 {
-    return starting->parent.scope.by_ != NULL;
+    return starting->parent.by_ != NULL;
 }
 
 static void ended_unstarted(struct child *child, const struct outcome *outcome)
@@ -516,8 +516,8 @@ static __attribute__((noinline)) int start_and_wait(struct sched *sched, struct 
                           const struct osr_spawn_options *options)
 {
     struct task *task = sched->current;
-    struct starting starting = {.parent.into = &group->scope};
-    struct osr_scope *parent = &starting.parent.scope;
+    struct starting starting = {0};
+    struct osr_scope *parent = &starting.parent;
     struct child *child;
     struct osr_task handle = {0};
     int rc;
@@ -532,6 +532,7 @@ static __attribute__((noinline)) int start_and_wait(struct sched *sched, struct 
     if (options->handle)
         handle = *options->handle;
     child->ended = ended_unstarted;
+    child->scope.values_from_ = &group->scope; /* all along */
     osri_ready(sched, &child->task);
     wait_init(&starting.wait, task, "osr_start", options->where);
     starting.wait.uncut_ = true;

@@ -32,12 +32,30 @@ static struct records *records_of(struct sched *sched)
     return sched->floors[4];
 }
 
+/* A forked child must not find the table as another thread has half changed it. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+static void prepare_process(void)
+{
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
+
 int osri_records_open(struct sched *sched)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct records *records = osri_alloc(&sched->memory, sizeof(*records));
 
     if (!records)
         return -ENOMEM;
+    pthread_once(&once, prepare_process);
     *records = (struct records){0};
     list_init(&records->idle);
     sched->floors[4] = records;

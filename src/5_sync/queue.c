@@ -200,6 +200,7 @@ int osr_queue_init_with(struct osr_queue *queue, size_t item_size, size_t capaci
 /* Takes all items out; they count as done. The queue is shut down, so that what dispose() calls cannot put others in. */
 static void drop_items(struct osr_queue *queue)
 {
+    queue->dropping_ = true;
     while (queue->count_ > 0) {
         size_t at = queue->order_ == OSR_QUEUE_FIFO ? queue->head_ : queue->count_ - 1;
 
@@ -210,6 +211,7 @@ static void drop_items(struct osr_queue *queue)
         if (queue->dispose_)
             queue->dispose_(item_at(queue, at));
     }
+    queue->dropping_ = false;
 }
 
 static bool is_bad(const struct osr_queue *queue)
@@ -222,7 +224,7 @@ int osr_queue_destroy(struct osr_queue *queue)
     if (is_bad(queue))
         return osri_failed(-EINVAL, NULL);
     if (!osr_waiters_empty(&queue->getters_) || !osr_waiters_empty(&queue->putters_) ||
-        !osr_waiters_empty(&queue->joiners_))
+        !osr_waiters_empty(&queue->joiners_) || queue->dropping_)
         return osri_failed(-EBUSY, NULL);
     queue->shut_ = AT_ONCE;
     drop_items(queue);

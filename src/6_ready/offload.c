@@ -33,6 +33,7 @@ static void run_inline(struct sched *sched, struct job *job)
     if (job->state != JOB_LEFT && task->refusal)
         atomic_store(&job->cancelled, true);
     osri_thread_slot = (struct slot){0};
+    sched->lender = osri_lender;
     osri_lender = sched;
     osri_sched = NULL;
     osri_job_run(job);
@@ -41,7 +42,7 @@ static void run_inline(struct sched *sched, struct job *job)
     else
         job->state = JOB_DONE;
     osri_sched = sched;
-    osri_lender = NULL;
+    osri_lender = sched->lender;
     osri_thread_slot = kept;
 }
 
@@ -114,13 +115,16 @@ static int add(struct sched *sched, struct job *job)
 }
 
 /* The caller is cancelled: whether it need not wait for the job. */
-static bool leave(struct sched *sched, struct job *job, struct loose_job *loose)
+static bool leave(struct sched *sched, struct job *job, struct loose_job *loose, bool *left)
 {
     enum job_state state = job->inbox ? osri_pool_leave(job) : leave_inline(sched, job);
+    bool behind = state == JOB_RUNNING && loose;
 
+    if (left)
+        *left = behind;
     if (state == JOB_QUEUED)
         free(loose); /* NULL if it is in the caller's frame */
-    return state == JOB_QUEUED || (state == JOB_RUNNING && loose);
+    return state == JOB_QUEUED || behind;
 }
 
 /* What the job gave, with the error that it made, is now the caller's. */
@@ -144,9 +148,11 @@ static int take_result(struct sched *sched, struct task *task, struct job *job, 
 }
 
 /* Queues the job and waits for it. The job is gone when it has been left. */
-static int offload(struct sched *sched, struct job *job, struct loose_job *loose, const char *where)
+static int offload(struct sched *sched, struct job *job, struct loose_job *loose,
+                   const struct osr_offload_options *options)
 {
     struct task *task = sched->current;
+    const char *where = options->where;
     int rc;
 
     wait_init(&job->wait, task, "osr_offload", where);
@@ -155,7 +161,7 @@ static int offload(struct sched *sched, struct job *job, struct loose_job *loose
         sched->outside++;
         (void)osri_wait_quietly(sched, &job->wait);
         if (!job->delivered) {
-            if (leave(sched, job, loose)) {
+            if (leave(sched, job, loose, options->left)) {
                 sched->outside--;
                 return osri_refused(sched, task, where);
             }
@@ -202,7 +208,7 @@ static int offload_loosely(struct sched *sched, const struct osr_routine *routin
     osri_name_copy(loose->who, loose->job.who);
     loose->job.name = loose->name;
     loose->job.who = loose->who;
-    return offload(sched, &loose->job, loose, options->where);
+    return offload(sched, &loose->job, loose, options);
 }
 
 int osr_offload_with(const struct osr_routine *routine, void *arg, const struct osr_offload_options *options)
@@ -214,6 +220,8 @@ int osr_offload_with(const struct osr_routine *routine, void *arg, const struct 
 
     if (!options)
         options = &none;
+    if (options->size == sizeof(*options) && options->left)
+        *options->left = false;
     rc = osri_enter(sched, options->where);
     if (rc < 0)
         return rc;
@@ -222,7 +230,7 @@ int osr_offload_with(const struct osr_routine *routine, void *arg, const struct 
     if (options->abandon)
         return offload_loosely(sched, routine, arg, options);
     job = job_of(routine, arg, options);
-    return offload(sched, &job, NULL, options->where);
+    return offload(sched, &job, NULL, options);
 }
 
 /* ---- Inside a job ---- */

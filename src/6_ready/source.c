@@ -114,8 +114,13 @@ static uint64_t next_generation(struct bell *bell)
 static void hear(struct source *source, enum bell_kind kind)
 {
     struct bell *bell = &source->bells[kind];
-    uint64_t word = atomic_fetch_and(&bell->word, ~(one_generation - 1));
+    uint64_t word;
 
+    if (kind == CANCEL_BELL) {
+        source->text = source->rung_text;
+        source->where = source->rung_where;
+    }
+    word = atomic_fetch_and(&bell->word, ~(one_generation - 1));
     if (generation_in(word) & 1)
         source->heard(source, kind, rings_in(word)); /* which may close it */
     else if (--source->unheard == 0)
@@ -157,8 +162,8 @@ int osri_source_ring(uint64_t id, enum bell_kind kind, const char *text, const c
     if (rings_in(word) > 0)
         return 0; /* it rings already */
     if (kind == CANCEL_BELL) {
-        source->text = text;
-        source->where = where;
+        source->rung_text = text;
+        source->rung_where = where;
     }
     osri_inbox_put(atomic_load(&source->inbox), &bell->parcel);
     return 0;

@@ -39,7 +39,8 @@ struct source {
     void *target; /* the scope or group that it is for */
     osr_posted *posted;
     void *arg;
-    const char *text, *where; /* of the cancel; they belong to the first who rings CANCEL_BELL, until it is heard */
+    const char *text, *where; /* of the cancel */
+    const char *rung_text, *rung_where; /* they belong to the first who rings CANCEL_BELL, until it is heard */
     struct call *calls, **last_call; /* what has come through a portal; under the inbox's lock */
     struct osr_list_ placeless;      /* of them, those that wait for a place in the group */
 };
