@@ -432,7 +432,7 @@ SIMULATED_TEST(an_error_that_is_a_result_is_neither_a_loss_nor_a_success)
     return 0;
 }
 
-/* eio 806 */
+/* 38: eio 806 */
 SIMULATED_TEST(a_winner_is_not_lost_to_a_cancellation_from_outside)
 {
     struct child a = ENDS("a", osr_ms(1), 0), b = {.name = "b", .sleep = OSR_NEVER, .after = osr_ms(5)};

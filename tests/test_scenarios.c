@@ -1,6 +1,7 @@
 /*
  * Bugs that users of other libraries of structured concurrency met, each as a test of what must happen instead.
- * The project and its number stand above each.
+ * Above each stand its number among all of these, the project, and its number there. 7 to 19 are in test_sync.c and
+ * test_queue.c, 28 is in test_start.c, 36 in test_thread.c, 38 in test_future.c and test_policy.c.
  */
 #include "harness.h"
 
@@ -73,7 +74,7 @@ static void count_steps(void *arg, const struct osr_trace_event *event)
 
 /* ---- Errors and cancellation in nested groups ----------------------------------------------------------- */
 
-/* cpython 116720 */
+/* 1: cpython 116720 */
 SIMULATED_TEST(test_an_outer_group_still_cancels_after_an_inner_groups_error_was_handled)
 {
     struct osr_group outer, inner;
@@ -95,7 +96,7 @@ SIMULATED_TEST(test_an_outer_group_still_cancels_after_an_inner_groups_error_was
     return 0;
 }
 
-/* cpython 95289 */
+/* 2: cpython 95289 */
 SIMULATED_TEST(test_a_body_that_fails_to_clean_up_adds_its_error_and_leaves_no_trace)
 {
     struct osr_group group;
@@ -118,7 +119,7 @@ SIMULATED_TEST(test_a_body_that_fails_to_clean_up_adds_its_error_and_leaves_no_t
     return 0;
 }
 
-/* cpython 86296 */
+/* 3: cpython 86296 */
 SIMULATED_TEST(test_a_result_that_was_there_before_the_cancel_is_kept)
 {
     struct osr_group others;
@@ -143,7 +144,7 @@ OSR_TASK(cancels_itself_and_succeeds, void, unused)
     return 42;
 }
 
-/* cpython 74234 */
+/* 4: cpython 74234 */
 SIMULATED_TEST(test_a_task_that_cancels_itself_and_never_waits_keeps_its_result)
 {
     struct osr_group group;
@@ -159,7 +160,7 @@ SIMULATED_TEST(test_a_task_that_cancels_itself_and_never_waits_keeps_its_result)
     return osr_group_close(&group, 0);
 }
 
-/* trio 1457 */
+/* 25: trio 1457 */
 SIMULATED_TEST(test_a_body_that_fails_in_a_cancelled_scope_is_the_only_error)
 {
     struct osr_scope outer;
@@ -179,7 +180,7 @@ SIMULATED_TEST(test_a_body_that_fails_in_a_cancelled_scope_is_the_only_error)
     return 0;
 }
 
-/* anyio 155 */
+/* 26: anyio 155 */
 SIMULATED_TEST(test_a_child_that_fails_before_it_waits_cancels_its_sleeping_sibling)
 {
     struct osr_group group;
@@ -212,7 +213,7 @@ OSR_TASK(cancels_its_group_and_blocks, struct osr_group, group)
     return rc;
 }
 
-/* cpython 155418 */
+/* 27: cpython 155418 */
 SIMULATED_TEST(test_a_child_that_cancels_its_group_and_then_blocks_ends)
 {
     struct osr_group group;
@@ -272,7 +273,7 @@ OSR_TASK(fails_while_cancelling, void, unused)
     return 0;
 }
 
-/* corral 2137857 */
+/* 29: corral 2137857 */
 static void test_an_error_in_a_group_that_is_being_cancelled_comes_out_and_cancels_nobody_again(void **state)
 {
     struct counts counts = {0};
@@ -287,7 +288,7 @@ static void test_an_error_in_a_group_that_is_being_cancelled_comes_out_and_cance
 
 /* ---- Timeouts ------------------------------------------------------------------------------------------ */
 
-/* async-timeout 229 */
+/* 6: async-timeout 229 */
 SIMULATED_TEST(test_an_outer_cancel_before_the_close_turns_a_timeout_into_a_cancellation)
 {
     struct osr_scope outer, limit;
@@ -302,7 +303,7 @@ SIMULATED_TEST(test_an_outer_cancel_before_the_close_turns_a_timeout_into_a_canc
     return 0;
 }
 
-/* trio 860, anyio 698 */
+/* 20: trio 860, anyio 698 */
 SIMULATED_TEST(test_an_outer_cancel_during_the_unwinding_of_an_inner_one_takes_it_over)
 {
     struct osr_group others;
@@ -325,7 +326,7 @@ SIMULATED_TEST(test_an_outer_cancel_during_the_unwinding_of_an_inner_one_takes_i
     return osr_group_close(&others, 0);
 }
 
-/* trio 698 */
+/* 30: trio 698 */
 SIMULATED_TEST(test_a_timeout_cancelled_by_hand_has_not_timed_out)
 {
     struct osr_scope limit;
@@ -343,7 +344,7 @@ struct limits {
     int64_t connect, transfer;
 };
 
-/* trio 2512 */
+/* 31: trio 2512 */
 SIMULATED_TEST(test_a_limit_prepared_long_before_its_scope_keeps_its_full_duration)
 {
     struct limits limits = {osr_ms(20), osr_seconds(0.01)};
@@ -360,7 +361,7 @@ SIMULATED_TEST(test_a_limit_prepared_long_before_its_scope_keeps_its_full_durati
     return 0;
 }
 
-/* trio 320 */
+/* 32: trio 320 */
 SIMULATED_TEST(test_in_an_expired_scope_the_first_call_fails)
 {
     struct osr_scope limit;
@@ -376,7 +377,7 @@ SIMULATED_TEST(test_in_an_expired_scope_the_first_call_fails)
 
 /* ---- Shields ------------------------------------------------------------------------------------------- */
 
-/* anyio 642 */
+/* 21: anyio 642 */
 SIMULATED_TEST(test_the_children_of_a_shielded_host_are_left_alone)
 {
     struct osr_scope outer, shield;
@@ -423,7 +424,7 @@ OSR_TASK(closes_a_group_in_a_cancelled_scope, int64_t, duration)
     return 0;
 }
 
-/* anyio 695 */
+/* 22: anyio 695 */
 static void test_closing_a_group_in_a_cancelled_scope_waits_without_spinning(void **state)
 {
     int64_t simulated = osr_s(1), real = osr_ms(300);
@@ -480,7 +481,7 @@ OSR_TASK(cancels_a_closer_repeatedly, void, unused)
     return osr_group_close(&group, 0);
 }
 
-/* anyio 1257 */
+/* 23: anyio 1257 */
 static void test_a_wait_that_cannot_be_cancelled_is_not_woken_in_a_cancelled_scope(void **state)
 {
     int wakes = 0;
@@ -506,7 +507,7 @@ static int listen_somewhere(struct osr_address *address)
     return listener;
 }
 
-/* cpython 81839 */
+/* 5: cpython 81839 */
 REAL_TEST(test_a_connect_that_meets_its_timeout_leaks_no_descriptor)
 {
     struct osr_address address;
@@ -530,7 +531,7 @@ REAL_TEST(test_a_connect_that_meets_its_timeout_leaks_no_descriptor)
     return 0;
 }
 
-/* eio 574 */
+/* 24: eio 574 */
 REAL_TEST(test_a_descriptor_that_nobody_waits_for_any_more_costs_nothing)
 {
     struct osr_scope limit;
@@ -567,7 +568,7 @@ OSR_TASK(accepts_under_a_scope, struct accepting, a)
     return 0;
 }
 
-/* cpython 153761 */
+/* 34: cpython 153761 */
 REAL_TEST(test_a_cancelled_accept_leaves_the_connection_to_the_next_one)
 {
     static struct accepting accepting;
@@ -664,7 +665,7 @@ static void closes_in_the_wrong_order(void) { run_simulated(closes_the_outer_sco
 static void closes_round_a_group(void) { run_simulated(closes_a_scope_round_an_open_group, NULL); }
 static void closes_round_a_scope(void) { run_simulated(closes_a_group_round_an_open_scope, NULL); }
 
-/* trio 3298, trio 3329 */
+/* 33: trio 3298, trio 3329 */
 static void test_a_task_that_returns_with_something_open_stops_the_program(void **state)
 {
     (void)state;
@@ -672,7 +673,7 @@ static void test_a_task_that_returns_with_something_open_stops_the_program(void 
     assert_dies(leaves_a_group_open, SIGABRT, "opened.c:11");
 }
 
-/* trio 3298, trio 3329 */
+/* 33: trio 3298, trio 3329 */
 static void test_closing_round_something_open_stops_the_program_and_names_both_places(void **state)
 {
     static void (*const bodies[])(void) = {closes_in_the_wrong_order, closes_round_a_group, closes_round_a_scope};
@@ -715,7 +716,7 @@ OSR_TASK(lets_another_close, void, unused)
     return osr_group_close(&others, 0);
 }
 
-/* trio 3298, trio 3329 */
+/* 33: trio 3298, trio 3329 */
 static void test_what_another_task_tries_to_close_stays_as_it_was(void **state)
 {
     (void)state;

@@ -273,7 +273,7 @@ SIMULATED_TEST(a_child_that_is_cancelled_alone_may_still_start)
 
 /* ---- The caller is cancelled --------------------------------------------------------------------------- */
 
-/* anyio 710 */
+/* 28: anyio 710 */
 SIMULATED_TEST(a_timeout_around_a_start_cancels_that_child_only)
 {
     struct server s = {.prepare = osr_s(1)};

@@ -410,7 +410,7 @@ REAL_TEST(a_running_job_is_waited_for_and_its_result_wins)
     return 0;
 }
 
-/* Scenario 36: a thread acknowledges the cancellation, and the scope that was cancelled takes it up. */
+/* 36: anyio 1113. A thread acknowledges the cancellation, and the scope that was cancelled takes it up. */
 REAL_TEST(a_job_that_gives_up_when_its_caller_is_cancelled_counts_as_cancelled)
 {
     struct offloading offloading = {0};

@@ -435,6 +435,7 @@ int osr_signals_open_with(struct osr_signals *signals, const int *numbers, size_
     if (!source)
         return osri_task_failed(task, rc, where);
     source->heard = came;
+    source->wakes_only = true;
     watch = osri_signal_watch(source, SIGNAL_EVENTS, set, &rc);
     if (!watch) {
         osri_source_close(source);

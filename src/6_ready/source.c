@@ -141,7 +141,12 @@ static void hear_cancel_bell(struct sched *sched, struct due *due)
 
 static void bell_opened(struct parcel *parcel)
 {
-    osri_due(osri_sched, &container_of(parcel, struct bell, parcel)->due);
+    struct bell *bell = container_of(parcel, struct bell, parcel);
+
+    if (bell->due.come == hear_bell && container_of(bell, struct source, bells[BELL])->wakes_only)
+        bell->due.come(osri_sched, &bell->due);
+    else
+        osri_due(osri_sched, &bell->due);
 }
 
 int osri_source_ring(uint64_t id, enum bell_kind kind, const char *text, const char *where)
@@ -220,6 +225,7 @@ struct source *osri_source_open(struct sched *sched, struct osr_scope *scope, vo
     atomic_store(&source->process, osri_process());
     atomic_store(&source->inbox, inbox);
     source->sched = sched;
+    source->wakes_only = false;
     source->unheard = 0;
     source->calls = NULL;
     source->last_call = &source->calls;

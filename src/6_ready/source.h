@@ -6,7 +6,8 @@
  * A source has bells. Whoever rings one counts it in the very word that holds the generation, so nothing can come in
  * between; the first to ring puts the bell's own parcel into the inbox of the run. So ringing takes no lock and no
  * memory, and a source whose bell is rung is not used for anything else until the loop has heard it. It is heard
- * by the hub, like all that runs functions of the program outside tasks.
+ * by the hub, like all that runs functions of the program outside tasks; but one that does no more than wake who
+ * waits is heard in the look itself, before anything that is due is cancelled.
  */
 #ifndef OSIER_READY_SOURCE_H
 #define OSIER_READY_SOURCE_H
@@ -30,6 +31,7 @@ struct source {
     atomic_uint process;           /* in which it was opened */
     _Atomic(struct inbox *) inbox; /* of its run */
     uint32_t index;
+    bool wakes_only;     /* `heard` runs no function of the program's; to be set before the first ring */
     unsigned unheard;    /* bells that had been rung when it was closed */
     struct source *next; /* of those that are free */
 
