@@ -49,7 +49,7 @@ static struct machine {
     long live;        /* allocations */
     int64_t now;
     unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
-    bool dying;
+    bool dying, stuck;
 
     struct actor *actor_of[MOST_TASKS + 2]; /* by number */
     struct actor *attempt_of[MOST_TASKS + 2];
@@ -191,6 +191,43 @@ static void tell_error(const struct osr_error *error)
     }
 }
 
+/* A line of a printed tree: how far to the right it stands, what it is, and whose. */
+static void tell_line(const char *line, size_t length)
+{
+    static const char because[] = "because of ";
+    struct record record = record_of(RECORD_SHAPE, 0);
+    size_t depth = strspn(line, "| +-") / 3, from, digits;
+    const char *at;
+
+    if (strncmp(line + strspn(line, "| +-"), because, sizeof(because) - 1) == 0)
+        record.what |= ERROR_IS_CAUSE;
+    record.value = (int64_t)(depth < SHAPE_DEPTH ? depth : SHAPE_DEPTH);
+    for (from = length; from > 2 && (line[from - 1] != '[' || line[from - 2] != ' '); from--)
+        continue;
+    if (strncmp(line + from, "group", 5) == 0)
+        record.what |= ERROR_IS_GROUP;
+    at = strstr(line + from, "task \"t");
+    if (at && at < line + length)
+        record.name = (short)strtol(at + 7, NULL, 10);
+    for (at = line + length - 1; at > line + from && at[-1] != ' '; at--) /* the place is what stands last */
+        continue;
+    digits = strspn(at, "0123456789");
+    if (digits > 0)
+        record.place = (short)(2 * strtol(at, NULL, 10) + (at[digits] == '.'));
+    note(&record);
+}
+
+static void tell_shape(const struct osr_error *error)
+{
+    static char text[1 << 14];
+    const char *line = text, *end;
+    int left = SHAPE_LINES;
+
+    (void)osr_error_format(error, text, sizeof(text));
+    for (; left-- > 0 && (end = strchr(line, '\n')) != NULL; line = end + 1)
+        tell_line(line, (size_t)(end - line));
+}
+
 /* ---- What the run asks and tells ---- */
 
 static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *what)
@@ -239,6 +276,8 @@ static void observe(void *arg, const struct osr_trace_event *event)
         if (event->task <= MOST_TASKS + 1 && machine.running <= MOST_TASKS + 1)
             machine.actor_of[event->task] = machine.attempt_of[machine.running];
     }
+    if (event->kind == OSR_TRACE_CANCEL && event->code == -OSR_EDEADLOCK)
+        machine.stuck = true;
     if (event->kind == OSR_TRACE_STEP)
         machine.running = (unsigned)event->task;
     note(&record);
@@ -1029,6 +1068,8 @@ void interpret(const struct program *program, const struct log *expected, struct
     tell_result(-1, record.code);
     if (record.code < 0)
         tell_error(osr_error_last());
+    if (record.code < 0 && osr_error_task(osr_error_last())[0] && !machine.stuck) /* a cancelled root has no error */
+        tell_shape(osr_error_last());
     osr_error_clear();
     if (!verdict->differs && verdict->count != expected->count) {
         verdict->differs = true;

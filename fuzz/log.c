@@ -93,6 +93,12 @@ void record_print(const struct record *record, FILE *stream)
     case RECORD_VALUE:
         print_value(record, stream);
         break;
+    case RECORD_SHAPE:
+        fprintf(stream, "  line %*s%s%s", (int)record->value * 2, "", record->what & ERROR_IS_CAUSE ? "because of " : "",
+                record->what & ERROR_IS_GROUP ? "group" : "error");
+        print_name(record->name, stream);
+        print_place(record, stream);
+        break;
     default:
         print_error(record, stream);
     }
