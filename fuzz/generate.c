@@ -6,6 +6,7 @@ struct generator {
     uint64_t state;
     unsigned char *bytes;
     size_t size, most;
+    unsigned left; /* statements */
 };
 
 static uint64_t random_number(struct generator *generator)
@@ -71,10 +72,12 @@ static void make_block(struct generator *generator, unsigned depth)
                       : depth < 4 ? 1 + below(generator, 5)
                                   : below(generator, 4);
 
-    if (depth < MOST_DEPTH)
-        put(generator, length);
-    else
-        length = 0;
+    if (depth >= MOST_DEPTH)
+        return;
+    if (length > generator->left)
+        length = generator->left;
+    generator->left -= length;
+    put(generator, length);
     while (length-- > 0)
         make_statement(generator, depth, length == 0);
 }
@@ -89,6 +92,7 @@ size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most
     off = random_number(&generator);
     put(&generator, (unsigned)(off & off >> 8 & (off >> 16 | off >> 24)) & 0xff); /* each is off in three of sixteen */
     put(&generator, below(&generator, 256));
+    generator.left = 4 + below(&generator, below(&generator, 4) ? 30 : MOST_STATEMENTS - 6);
     make_block(&generator, 0);
     /* Without a schedule all goes in the order of coming. */
     schedule = below(&generator, 4) ? below(&generator, 60) : 0;

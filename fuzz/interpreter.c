@@ -1068,7 +1068,8 @@ void interpret(const struct program *program, const struct log *expected, struct
     tell_result(-1, record.code);
     if (record.code < 0)
         tell_error(osr_error_last());
-    if (record.code < 0 && osr_error_task(osr_error_last())[0] && !machine.stuck) /* a cancelled root has no error */
+    /* A cancelled root has no error, and a deadlock's message is a tree of its own. */
+    if (record.code < 0 && osr_error_task(osr_error_last())[0] && !machine.stuck && tells_shape(program))
         tell_shape(osr_error_last());
     osr_error_clear();
     if (!verdict->differs && verdict->count != expected->count) {

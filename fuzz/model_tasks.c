@@ -382,7 +382,7 @@ static void conclude(void)
     tell(RECORD_RESULT, 0)->code = rc;
     if (rc < 0)
         error_tell(seen ? seen : error_new(rc, NOWHERE));
-    if (seen && !model.is_stuck) /* a deadlock's message is a tree of its own */
+    if (seen && !model.is_stuck && tells_shape(model.program)) /* a deadlock's message is a tree of its own */
         error_tell_shape(seen);
 }
 
