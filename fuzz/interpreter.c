@@ -657,7 +657,7 @@ static void open_primitives(void)
     }
     osr_semaphore_init(&machine.semaphores[0], 1);
     osr_semaphore_init_bounded(&machine.semaphores[1], 2);
-    for (i = 0; i < QUEUES; i++)
+    for (i = 0; machine.program->has_queues && i < QUEUES; i++)
         osr_queue_init_with(&machine.queues[i], sizeof(struct item), made[i].capacity, made[i].options);
 }
 
@@ -679,7 +679,7 @@ static void close_primitives(void)
         if (osr_lock_held(&machine.locks[i]))
             broken("lock %u is still held", i);
     }
-    for (i = 0; i < QUEUES; i++) {
+    for (i = 0; machine.program->has_queues && i < QUEUES; i++) {
         tell_value(VALUE_COUNT, (int64_t)osr_queue_count(&machine.queues[i]), 0);
         n += (unsigned)osr_queue_count(&machine.queues[i]);
         if (osr_queue_destroy(&machine.queues[i]) < 0)

@@ -30,7 +30,7 @@ void sync_tell(void)
         tell_value(VALUE_COUNT, model.semaphores[i].value, 0);
     for (i = 0; i < LOCKS; i++)
         tell_value(VALUE_COUNT, model.locks[i].owner != NULL, 0);
-    for (i = 0; i < QUEUES; i++)
+    for (i = 0; model.program->has_queues && i < QUEUES; i++)
         tell_value(VALUE_COUNT, model.queues[i].count, 0);
 }
 

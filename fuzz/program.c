@@ -294,6 +294,7 @@ static void read_statement(struct reader *reader, int index)
             read_block(reader, index, take(reader) % BLOCK_LENGTHS);
     }
     apply_features(at, reader->program->features);
+    reader->program->has_queues |= operations[at->op].needs == NO_QUEUES;
     if (!operations[at->op].block)
         at->has_block = false;
     at->end = reader->at;
@@ -325,6 +326,7 @@ void program_read(struct program *program, const unsigned char *bytes, size_t si
     program->bytes = bytes;
     program->size = (unsigned)size;
     program->features = take(&reader);
+    program->has_queues = false;
     program->statements[0] = (struct statement){.op = OP_SPAWN, .first = 1, .next = -1, .has_block = true, .parent = -1};
     root = &program->statements[1];
     *root = (struct statement){.op = OP_GROUP, .first = -1, .next = -1, .has_block = true};

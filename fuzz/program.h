@@ -114,6 +114,7 @@ struct program {
     struct statement statements[MOST_STATEMENTS];
     short count;
     unsigned features;
+    bool has_queues; /* says something about them */
     unsigned used; /* bytes of the program proper; the others are the schedule */
     const unsigned char *bytes;
     unsigned size;
