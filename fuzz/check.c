@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,7 +112,10 @@ static void check_apart(const unsigned char *bytes, size_t size, struct finding 
     fflush(NULL);
     pid = fork();
     if (pid == 0) {
+        signal(SIGALRM, SIG_DFL);
         alarm(5);
+        signal(SIGABRT, SIG_DFL);
+        signal(SIGSEGV, SIG_DFL);
         (void)!freopen("/dev/null", "w", stderr);
         check_input(bytes, size, true, finding);
         (void)!write(ends[1], finding, sizeof(*finding));

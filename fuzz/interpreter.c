@@ -66,6 +66,7 @@ static struct machine {
     struct osr_lock locks[LOCKS];
     struct osr_condition conditions[LOCKS];
     struct osr_semaphore semaphores[SEMAPHORES];
+    struct osr_barrier barriers[BARRIERS];
     struct osr_queue queues[QUEUES];
 } machine;
 
@@ -655,6 +656,8 @@ static void open_primitives(void)
         osr_lock_init(&machine.locks[i]);
         osr_condition_init(&machine.conditions[i], &machine.locks[i]);
     }
+    for (i = 0; i < BARRIERS; i++)
+        osr_barrier_init(&machine.barriers[i], (unsigned)i + 2);
     osr_semaphore_init(&machine.semaphores[0], 1);
     osr_semaphore_init_bounded(&machine.semaphores[1], 2);
     for (i = 0; machine.program->has_queues && i < QUEUES; i++)
@@ -674,6 +677,9 @@ static void close_primitives(void)
             broken("semaphore %u has %u permits, %u were taken and %u given", i,
                    osr_semaphore_value(&machine.semaphores[i]), machine.taken[i], machine.given[i]);
     }
+    for (i = 0; i < BARRIERS; i++)
+        if (osr_barrier_waiting(&machine.barriers[i]) > 0)
+            broken("tasks still wait at barrier %u", i);
     for (i = 0; i < LOCKS; i++) {
         tell_value(VALUE_COUNT, osr_lock_held(&machine.locks[i]), 0);
         if (osr_lock_held(&machine.locks[i]))
@@ -786,6 +792,11 @@ static int use_primitive(struct actor *actor, int index)
         rc = osr_semaphore_release(&machine.semaphores[at->a % SEMAPHORES]);
         machine.given[at->a % SEMAPHORES] += rc == 0;
         return rc;
+    case OP_MEET:
+        return osr_barrier_wait_here(&machine.barriers[at->a % BARRIERS], place_of(index, false));
+    case OP_BREAK:
+        return at->b % 2 ? osr_barrier_reset(&machine.barriers[at->a % BARRIERS])
+                         : osr_barrier_abort(&machine.barriers[at->a % BARRIERS]);
     case OP_PUT:
     case OP_TRY_PUT:
         return put(at, index);

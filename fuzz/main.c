@@ -64,11 +64,16 @@ static void report(void)
 /* The process dies of the library: the input is saved, and made smaller in processes of their own. */
 static void dying(int number)
 {
-    signal(number, SIG_DFL);
+    static struct program program;
+
+    signal(SIGABRT, SIG_DFL);
+    signal(SIGSEGV, SIG_DFL);
+    signal(SIGALRM, SIG_DFL);
     write_input(directory, "dies-");
     input_size = check_shrink(input, input_size);
     write_input(directory, "small-");
-    check_tell(input, input_size, stderr);
+    program_read(&program, input, input_size); /* it cannot run here any more */
+    program_print(&program, stderr);
     raise(number);
 }
 
@@ -95,6 +100,8 @@ static int run_campaign(const struct campaign *campaign)
     struct finding finding;
 
     for (i = 0; (campaign->runs == 0 || i < campaign->runs); i++) {
+        if (i % 256 == 0)
+            alarm(20); /* for an input that never ends */
         if (i % 256 == 0 && campaign->seconds > 0 && seconds_now() - began >= campaign->seconds)
             break;
         input_size = generate(campaign->seed, i, input, sizeof(input));
@@ -250,6 +257,7 @@ int main(int argc, char **argv)
     mallopt(M_TRIM_THRESHOLD, 1 << 28); /* what a run gives back is for the next */
     signal(SIGABRT, dying);
     signal(SIGSEGV, dying);
+    signal(SIGALRM, dying);
     for (; *at && strncmp(*at, "--", 2) == 0; at++) {
         if (strcmp(*at, "--campaign") == 0)
             campaigns = true;

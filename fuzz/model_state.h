@@ -252,6 +252,11 @@ struct model {
     struct line event_waiters[EVENTS];
     struct lock locks[LOCKS];
     struct semaphore semaphores[SEMAPHORES];
+    struct barrier {
+        bool broken;
+        unsigned ghosts; /* of a wrong model only */
+        struct line waiters;
+    } barriers[BARRIERS];
     struct queue queues[QUEUES];
 
     unsigned task_count, error_count, link_count, scope_count, group_count, record_count, starting_count, cell_count,

@@ -11,7 +11,7 @@ struct operation {
     const char *name;
     unsigned char operands;
     bool block;
-    unsigned char weight; /* of 64 */
+    unsigned char weight; /* in slots */
     unsigned needs;       /* features that must not be switched off */
 };
 
@@ -62,11 +62,15 @@ static const struct operation operations[OPS] = {
     [OP_EMPTY] = {"empty the slot", 0, false, 0, NO_ERRORS},
     [OP_LOOK] = {"look at the slot", 0, false, 1, 0},
     [OP_ASK] = {"ask about scope", 1, false, 1, 0},
+    [OP_MEET] = {"wait at barrier", 1, false, 2, NO_SYNC},
+    [OP_BREAK] = {"break or reset barrier", 2, false, 1, NO_SYNC},
 };
 
-/* The ops as often as their weights say; the table's size is the sum of those. */
-static unsigned char weighted[128];
-static unsigned weights;
+/* The operations as often as their weights say. The size is fixed, and a new operation gets its slots behind the others,
+ * from those that are left, so that old inputs stay what they are. */
+enum { SLOTS = 96 };
+static unsigned char weighted[SLOTS];
+static const unsigned weights = SLOTS;
 
 /* ---- Places and names ---- */
 
@@ -75,9 +79,10 @@ static char names[MOST_STATEMENTS][16];
 
 void program_names_prepare(void)
 {
-    int i;
+    static const unsigned char rest[4] = {OP_SPAWN, OP_SLEEP, OP_SCOPE, OP_GROUP};
+    int i, slots = 0;
 
-    if (weights > 0)
+    if (names[0][0])
         return;
     for (i = 0; i < MOST_STATEMENTS; i++) {
         snprintf(places[2 * i], sizeof(places[0]), "%d", i);
@@ -85,9 +90,11 @@ void program_names_prepare(void)
         snprintf(names[i], sizeof(names[0]), "t%d", i);
     }
     for (i = 0; i < OPS; i++) {
-        memset(weighted + weights, i, operations[i].weight);
-        weights += operations[i].weight;
+        memset(weighted + slots, i, operations[i].weight);
+        slots += operations[i].weight;
     }
+    for (i = slots; i < SLOTS; i++)
+        weighted[i] = rest[i % 4];
 }
 
 const char *place_of(int statement, bool close)
@@ -257,6 +264,7 @@ static bool is_risky(int op)
     case OP_TRY_GET:
     case OP_DONE:
     case OP_SHUTDOWN:
+    case OP_MEET:
         return true;
     default:
         return false;

@@ -21,6 +21,7 @@ enum {
     EVENTS = 2,
     LOCKS = 2,
     SEMAPHORES = 2,
+    BARRIERS = 2, /* of two parties, and of three */
     QUEUES = 6
 };
 
@@ -83,6 +84,8 @@ enum op {
     OP_EMPTY, /* empties the slot */
     OP_LOOK,  /* at the error in the slot */
     OP_ASK,   /* a: an open scope */
+    OP_MEET,  /* a: a barrier */
+    OP_BREAK, /* a: a barrier; b: only reset? */
     OPS
 };
 
