@@ -270,7 +270,7 @@ LIBFUZZER := build/libfuzzer$(TOOL:%=-%)
 libfuzzer:
 	$(MAKE) CC=clang BUILD=$(LIBFUZZER) CFLAGS='$(CFLAGS) -fsanitize=fuzzer-no-link' $(LIBFUZZER)/entry
 	mkdir -p $(LIBFUZZER)/corpus
-	$(TOOL_ENV_$(TOOL)) $(LIBFUZZER)/entry -max_total_time=$(TIME) -max_len=400 -artifact_prefix=$(LIBFUZZER)/ \
+	$(TOOL_ENV_$(TOOL)) $(LIBFUZZER)/entry -max_total_time=$(TIME) -max_len=400 -entropic=0 -artifact_prefix=$(LIBFUZZER)/ \
 	    $(LIBFUZZER)/corpus fuzz/corpus fuzz/regressions
 
 $(BUILD)/entry: $(FUZZ_ENTRY) $(STATIC)

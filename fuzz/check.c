@@ -177,7 +177,8 @@ static bool delete_statement(struct shrinking *shrinking, int index)
     at = program.statements[index];
     parent = program.statements[at.parent];
     length = &shrinking->tried[parent.length_at];
-    if (at.end > shrinking->size || at.begin == at.end || *length % (at.parent == 1 ? ROOT_LENGTHS : BLOCK_LENGTHS) == 0)
+    if (at.end > shrinking->size || at.begin == at.end ||
+        *length % (at.parent == 1 ? ROOT_LENGTHS : BLOCK_LENGTHS) == 0)
         return false;
     --*length;
     return still(shrinking, cut(shrinking, at.begin, at.end));

@@ -49,7 +49,7 @@ static struct machine {
     long live;        /* allocations */
     int64_t now;
     unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
-    bool dying, stuck;
+    bool stuck;
 
     struct actor *actor_of[MOST_TASKS + 2]; /* by number */
     struct actor *attempt_of[MOST_TASKS + 2];
@@ -287,9 +287,8 @@ static void observe(void *arg, const struct osr_trace_event *event)
 static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
 {
     (void)arg;
-    machine.dying = kind == OSR_DIAGNOSIS_MISUSE;
     broken("the library says: %s", text);
-    if (machine.dying)
+    if (kind == OSR_DIAGNOSIS_MISUSE)
         fprintf(stderr, "%s", text);
 }
 
@@ -535,7 +534,8 @@ static int spawn(struct actor *actor, int index)
                                      .result = options & (WITH_RESULT | WITH_OUTCOME) ? &child->result : NULL,
                                      .outcome = options & WITH_OUTCOME ? &child->outcome : NULL};
     machine.attempt_of[machine.running] = child;
-    rc = at->op == OP_START ? osr_start_with(group, &routine, child, &how) : osr_spawn_with(group, &routine, child, &how);
+    rc = at->op == OP_START ? osr_start_with(group, &routine, child, &how)
+                            : osr_spawn_with(group, &routine, child, &how);
     if (rc == 0 && options & WITH_HANDLE)
         machine.handles[machine.handle_count++] = handle;
     return rc;
@@ -647,7 +647,8 @@ static void open_primitives(void)
     static const struct {
         const struct osr_queue_options *options;
         size_t capacity;
-    } made[QUEUES] = {{&fifo, 0}, {&fifo, 2}, {&lifo, 2}, {&priority, OSR_UNBOUNDED}, {&priority, 1}, {&fifo, OSR_UNBOUNDED}};
+    } made[QUEUES] = {{&fifo, 0},     {&fifo, 2},     {&lifo, 2}, {&priority, OSR_UNBOUNDED},
+                      {&priority, 1}, {&fifo, OSR_UNBOUNDED}};
     int i;
 
     for (i = 0; i < EVENTS; i++)
@@ -716,7 +717,8 @@ static int get(const struct statement *at, int index)
 {
     struct osr_queue *queue = &machine.queues[at->a % QUEUES];
     struct item item = {0, 0};
-    int rc = at->op == OP_GET ? osr_queue_get_here(queue, &item, place_of(index, false)) : osr_queue_try_get(queue, &item);
+    int rc = at->op == OP_GET ? osr_queue_get_here(queue, &item, place_of(index, false))
+                              : osr_queue_try_get(queue, &item);
 
     if (rc < 0)
         return rc;

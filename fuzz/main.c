@@ -155,8 +155,8 @@ static int run_canaries(unsigned long seed)
         }
         most = took > most ? took : most;
     }
-    printf("%d of %d wrong models were found out, in at most %lu programs, %.1f s\n", WRONGS - 1 - missed, WRONGS - 1, most,
-           seconds_now() - began);
+    printf("%d of %d wrong models were found out, in at most %lu programs, %.1f s\n", WRONGS - 1 - missed, WRONGS - 1,
+           most, seconds_now() - began);
     return missed > 0;
 }
 

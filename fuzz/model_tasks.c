@@ -27,7 +27,8 @@ struct record *tell(enum record_kind kind, unsigned what)
         log->count = 0;
     }
     record = &log->records[log->count++];
-    *record = (struct record){.kind = (unsigned char)kind, .what = (unsigned char)what, .place = NOWHERE, .name = NOBODY};
+    *record = (struct record){.kind = (unsigned char)kind, .what = (unsigned char)what, .place = NOWHERE};
+    record->name = NOBODY;
     if (kind != RECORD_CHOICE)
         record->task = model.current ? model.current->number : 0;
     return record;

@@ -66,8 +66,8 @@ static const struct operation operations[OPS] = {
     [OP_BREAK] = {"break or reset barrier", 2, false, 1, NO_SYNC},
 };
 
-/* The operations as often as their weights say. The size is fixed, and a new operation gets its slots behind the others,
- * from those that are left, so that old inputs stay what they are. */
+/* The operations as often as their weights say. The size is fixed, and a new operation gets its slots behind the
+ * others, from those that are left, so that old inputs stay what they are. */
 enum { SLOTS = 96 };
 static unsigned char weighted[SLOTS];
 static const unsigned weights = SLOTS;
@@ -335,7 +335,8 @@ void program_read(struct program *program, const unsigned char *bytes, size_t si
     program->size = (unsigned)size;
     program->features = take(&reader);
     program->has_queues = false;
-    program->statements[0] = (struct statement){.op = OP_SPAWN, .first = 1, .next = -1, .has_block = true, .parent = -1};
+    program->statements[0] =
+        (struct statement){.op = OP_SPAWN, .first = 1, .next = -1, .has_block = true, .parent = -1};
     root = &program->statements[1];
     *root = (struct statement){.op = OP_GROUP, .first = -1, .next = -1, .has_block = true};
     root->a = (unsigned char)(take(&reader) & 0x1f); /* never a guard: so that the root says what it came to */
