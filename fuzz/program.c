@@ -144,6 +144,11 @@ enum op program_op(unsigned byte, unsigned *operands, bool *block)
     return op;
 }
 
+unsigned program_needs(enum op op)
+{
+    return operations[op].needs;
+}
+
 /* ---- Operands ---- */
 
 int64_t duration_of(unsigned char operand)

@@ -132,6 +132,7 @@ enum { BLOCK_LENGTHS = 7, ROOT_LENGTHS = 14 };
  */
 unsigned program_bytes(void);
 enum op program_op(unsigned byte, unsigned *operands, bool *block);
+unsigned program_needs(enum op op); /* features, as bits of enum feature */
 
 void program_read(struct program *program, const unsigned char *bytes, size_t size);
 
