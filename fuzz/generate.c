@@ -9,6 +9,7 @@ struct generator {
     unsigned left; /* statements */
     unsigned theme; /* the feature that the program is about, 0 for none */
     unsigned object; /* its favourite queue, lock, or the like */
+    enum op inside;  /* whose block is made */
 };
 
 static uint64_t random_number(struct generator *generator)
@@ -38,8 +39,18 @@ static bool is_abrupt(enum op op)
     return op == OP_RETURN || op == OP_FAIL || op == OP_BARE || op == OP_FATAL || op == OP_CANCEL;
 }
 
+/* What makes sense in few places only is said there often. */
+static bool is_at_home(enum op inside, enum op op)
+{
+    if (inside == OP_LOCK || inside == OP_TRY_LOCK)
+        return op == OP_AWAIT || op == OP_NOTIFY || op == OP_SLEEP || op == OP_CANCEL;
+    return inside != OP_START || op == OP_STARTED || op == OP_SLEEP;
+}
+
 static bool is_unwanted(struct generator *generator, enum op op, bool block, unsigned depth, bool last)
 {
+    if (!is_at_home(generator->inside, op))
+        return below(generator, 4);
     if (is_abrupt(op) && !last && below(generator, 6))
         return true;
     if (block && depth > 5 && below(generator, 3))
@@ -77,8 +88,13 @@ static void make_statement(struct generator *generator, unsigned depth, bool las
         if (byte >= 215)
             put(generator, below(generator, 256));
     }
-    if (block)
+    if (block) {
+        enum op inside = generator->inside;
+
+        generator->inside = op;
         make_block(generator, depth + 1);
+        generator->inside = inside;
+    }
 }
 
 static void make_block(struct generator *generator, unsigned depth)
@@ -99,8 +115,11 @@ static void make_block(struct generator *generator, unsigned depth)
 
 size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most)
 {
-    static const unsigned char themes[16] = {NO_SYNC, NO_SYNC, NO_QUEUES, NO_QUEUES, NO_SHIELDS, NO_HANDLES, NO_CLEANUPS};
-    struct generator generator = {.state = seed * 0x9e3779b97f4a7c15u ^ index * 0xd1342543de82ef95u, .bytes = bytes};
+    static const unsigned char themes[16] = {NO_SYNC,    NO_SYNC,    NO_QUEUES, NO_QUEUES,
+                                             NO_SHIELDS, NO_HANDLES, NO_CLEANUPS};
+    struct generator generator = {.state = seed * 0x9e3779b97f4a7c15u ^ index * 0xd1342543de82ef95u,
+                                  .bytes = bytes,
+                                  .inside = OP_GROUP};
     unsigned schedule;
     uint64_t off;
 
