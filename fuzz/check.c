@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,7 +112,10 @@ static void check_apart(const unsigned char *bytes, size_t size, struct finding 
     fflush(NULL);
     pid = fork();
     if (pid == 0) {
+        signal(SIGALRM, SIG_DFL);
         alarm(5);
+        signal(SIGABRT, SIG_DFL);
+        signal(SIGSEGV, SIG_DFL);
         (void)!freopen("/dev/null", "w", stderr);
         check_input(bytes, size, true, finding);
         (void)!write(ends[1], finding, sizeof(*finding));
@@ -173,7 +177,8 @@ static bool delete_statement(struct shrinking *shrinking, int index)
     at = program.statements[index];
     parent = program.statements[at.parent];
     length = &shrinking->tried[parent.length_at];
-    if (at.end > shrinking->size || at.begin == at.end || *length % (at.parent == 1 ? ROOT_LENGTHS : BLOCK_LENGTHS) == 0)
+    if (at.end > shrinking->size || at.begin == at.end ||
+        *length % (at.parent == 1 ? ROOT_LENGTHS : BLOCK_LENGTHS) == 0)
         return false;
     --*length;
     return still(shrinking, cut(shrinking, at.begin, at.end));

@@ -49,7 +49,7 @@ static struct machine {
     long live;        /* allocations */
     int64_t now;
     unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
-    bool dying;
+    bool stuck;
 
     struct actor *actor_of[MOST_TASKS + 2]; /* by number */
     struct actor *attempt_of[MOST_TASKS + 2];
@@ -66,6 +66,7 @@ static struct machine {
     struct osr_lock locks[LOCKS];
     struct osr_condition conditions[LOCKS];
     struct osr_semaphore semaphores[SEMAPHORES];
+    struct osr_barrier barriers[BARRIERS];
     struct osr_queue queues[QUEUES];
 } machine;
 
@@ -191,6 +192,43 @@ static void tell_error(const struct osr_error *error)
     }
 }
 
+/* A line of a printed tree: how far to the right it stands, what it is, and whose. */
+static void tell_line(const char *line, size_t length)
+{
+    static const char because[] = "because of ";
+    struct record record = record_of(RECORD_SHAPE, 0);
+    size_t depth = strspn(line, "| +-") / 3, from, digits;
+    const char *at;
+
+    if (strncmp(line + strspn(line, "| +-"), because, sizeof(because) - 1) == 0)
+        record.what |= ERROR_IS_CAUSE;
+    record.value = (int64_t)(depth < SHAPE_DEPTH ? depth : SHAPE_DEPTH);
+    for (from = length; from > 2 && (line[from - 1] != '[' || line[from - 2] != ' '); from--)
+        continue;
+    if (strncmp(line + from, "group", 5) == 0)
+        record.what |= ERROR_IS_GROUP;
+    at = strstr(line + from, "task \"t");
+    if (at && at < line + length)
+        record.name = (short)strtol(at + 7, NULL, 10);
+    for (at = line + length - 1; at > line + from && at[-1] != ' '; at--) /* the place is what stands last */
+        continue;
+    digits = strspn(at, "0123456789");
+    if (digits > 0)
+        record.place = (short)(2 * strtol(at, NULL, 10) + (at[digits] == '.'));
+    note(&record);
+}
+
+static void tell_shape(const struct osr_error *error)
+{
+    static char text[1 << 14];
+    const char *line = text, *end;
+    int left = SHAPE_LINES;
+
+    (void)osr_error_format(error, text, sizeof(text));
+    for (; left-- > 0 && (end = strchr(line, '\n')) != NULL; line = end + 1)
+        tell_line(line, (size_t)(end - line));
+}
+
 /* ---- What the run asks and tells ---- */
 
 static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *what)
@@ -239,6 +277,8 @@ static void observe(void *arg, const struct osr_trace_event *event)
         if (event->task <= MOST_TASKS + 1 && machine.running <= MOST_TASKS + 1)
             machine.actor_of[event->task] = machine.attempt_of[machine.running];
     }
+    if (event->kind == OSR_TRACE_CANCEL && event->code == -OSR_EDEADLOCK)
+        machine.stuck = true;
     if (event->kind == OSR_TRACE_STEP)
         machine.running = (unsigned)event->task;
     note(&record);
@@ -247,9 +287,8 @@ static void observe(void *arg, const struct osr_trace_event *event)
 static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
 {
     (void)arg;
-    machine.dying = kind == OSR_DIAGNOSIS_MISUSE;
     broken("the library says: %s", text);
-    if (machine.dying)
+    if (kind == OSR_DIAGNOSIS_MISUSE)
         fprintf(stderr, "%s", text);
 }
 
@@ -495,7 +534,8 @@ static int spawn(struct actor *actor, int index)
                                      .result = options & (WITH_RESULT | WITH_OUTCOME) ? &child->result : NULL,
                                      .outcome = options & WITH_OUTCOME ? &child->outcome : NULL};
     machine.attempt_of[machine.running] = child;
-    rc = at->op == OP_START ? osr_start_with(group, &routine, child, &how) : osr_spawn_with(group, &routine, child, &how);
+    rc = at->op == OP_START ? osr_start_with(group, &routine, child, &how)
+                            : osr_spawn_with(group, &routine, child, &how);
     if (rc == 0 && options & WITH_HANDLE)
         machine.handles[machine.handle_count++] = handle;
     return rc;
@@ -607,7 +647,8 @@ static void open_primitives(void)
     static const struct {
         const struct osr_queue_options *options;
         size_t capacity;
-    } made[QUEUES] = {{&fifo, 0}, {&fifo, 2}, {&lifo, 2}, {&priority, OSR_UNBOUNDED}, {&priority, 1}, {&fifo, OSR_UNBOUNDED}};
+    } made[QUEUES] = {{&fifo, 0},     {&fifo, 2},     {&lifo, 2}, {&priority, OSR_UNBOUNDED},
+                      {&priority, 1}, {&fifo, OSR_UNBOUNDED}};
     int i;
 
     for (i = 0; i < EVENTS; i++)
@@ -616,9 +657,11 @@ static void open_primitives(void)
         osr_lock_init(&machine.locks[i]);
         osr_condition_init(&machine.conditions[i], &machine.locks[i]);
     }
+    for (i = 0; i < BARRIERS; i++)
+        osr_barrier_init(&machine.barriers[i], (unsigned)i + 2);
     osr_semaphore_init(&machine.semaphores[0], 1);
     osr_semaphore_init_bounded(&machine.semaphores[1], 2);
-    for (i = 0; i < QUEUES; i++)
+    for (i = 0; machine.program->has_queues && i < QUEUES; i++)
         osr_queue_init_with(&machine.queues[i], sizeof(struct item), made[i].capacity, made[i].options);
 }
 
@@ -635,12 +678,15 @@ static void close_primitives(void)
             broken("semaphore %u has %u permits, %u were taken and %u given", i,
                    osr_semaphore_value(&machine.semaphores[i]), machine.taken[i], machine.given[i]);
     }
+    for (i = 0; i < BARRIERS; i++)
+        if (osr_barrier_waiting(&machine.barriers[i]) > 0)
+            broken("tasks still wait at barrier %u", i);
     for (i = 0; i < LOCKS; i++) {
         tell_value(VALUE_COUNT, osr_lock_held(&machine.locks[i]), 0);
         if (osr_lock_held(&machine.locks[i]))
             broken("lock %u is still held", i);
     }
-    for (i = 0; i < QUEUES; i++) {
+    for (i = 0; machine.program->has_queues && i < QUEUES; i++) {
         tell_value(VALUE_COUNT, (int64_t)osr_queue_count(&machine.queues[i]), 0);
         n += (unsigned)osr_queue_count(&machine.queues[i]);
         if (osr_queue_destroy(&machine.queues[i]) < 0)
@@ -671,7 +717,8 @@ static int get(const struct statement *at, int index)
 {
     struct osr_queue *queue = &machine.queues[at->a % QUEUES];
     struct item item = {0, 0};
-    int rc = at->op == OP_GET ? osr_queue_get_here(queue, &item, place_of(index, false)) : osr_queue_try_get(queue, &item);
+    int rc = at->op == OP_GET ? osr_queue_get_here(queue, &item, place_of(index, false))
+                              : osr_queue_try_get(queue, &item);
 
     if (rc < 0)
         return rc;
@@ -747,6 +794,11 @@ static int use_primitive(struct actor *actor, int index)
         rc = osr_semaphore_release(&machine.semaphores[at->a % SEMAPHORES]);
         machine.given[at->a % SEMAPHORES] += rc == 0;
         return rc;
+    case OP_MEET:
+        return osr_barrier_wait_here(&machine.barriers[at->a % BARRIERS], place_of(index, false));
+    case OP_BREAK:
+        return at->b % 2 ? osr_barrier_reset(&machine.barriers[at->a % BARRIERS])
+                         : osr_barrier_abort(&machine.barriers[at->a % BARRIERS]);
     case OP_PUT:
     case OP_TRY_PUT:
         return put(at, index);
@@ -1029,6 +1081,9 @@ void interpret(const struct program *program, const struct log *expected, struct
     tell_result(-1, record.code);
     if (record.code < 0)
         tell_error(osr_error_last());
+    /* A cancelled root has no error, and a deadlock's message is a tree of its own. */
+    if (record.code < 0 && osr_error_task(osr_error_last())[0] && !machine.stuck && tells_shape(program))
+        tell_shape(osr_error_last());
     osr_error_clear();
     if (!verdict->differs && verdict->count != expected->count) {
         verdict->differs = true;

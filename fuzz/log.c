@@ -50,10 +50,10 @@ static void print_trace(const struct record *record, FILE *stream)
 
 static void print_value(const struct record *record, FILE *stream)
 {
-    static const char *const values[] = {"now",          "cancelled",      "deadline", "scope's cancelled", "scope's caught",
-                                         "scope's deadline", "reason",     "running",  "winner",            "state",
-                                         "outcome",      "handle",         "item",     "result",            "count",
-                                         "taken"};
+    static const char *const values[] = {"now",    "cancelled", "deadline", "scope's cancelled", "scope's caught",
+                                         "scope's deadline",    "reason",   "running",           "winner",
+                                         "state",  "outcome",   "handle",   "item",              "result",
+                                         "count",  "taken"};
 
     fprintf(stream, "  task %u reads %s: %lld", record->task, values[record->what], (long long)record->value);
     print_code(record->code, stream);
@@ -92,6 +92,12 @@ void record_print(const struct record *record, FILE *stream)
         break;
     case RECORD_VALUE:
         print_value(record, stream);
+        break;
+    case RECORD_SHAPE:
+        fprintf(stream, "  line %*s%s%s", (int)record->value * 2, "",
+                record->what & ERROR_IS_CAUSE ? "because of " : "", record->what & ERROR_IS_GROUP ? "group" : "error");
+        print_name(record->name, stream);
+        print_place(record, stream);
         break;
     default:
         print_error(record, stream);

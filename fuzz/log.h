@@ -11,6 +11,7 @@ enum record_kind {
     RECORD_TRACE,  /* an event of the trace: `what` is its kind, `value` the time */
     RECORD_RESULT, /* a statement is done: `place` is its number */
     RECORD_VALUE,  /* what was read: `what` is an enum value_of */
+    RECORD_SHAPE,  /* a line of a printed tree of errors: `what` is its flags, `value` how far to the right */
     RECORD_ERROR   /* one error: `what` is its flags, `value` the number of leaves, `name` the task */
 };
 
@@ -43,6 +44,9 @@ struct record {
     int64_t value;
     const char *call; /* a literal, or NULL */
 };
+
+/* Of a printed tree, so many lines are looked at, and so far to the right. */
+enum { SHAPE_LINES = 60, SHAPE_DEPTH = 20 };
 
 enum { MOST_RECORDS = 1 << 16 };
 

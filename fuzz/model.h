@@ -36,6 +36,7 @@ enum model_error {
     WRONG_LIFO_LOCK,
     WRONG_BARGING,            /* a permit that was given back can be taken before it is handed over */
     WRONG_SETS_WAKE_ONE,
+    WRONG_BARRIER_KEEPS,      /* the place of who was cut */
     WRONG_ITEM_DROPPED,       /* at a shutdown that drains */
     WRONG_PRODUCER_SLEEPS,    /* a get does not let a waiting put in */
     WRONG_PUT_COUNTS,         /* a put that was cut counts as put */

@@ -142,6 +142,46 @@ void error_tell(const struct error *error)
     tell_leaves(error, &left);
 }
 
+/* As the tree is printed, line by line. */
+static void tell_line(const struct error *error, unsigned depth, bool cause, unsigned *left)
+{
+    struct record *record;
+
+    if (*left == 0)
+        return;
+    --*left;
+    record = tell(RECORD_SHAPE, (error->is_group ? ERROR_IS_GROUP : 0u) | (cause ? ERROR_IS_CAUSE : 0u));
+    record->place = error->place;
+    record->name = error->task;
+    record->value = depth < SHAPE_DEPTH ? depth : SHAPE_DEPTH;
+}
+
+static void tell_shape(const struct error *error, unsigned depth, bool cause, unsigned causes, unsigned *left)
+{
+    const struct link *link;
+    const struct error *at;
+
+    if (*left == 0)
+        return;
+    tell_line(error, depth, cause, left);
+    for (at = error->cause; at; at = at->cause) {
+        if (at->is_group && causes < 8) {
+            tell_shape(at, depth + 1, true, causes + 1, left);
+            break; /* its causes came with it */
+        }
+        tell_line(at, depth + 1, true, left);
+    }
+    for (link = error->first; link; link = link->next)
+        tell_shape(link->error, depth + 1, false, causes, left);
+}
+
+void error_tell_shape(const struct error *error)
+{
+    unsigned left = SHAPE_LINES;
+
+    tell_shape(error, 0, false, 0, &left);
+}
+
 /* ---- The slot ---- */
 
 int slot_note(struct task *task, int code, short place)

@@ -219,7 +219,8 @@ static bool wins(const struct task *task, const struct outcome *outcome)
 {
     if (task->group->winner || task->options & DAEMON)
         return false;
-    return policy(task->group) == OSR_FIRST_DONE || (policy(task->group) == OSR_FIRST_SUCCESS && (outcome->rc >= 0 || wrong(WRONG_LOSER_WINS)));
+    return policy(task->group) == OSR_FIRST_DONE ||
+           (policy(task->group) == OSR_FIRST_SUCCESS && (outcome->rc >= 0 || wrong(WRONG_LOSER_WINS)));
 }
 
 static void child_ended(struct task *task, const struct outcome *outcome)

@@ -161,7 +161,7 @@ struct handle_record {
     unsigned generation;
     int state, rc;
     struct error *error;
-    bool kept, is_group_s, in_use;
+    bool kept;
     struct group *group;
     struct line joiners;
     struct handle_record *next_ended;
@@ -185,7 +185,7 @@ struct group {
     int number; /* of the statement */
     struct error *tree, *losses;
     unsigned errors, cancelled, limit, running, daemons, awaited, spawned, winner;
-    bool passed_on, closing, place_taken;
+    bool passed_on, closing;
     struct line spawners, nexts, closer;
     struct handle_record *ended; /* to be told, the first first */
     struct handle_record *records[MOST_TASKS];
@@ -197,8 +197,7 @@ struct group {
 struct lock {
     struct task *owner;
     struct line waiters;
-    struct line notified; /* unused: who is notified waits for the lock */
-    struct line condition;
+    struct line condition; /* who waits to be notified; then they wait for the lock */
 };
 
 struct semaphore {
@@ -252,6 +251,11 @@ struct model {
     struct line event_waiters[EVENTS];
     struct lock locks[LOCKS];
     struct semaphore semaphores[SEMAPHORES];
+    struct barrier {
+        bool broken;
+        unsigned ghosts; /* of a wrong model only */
+        struct line waiters;
+    } barriers[BARRIERS];
     struct queue queues[QUEUES];
 
     unsigned task_count, error_count, link_count, scope_count, group_count, record_count, starting_count, cell_count,
@@ -286,6 +290,7 @@ bool error_contains(const struct error *group, const struct error *error);
 void error_append_cause(struct error *error, struct error *cause);
 unsigned error_leaves(const struct error *error);
 void error_tell(const struct error *error);
+void error_tell_shape(const struct error *error);
 bool error_has_leaf(const struct error *error, const struct error *leaf);
 
 int slot_note(struct task *task, int code, short place);

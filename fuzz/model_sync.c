@@ -30,7 +30,7 @@ void sync_tell(void)
         tell_value(VALUE_COUNT, model.semaphores[i].value, 0);
     for (i = 0; i < LOCKS; i++)
         tell_value(VALUE_COUNT, model.locks[i].owner != NULL, 0);
-    for (i = 0; i < QUEUES; i++)
+    for (i = 0; model.program->has_queues && i < QUEUES; i++)
         tell_value(VALUE_COUNT, model.queues[i].count, 0);
 }
 
@@ -207,6 +207,53 @@ static void do_semaphore(struct task *task, struct semaphore *semaphore)
     } else {
         finish(task, slot_note(task, -EAGAIN, NOWHERE));
     }
+}
+
+/* ---- Barriers ---- */
+
+static unsigned waiting_at(const struct barrier *barrier)
+{
+    const struct task *task;
+    unsigned count = 0;
+
+    for (task = barrier->waiters.first; task; task = task->next_waiting)
+        count++;
+    return count;
+}
+
+/* Places are given when it trips: who was cancelled before has left it (R27). */
+static void do_meet(struct task *task, struct barrier *barrier, unsigned parties)
+{
+    int place;
+
+    if (!enter(task, place_at(task, false)))
+        return;
+    if (barrier->broken) {
+        finish(task, slot_note(task, -OSR_EBROKEN, place_at(task, false)));
+    } else if (waiting_at(barrier) + 1 + (wrong(WRONG_BARRIER_KEEPS) ? barrier->ghosts : 0) < parties) {
+        barrier->ghosts++;
+        park(task, &barrier->waiters, "osr_barrier_wait", place_at(task, false), wait_over);
+    } else {
+        barrier->ghosts = 0;
+        for (place = 0; barrier->waiters.first; place++)
+            wake(barrier->waiters.first, place);
+        done_at_once(task, place);
+    }
+}
+
+static void do_barrier(struct task *task, unsigned number)
+{
+    const struct statement *at = statement_at(task);
+    struct barrier *barrier = &model.barriers[number];
+
+    if (at->op == OP_MEET) {
+        do_meet(task, barrier, number + 2);
+        return;
+    }
+    barrier->broken = at->b % 2 == 0;
+    while (barrier->waiters.first)
+        wake(barrier->waiters.first, -OSR_EBROKEN);
+    finish(task, 0);
 }
 
 /* ---- Queues ---- */
@@ -412,6 +459,10 @@ bool do_sync(struct task *task)
     case OP_TRY_ACQUIRE:
     case OP_GIVE:
         do_semaphore(task, &model.semaphores[at->a % SEMAPHORES]);
+        return true;
+    case OP_MEET:
+    case OP_BREAK:
+        do_barrier(task, at->a % BARRIERS);
         return true;
     case OP_PUT:
     case OP_GET:

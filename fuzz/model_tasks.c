@@ -27,7 +27,8 @@ struct record *tell(enum record_kind kind, unsigned what)
         log->count = 0;
     }
     record = &log->records[log->count++];
-    *record = (struct record){.kind = (unsigned char)kind, .what = (unsigned char)what, .place = NOWHERE, .name = NOBODY};
+    *record = (struct record){.kind = (unsigned char)kind, .what = (unsigned char)what, .place = NOWHERE};
+    record->name = NOBODY;
     if (kind != RECORD_CHOICE)
         record->task = model.current ? model.current->number : 0;
     return record;
@@ -382,6 +383,8 @@ static void conclude(void)
     tell(RECORD_RESULT, 0)->code = rc;
     if (rc < 0)
         error_tell(seen ? seen : error_new(rc, NOWHERE));
+    if (seen && !model.is_stuck && tells_shape(model.program)) /* a deadlock's message is a tree of its own */
+        error_tell_shape(seen);
 }
 
 static void prepare(const struct program *program, struct log *log)

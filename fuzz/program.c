@@ -11,7 +11,7 @@ struct operation {
     const char *name;
     unsigned char operands;
     bool block;
-    unsigned char weight; /* of 64 */
+    unsigned char weight; /* in slots */
     unsigned needs;       /* features that must not be switched off */
 };
 
@@ -62,11 +62,15 @@ static const struct operation operations[OPS] = {
     [OP_EMPTY] = {"empty the slot", 0, false, 0, NO_ERRORS},
     [OP_LOOK] = {"look at the slot", 0, false, 1, 0},
     [OP_ASK] = {"ask about scope", 1, false, 1, 0},
+    [OP_MEET] = {"wait at barrier", 1, false, 2, NO_SYNC},
+    [OP_BREAK] = {"break or reset barrier", 2, false, 1, NO_SYNC},
 };
 
-/* The ops as often as their weights say; the table's size is the sum of those. */
-static unsigned char weighted[128];
-static unsigned weights;
+/* The operations as often as their weights say. The size is fixed, and a new operation gets its slots behind the
+ * others, from those that are left, so that old inputs stay what they are. */
+enum { SLOTS = 96 };
+static unsigned char weighted[SLOTS];
+static const unsigned weights = SLOTS;
 
 /* ---- Places and names ---- */
 
@@ -75,9 +79,10 @@ static char names[MOST_STATEMENTS][16];
 
 void program_names_prepare(void)
 {
-    int i;
+    static const unsigned char rest[4] = {OP_SPAWN, OP_SLEEP, OP_SCOPE, OP_GROUP};
+    int i, slots = 0;
 
-    if (weights > 0)
+    if (names[0][0])
         return;
     for (i = 0; i < MOST_STATEMENTS; i++) {
         snprintf(places[2 * i], sizeof(places[0]), "%d", i);
@@ -85,9 +90,11 @@ void program_names_prepare(void)
         snprintf(names[i], sizeof(names[0]), "t%d", i);
     }
     for (i = 0; i < OPS; i++) {
-        memset(weighted + weights, i, operations[i].weight);
-        weights += operations[i].weight;
+        memset(weighted + slots, i, operations[i].weight);
+        slots += operations[i].weight;
     }
+    for (i = slots; i < SLOTS; i++)
+        weighted[i] = rest[i % 4];
 }
 
 const char *place_of(int statement, bool close)
@@ -135,6 +142,11 @@ enum op program_op(unsigned byte, unsigned *operands, bool *block)
     *operands = operations[op].operands;
     *block = operations[op].block;
     return op;
+}
+
+unsigned program_needs(enum op op)
+{
+    return operations[op].needs;
 }
 
 /* ---- Operands ---- */
@@ -257,6 +269,7 @@ static bool is_risky(int op)
     case OP_TRY_GET:
     case OP_DONE:
     case OP_SHUTDOWN:
+    case OP_MEET:
         return true;
     default:
         return false;
@@ -294,6 +307,7 @@ static void read_statement(struct reader *reader, int index)
             read_block(reader, index, take(reader) % BLOCK_LENGTHS);
     }
     apply_features(at, reader->program->features);
+    reader->program->has_queues |= operations[at->op].needs == NO_QUEUES;
     if (!operations[at->op].block)
         at->has_block = false;
     at->end = reader->at;
@@ -325,7 +339,9 @@ void program_read(struct program *program, const unsigned char *bytes, size_t si
     program->bytes = bytes;
     program->size = (unsigned)size;
     program->features = take(&reader);
-    program->statements[0] = (struct statement){.op = OP_SPAWN, .first = 1, .next = -1, .has_block = true, .parent = -1};
+    program->has_queues = false;
+    program->statements[0] =
+        (struct statement){.op = OP_SPAWN, .first = 1, .next = -1, .has_block = true, .parent = -1};
     root = &program->statements[1];
     *root = (struct statement){.op = OP_GROUP, .first = -1, .next = -1, .has_block = true};
     root->a = (unsigned char)(take(&reader) & 0x1f); /* never a guard: so that the root says what it came to */

@@ -21,6 +21,7 @@ enum {
     EVENTS = 2,
     LOCKS = 2,
     SEMAPHORES = 2,
+    BARRIERS = 2, /* of two parties, and of three */
     QUEUES = 6
 };
 
@@ -83,6 +84,8 @@ enum op {
     OP_EMPTY, /* empties the slot */
     OP_LOOK,  /* at the error in the slot */
     OP_ASK,   /* a: an open scope */
+    OP_MEET,  /* a: a barrier */
+    OP_BREAK, /* a: a barrier; b: only reset? */
     OPS
 };
 
@@ -114,6 +117,7 @@ struct program {
     struct statement statements[MOST_STATEMENTS];
     short count;
     unsigned features;
+    bool has_queues; /* says something about them */
     unsigned used; /* bytes of the program proper; the others are the schedule */
     const unsigned char *bytes;
     unsigned size;
@@ -128,8 +132,15 @@ enum { BLOCK_LENGTHS = 7, ROOT_LENGTHS = 14 };
  */
 unsigned program_bytes(void);
 enum op program_op(unsigned byte, unsigned *operands, bool *block);
+unsigned program_needs(enum op op); /* features, as bits of enum feature */
 
 void program_read(struct program *program, const unsigned char *bytes, size_t size);
+
+/* Whether its tree of errors is printed in the end, and looked at: for one in four, as it takes long. */
+static inline bool tells_shape(const struct program *program)
+{
+    return program->size % 4 == 0;
+}
 
 /* Writes the program as one would tell it. */
 void program_print(const struct program *program, FILE *stream);
