@@ -79,10 +79,10 @@ EXAMPLE_PROGRAMS := $(EXAMPLES:examples/%.c=$(BUILD)/examples/%)
 BENCH_PROGRAM := $(BUILD)/bench
 BENCH_OBJECTS := $(BENCHES:%.c=$(BUILD)/%.o)
 FUZZ_PROGRAM := $(BUILD)/fuzzer
-# Under a checker, which has to see them, the calls by which stacks are made are not stood in for.
-FUZZ_SOURCES := $(filter-out fuzz/entry.c $(if $(TOOL),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
+# Under the other checkers, which have to see them, the calls by which stacks are made are not stood in for.
+FUZZ_SOURCES := $(filter-out fuzz/entry.c $(if $(filter-out asan,$(TOOL)),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
-FUZZ_ENTRY := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/keep.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
+FUZZ_ENTRY := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/generate.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
 
 OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o \
     $(TEST_PROGRAMS:=.o) $(EXAMPLE_PROGRAMS:=.o)
@@ -258,16 +258,20 @@ $(BUILD)/fuzz/%.o: fuzz/%.c
 	echo '  CC   $<'
 	$(CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 
+# It is called before AddressSanitizer is ready.
+$(BUILD)/fuzz/keep.o: FUZZ_FLAGS += -fno-sanitize=all $(if $(TOOL),-DKEEP_EMPTY)
+
 $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ $(LIBS)
 
-# The same entry point under clang's libFuzzer, with AddressSanitizer; TIME= in seconds.
+# The same entry point under clang's libFuzzer; TIME= in seconds, TOOL=asan for AddressSanitizer as well.
+LIBFUZZER := build/libfuzzer$(TOOL:%=-%)
 libfuzzer:
-	$(MAKE) CC=clang TOOL=asan BUILD=build/libfuzzer CFLAGS='$(CFLAGS) -fsanitize=fuzzer-no-link' build/libfuzzer/entry
-	mkdir -p build/libfuzzer/corpus
-	$(TOOL_ENV_asan) build/libfuzzer/entry -max_total_time=$(TIME) -max_len=400 -close_fd_mask=0 \
-	    build/libfuzzer/corpus fuzz/corpus fuzz/regressions
+	$(MAKE) CC=clang BUILD=$(LIBFUZZER) CFLAGS='$(CFLAGS) -fsanitize=fuzzer-no-link' $(LIBFUZZER)/entry
+	mkdir -p $(LIBFUZZER)/corpus
+	$(TOOL_ENV_$(TOOL)) $(LIBFUZZER)/entry -max_total_time=$(TIME) -max_len=400 -artifact_prefix=$(LIBFUZZER)/ \
+	    $(LIBFUZZER)/corpus fuzz/corpus fuzz/regressions
 
 $(BUILD)/entry: $(FUZZ_ENTRY) $(STATIC)
 	echo '  LINK $@'
