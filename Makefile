@@ -277,6 +277,54 @@ $(BUILD)/entry: $(FUZZ_ENTRY) $(STATIC)
 	echo '  LINK $@'
 	$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
+# ---- Mutants (fuzz/mutants/README.md) --------------------------------------------------------------------
+
+# The library once more, with all mutants in it, of which the environment chooses one when a program begins; tests and
+# fuzzer are linked to it as they are.
+MUTANTS := fuzz/mutants/list.txt
+MUTANT_DIR := $(BUILD)/mutants
+MUTANT_STATIC := $(MUTANT_DIR)/libosier-mutants.a
+MUTANT_SOURCES := $(SOURCES:src/%=$(MUTANT_DIR)/src/%)
+MUTANT_OBJECTS := $(MUTANT_SOURCES:=.o) $(MUTANT_DIR)/mutant.c.o
+MUTANT_PROGRAMS := $(TEST_PROGRAMS:$(BUILD)/tests/%=$(MUTANT_DIR)/%) $(MUTANT_DIR)/fuzzer
+
+# MUTANT=: only these, and all programs that kill them.
+.PHONY: mutants mutants-build
+mutants: mutants-build
+	$(TOOL_ENV_$(TOOL)) fuzz/mutants/run.py $(MUTANTS) $(MUTANT_DIR) $(MUTANT)
+
+mutants-build: $(MUTANT_PROGRAMS)
+
+$(MUTANT_DIR)/made: $(MUTANTS) fuzz/mutants/generate.py fuzz/mutants/mutants.py $(SOURCES) $(wildcard src/*/*.h)
+	command -v python3 >/dev/null || { echo "osier: the mutants need python3" >&2; exit 1; }
+	mkdir -p $(@D)
+	echo '  MAKE $(MUTANT_DIR)/src'
+	fuzz/mutants/generate.py $(MUTANTS) src $(MUTANT_DIR)
+	touch $@
+
+# Those that have not changed are left as they were.
+$(MUTANT_SOURCES) $(MUTANT_DIR)/mutant.c $(MUTANT_DIR)/mutant.h: $(MUTANT_DIR)/made
+	:
+
+$(MUTANT_DIR)/%.o: $(MUTANT_DIR)/% $(MUTANT_DIR)/mutant.h $(BUILD)/flags
+	echo '  CC   $<'
+	$(CC) $(filter-out -Isrc -W%,$(LIBRARY_FLAGS)) -w -I$(MUTANT_DIR)/src -include $(MUTANT_DIR)/mutant.h -MMD -MP -c -o $@ $<
+
+$(MUTANT_STATIC): $(MUTANT_OBJECTS)
+	echo '  AR   $@'
+	rm -f $@
+	ar rcs $@ $^
+
+$(MUTANT_DIR)/test_%: $(BUILD)/tests/test_%.o $(HARNESS) $(MUTANT_STATIC)
+	echo '  LINK $@'
+	$(LINK) -o $@ $^ -lcmocka $(LIBS)
+
+$(MUTANT_DIR)/fuzzer: $(FUZZ_OBJECTS) $(MUTANT_STATIC)
+	echo '  LINK $@'
+	$(LINK) -o $@ $^ $(LIBS)
+
+-include $(MUTANT_OBJECTS:.o=.d)
+
 # ---- Installing ----------------------------------------------------------------------------------------
 
 TO_HEADERS := $(DESTDIR)$(INCLUDEDIR)
@@ -328,6 +376,7 @@ help:
 	echo 'make aarch64               the context switch on an emulated ARM'
 	echo 'make fuzz                  many programs against a model of the rules; SEED= RUNS= TOOL=asan'
 	echo 'make fuzz-campaign         the same for TIME= seconds in JOBS= processes; make libfuzzer: with clang'
+	echo 'make mutants               bugs put in on purpose, which the fuzzer and the tests must find; MUTANT="names"'
 	echo 'make bench                 benchmarks, on one core; BENCH="arguments"'
 	echo 'make check-floors          that no file of src/ includes a higher floor'
 	echo 'make clean                 removes build/'

@@ -37,7 +37,7 @@ static int policy(const struct group *group)
 
 static void count_failure(struct group *group, short who, struct error *error)
 {
-    if (error_contains(group->tree, error) && !wrong(WRONG_TWICE))
+    if ((error_contains(group->tree, error) || error_contains(group->losses, error)) && !wrong(WRONG_TWICE))
         return; /* got by joining, or raised again: it stands here already */
     if (group->errors > 0 && wrong(WRONG_SECOND_ERROR))
         return;
@@ -197,6 +197,18 @@ static void record_end(struct task *task, const struct outcome *outcome)
 
 /* ---- The end of a task ---- */
 
+static bool is_fatal(const struct error *error)
+{
+    const struct link *link;
+
+    if (!error || !error->is_group)
+        return error && error->fatal;
+    for (link = error->first; link; link = link->next)
+        if (is_fatal(link->error))
+            return true;
+    return false;
+}
+
 /* What goes to a place of the spawner's; gives what is left for the group. */
 static struct outcome tell_spawner(struct task *task, const struct outcome *outcome)
 {
@@ -208,9 +220,10 @@ static struct outcome tell_spawner(struct task *task, const struct outcome *outc
     cell->rc = outcome->rc < 0 && !outcome->error ? -OSR_ETASKCANCELED : outcome->rc;
     if (task->options & WITH_OUTCOME) {
         cell->error = outcome->error;
+        if (!outcome->error || is_fatal(outcome->error)) /* that is a failure all the same */
+            return left;
         left.error = NULL;
-        if (outcome->error && !outcome->passed_on)
-            left.rc = 0;
+        left.rc = outcome->passed_on ? -ECANCELED : 0;
     }
     return left;
 }
@@ -219,8 +232,9 @@ static bool wins(const struct task *task, const struct outcome *outcome)
 {
     if (task->group->winner || task->options & DAEMON)
         return false;
-    return policy(task->group) == OSR_FIRST_DONE ||
-           (policy(task->group) == OSR_FIRST_SUCCESS && (outcome->rc >= 0 || wrong(WRONG_LOSER_WINS)));
+    if (policy(task->group) == OSR_FIRST_DONE)
+        return outcome->error || !outcome->passed_on; /* who was cut with the whole group has not come first */
+    return policy(task->group) == OSR_FIRST_SUCCESS && (outcome->rc >= 0 || wrong(WRONG_LOSER_WINS));
 }
 
 static void child_ended(struct task *task, const struct outcome *outcome)
@@ -231,7 +245,7 @@ static void child_ended(struct task *task, const struct outcome *outcome)
 
     if (won) {
         group->winner = task->index;
-        if (policy(group) == OSR_FIRST_SUCCESS) {
+        if (policy(group) == OSR_FIRST_SUCCESS && !is_fatal(group->tree)) {
             group->losses = group->tree;
             group->tree = NULL;
             group->errors = 0;
@@ -253,6 +267,7 @@ static void ended_unstarted(struct task *task, const struct outcome *outcome)
     if (wrong(WRONG_START_ADOPTS))
         count_outcome(task->group, task->name, outcome);
     task->starting->outcome = *outcome;
+    task->starting->cancelled = seen_by(&task->starting->scope) != NULL;
     wake(task->starting->starter, 0);
 }
 
@@ -262,7 +277,6 @@ static struct outcome judge(struct task *task, int rc)
     bool absorbs = seen_by(scope) == scope;
     struct outcome outcome;
 
-    rc = scope_join_pending(task, scope, rc, task->place);
     outcome = (struct outcome){.rc = rc};
     if (rc >= 0)
         return outcome;
@@ -444,7 +458,6 @@ static void start_over(struct task *task)
     struct starting *starting = &model.startings[task->rc];
     const struct outcome *outcome = &starting->outcome;
     short place = spawn_place(task);
-    bool cancelled = seen_by(&starting->scope) != NULL;
 
     scope_detach(&starting->scope);
     if (starting->started) {
@@ -452,12 +465,14 @@ static void start_over(struct task *task)
         finish(task, 0);
         return;
     }
+    if (starting->child->record && starting->child->record->kept)
+        record_unkeep(starting->child->record); /* the group will never have had this child */
     free_place(starting->child->group);
     if (outcome->error) {
         slot_put(&task->slot, outcome->error);
         task->slot.riding = outcome->passed_on;
         finish(task, outcome->rc);
-    } else if (cancelled) {
+    } else if (starting->cancelled) {
         mark_cut(task->inner);
         finish(task, slot_note(task, -ECANCELED, place));
     } else {
@@ -561,6 +576,7 @@ void end_group_body(struct task *task)
         outcome.error = slot_outcome(task, outcome.rc, place);
     }
     slot_clear(&task->slot);
+    group->body_passed_on = outcome.passed_on;
     count_outcome(group, task->name, &outcome);
     if (group->running == 0) {
         close_cleanups(task);
@@ -575,6 +591,7 @@ void end_group_body(struct task *task)
 
 static int conclude_group(struct task *task, struct group *group, int rc, short place)
 {
+    /* A group that has a winner has what it was to wait for: only its body passes a cancellation on. */
     bool absorbs = seen_by(&group->scope) == &group->scope, goes_on = group->passed_on && !absorbs;
     struct error *tree = group->tree;
 
@@ -588,7 +605,7 @@ static int conclude_group(struct task *task, struct group *group, int rc, short 
         task->slot.riding = goes_on;
         return tree->code;
     }
-    if (goes_on)
+    if (goes_on && (group->body_passed_on || !group->winner))
         return slot_note(task, -ECANCELED, place);
     slot_clear(&task->slot);
     return rc > 0 ? rc : 0;

@@ -176,7 +176,7 @@ struct starting {
     struct scope scope;
     struct task *starter, *child;
     struct outcome outcome;
-    bool started;
+    bool started, cancelled; /* how it ended */
 };
 
 struct group {
@@ -185,7 +185,7 @@ struct group {
     int number; /* of the statement */
     struct error *tree, *losses;
     unsigned errors, cancelled, limit, running, daemons, awaited, spawned, winner;
-    bool passed_on, closing;
+    bool passed_on, body_passed_on, closing, place_taken;
     struct line spawners, nexts, closer;
     struct handle_record *ended; /* to be told, the first first */
     struct handle_record *records[MOST_TASKS];

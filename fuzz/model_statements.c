@@ -32,6 +32,17 @@ struct frame *push_frame(struct task *task, enum purpose purpose, int statement)
     return frame;
 }
 
+/* Whether a scope around the task, be it behind shields, is there to take a cancellation up. */
+static bool somebody_is_cancelled(const struct task *task)
+{
+    const struct scope *scope;
+
+    for (scope = task->inner; scope; scope = scope->parent)
+        if (scope->cancelled)
+            return true;
+    return false;
+}
+
 /* The statement is done: says so, and does what the program does about a failure. */
 void finish(struct task *task, int rc)
 {
@@ -63,7 +74,7 @@ void finish(struct task *task, int rc)
 
             error->riding = riding;
             rc = slot_put(&task->slot, error);
-            task->slot.riding = riding;
+            task->slot.riding = riding && somebody_is_cancelled(task);
         } else {
             slot_clear(&task->slot);
         }
@@ -130,8 +141,11 @@ static void note_failure(struct task *task, struct error *error)
 {
     struct frame *closing = top_frame(task);
     struct group *group = closing->group;
+    int rc;
 
     if (group) {
+        if (error_contains(group->tree, error) || error_contains(group->losses, error))
+            return; /* it stands there already */
         if (!group->tree)
             group->tree = group_error_new(group->scope.place, task->name, (short)group->number);
         group->errors++;
@@ -140,8 +154,9 @@ static void note_failure(struct task *task, struct error *error)
     }
     if (!closing->failures) {
         closing->failures = group_error_new(closing->scope->place, task->name, NOBODY);
-        if (closing->rc < 0 && closing->rc != -ECANCELED)
-            error_adopt(closing->failures, slot_outcome(task, closing->rc, closing_place(task, closing)));
+        rc = closing->rc == -ECANCELED && !seen_by(closing->scope) ? -OSR_ESPURIOUS : closing->rc;
+        if (rc < 0 && rc != -ECANCELED)
+            error_adopt(closing->failures, slot_outcome(task, rc, closing_place(task, closing)));
     }
     error_adopt(closing->failures, error);
 }
@@ -291,6 +306,7 @@ static void end_block(struct task *task)
     switch (top_frame(task)->purpose) {
     case FOR_TASK:
         task_body_ended(task);
+        top_frame(task)->rc = scope_join_pending(task, task->scope, top_frame(task)->rc, task->place);
         begin_closing(task);
         break;
     case FOR_GROUP:
@@ -437,7 +453,7 @@ static void do_raise(struct task *task)
     }
     task->held = NULL;
     slot_put(&task->slot, error);
-    task->slot.riding = error->riding;
+    task->slot.riding = error->riding && somebody_is_cancelled(task);
     finish(task, error->code);
 }
 

@@ -229,7 +229,7 @@ static void do_meet(struct task *task, struct barrier *barrier, unsigned parties
     if (!enter(task, place_at(task, false)))
         return;
     if (barrier->broken) {
-        finish(task, slot_note(task, -OSR_EBROKEN, place_at(task, false)));
+        done_at_once(task, slot_note(task, -OSR_EBROKEN, place_at(task, false)));
     } else if (waiting_at(barrier) + 1 + (wrong(WRONG_BARRIER_KEEPS) ? barrier->ghosts : 0) < parties) {
         barrier->ghosts++;
         park(task, &barrier->waiters, "osr_barrier_wait", place_at(task, false), wait_over);

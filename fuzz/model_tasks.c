@@ -363,6 +363,16 @@ void leave_for_good(struct task *task)
     model.has_left = true;
 }
 
+/* The root was cancelled: the error says by whom and where. */
+static struct error *why_cancelled(int rc)
+{
+    const struct reason *reason = &model.tasks[0].scope->reason;
+    struct error *error = error_new(rc, reason->place);
+
+    error->task = reason->who;
+    return error;
+}
+
 /* What osr_run() gives: a fatal error comes first, beside what the root returned (R25). */
 static void conclude(void)
 {
@@ -381,8 +391,10 @@ static void conclude(void)
         }
     }
     tell(RECORD_RESULT, 0)->code = rc;
+    if (rc < 0 && !seen)
+        seen = why_cancelled(rc);
     if (rc < 0)
-        error_tell(seen ? seen : error_new(rc, NOWHERE));
+        error_tell(seen);
     if (seen && !model.is_stuck && tells_shape(model.program)) /* a deadlock's message is a tree of its own */
         error_tell_shape(seen);
 }

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Has the fuzzer and the tests find the mutants out: run.py LIST DIRECTORY [NAME...].
+
+DIRECTORY holds the programs, linked to the library with all mutants in it. Without a mutant all of them must succeed;
+then each mutant is tried with one after the other until one fails. Succeeds if exactly those survive that the list
+says nobody can tell from the original. With names: only those mutants, and which of all programs kill them.
+
+From the environment: JOBS (2), SEED (1) and RUNS (40000), for the fuzzer."""
+import concurrent.futures
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import mutants as descriptions
+
+JOBS = int(os.environ.get("JOBS") or 2)
+SEED = os.environ.get("SEED") or "1"
+RUNS = os.environ.get("RUNS") or "40000"
+SHORTEST_LIMIT, TIMES_USUAL = 3.0, 6.0  # seconds; how much longer than without a mutant a program may take
+FUZZER = "fuzzer"
+
+
+class Program:
+    def __init__(self, directory, name):
+        self.name, self.usual = name, 60.0 / TIMES_USUAL
+        self.command = [str(directory / name)]
+        if name == FUZZER:
+            self.command += ["--campaign", "--seed", SEED, "--runs", RUNS, "--out", str(directory / "found")]
+
+    def gives_up(self, said):
+        """Whether what it has said so far means failure: no need to wait for its end."""
+        return said.strip() != b"" if self.name == FUZZER else b"[  FAILED  ]" in said
+
+    def run(self, mutant):
+        """What was wrong ("" for nothing), and what it has said."""
+        limit = max(SHORTEST_LIMIT, self.usual * TIMES_USUAL)
+        began, said, wrong = time.monotonic(), b"", None
+        process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, start_new_session=True,
+                                   env=dict(os.environ, OSR_MUTANT=mutant))
+        os.set_blocking(process.stderr.fileno(), False)
+        while wrong is None:
+            status = process.poll()
+            said += process.stderr.read() or b""
+            if self.gives_up(said):
+                wrong = "fails"
+            elif status is not None:
+                wrong = "" if status == 0 else f"exit {status}" if status > 0 else signal.Signals(-status).name
+            elif time.monotonic() - began > limit:
+                wrong = "hangs"
+            else:
+                time.sleep(0.002)
+        end(process)
+        return wrong, said.decode(errors="replace")
+
+
+def end(process):
+    """With all that it has started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+    process.stderr.close()
+
+
+class Trial:
+    """What became of one mutant."""
+
+    def __init__(self, mutant):
+        self.mutant, self.killer, self.how, self.runs, self.seconds = mutant, "", "", 0, 0.0
+
+
+def try_mutant(mutant, programs):
+    trial, began = Trial(mutant), time.monotonic()
+    for program in in_order(mutant, programs):
+        trial.runs += 1
+        wrong, said = program.run(mutant.name)
+        if wrong:
+            trial.killer, trial.how = program.name, how(program, wrong, said)
+            break
+    trial.seconds = time.monotonic() - began
+    return trial
+
+
+def in_order(mutant, programs):
+    first = [name if name == FUZZER else "test_" + name for name in mutant.first]
+    for name in first:
+        if not any(program.name == name for program in programs):
+            raise descriptions.Misfit(f"mutant {mutant.name}: there is no program {name}")
+    return sorted(programs, key=lambda p: (first.index(p.name) if p.name in first else len(first),
+                                           p.name != FUZZER, p.usual))
+
+
+def how(program, wrong, said):
+    """In a few words: after how many programs of the fuzzer's, or in which test."""
+    for line in said.splitlines():
+        words = line.split()
+        if program.name == FUZZER and line.startswith("program "):
+            return f"program {words[1]}"
+        if line.startswith("[  FAILED  ] ") and len(words) > 3:
+            return words[3]
+    return wrong
+
+
+def measure(programs, pool):
+    """Without a mutant, all must succeed; the times say who is asked first."""
+    def once(program):
+        began = time.monotonic()
+        wrong, said = program.run("")
+        program.usual = time.monotonic() - began
+        return f"{program.name}: {wrong}\n{said}" if wrong else ""
+
+    wrong = [text for text in pool.map(once, programs) if text]
+    if wrong:
+        sys.exit("fuzz/mutants: without a mutant, too:\n" + "\n".join(wrong))
+
+
+def print_table(trials):
+    width = max(len(trial.mutant.name) for trial in trials)
+    kinds = max(len(trial.mutant.kind) for trial in trials)
+    print(f"{'mutant':{width}}  {'class':{kinds}}  {'killed by':18} {'in':42} programs  seconds")
+    for trial in trials:
+        killer = trial.killer or ("- (justified)" if trial.mutant.same else "NOBODY")
+        print(f"{trial.mutant.name:{width}}  {trial.mutant.kind:{kinds}}  {killer:18} {trial.how[:42]:42} "
+              f"{trial.runs:8}  {trial.seconds:7.2f}")
+
+
+def sum_up(trials, seconds):
+    killed = [trial for trial in trials if trial.killer]
+    alive = [trial.mutant.name for trial in trials if not trial.killer and not trial.mutant.same]
+    wrongly = [trial.mutant.name for trial in killed if trial.mutant.same]
+    fuzzed = sum(trial.killer == FUZZER for trial in killed)
+    quick = sum(trial.seconds <= 1 for trial in killed)
+    classes = len({trial.mutant.kind for trial in trials})
+    print(f"{len(trials)} mutants of {classes} classes: {len(killed)} killed, {fuzzed} of them by the fuzzer, "
+          f"{100 * quick // max(1, len(killed))} % within 1 s; {sum(bool(t.mutant.same) for t in trials)} justified; "
+          f"{seconds:.0f} s")
+    if alive:
+        print("survive:", *alive)
+    if wrongly:
+        print("justified, but killed:", *wrongly)
+    return 1 if alive or wrongly else 0
+
+
+def show_killers(mutants, programs, pool):
+    for mutant in mutants:
+        for program, (wrong, said) in zip(programs, pool.map(lambda p: p.run(mutant.name), programs)):
+            if wrong:
+                print(f"{mutant.name:32} {program.name:18} {program.usual:6.2f} s  {how(program, wrong, said)}")
+
+
+def main(listed, directory, *names):
+    began, directory = time.monotonic(), pathlib.Path(directory)
+    (directory / "found").mkdir(exist_ok=True)
+    mutants = descriptions.read(listed)
+    unknown = set(names) - {mutant.name for mutant in mutants}
+    if unknown:
+        sys.exit(f"fuzz/mutants: there is no mutant {' '.join(unknown)}")
+    programs = [Program(directory, path.name) for path in sorted(directory.iterdir())
+                if path.name == FUZZER or (path.name.startswith("test_") and not path.suffix)]
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        measure(programs, pool)
+        if names:
+            show_killers([mutant for mutant in mutants if mutant.name in names], programs, pool)
+            return 0
+        # Those that live through all programs first, so that nobody waits for them alone in the end.
+        ordered = sorted(mutants, key=lambda mutant: not mutant.same)
+        trials = list(pool.map(lambda mutant: try_mutant(mutant, programs), ordered))
+    trials.sort(key=lambda trial: trial.mutant.line)
+    print_table(trials)
+    return sum_up(trials, time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except descriptions.Misfit as misfit:
+        sys.exit(f"fuzz/mutants: {misfit}")
