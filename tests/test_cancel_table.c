@@ -1449,21 +1449,30 @@ static long waiting_callers(const struct stage *s)
     return count;
 }
 
-/* A moment for threads and processes; false when there were too many. */
+/* A moment for threads and processes; false when there were too many, once for all. */
 static bool while_others_work(int *moments)
 {
+    static int most = 100000;
+
     nap();
-    return ++*moments < 100000;
+    if (++*moments < most)
+        return true;
+    most = 1000;
+    return false;
 }
 
 /* Sleeps until the moment, and until whoever makes the call waits. */
 static void sleep_to(struct stage *s, int64_t moment)
 {
     int moments = 0;
+    unsigned i;
 
     osr_sleep_until(at(s, moment));
+    for (i = 0; i < s->count; i++)
+        while (!s->callers[i]->calling && !s->callers[i]->held)
+            osr_yield(); /* where the moment has passed before anybody has run */
     while (s->row->arrived && s->row->arrived(s) < waiting_callers(s) && while_others_work(&moments))
-        continue;
+        osr_yield();
 }
 
 /* Until the caller is through, where that takes real time. */
