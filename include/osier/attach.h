@@ -75,7 +75,7 @@ struct osr_attach_options {
     const char *where;  /* the place; the macro sets it */
     osr_detached *done; /* NULL: nobody is told */
     void *done_arg;
-    struct osr_run_options run; /* as of osr_run(): .run.debug = true. The clock is the real one */
+    struct osr_run_options run; /* as of osr_run(): .run.debug = true. The clock is the real one, or -EINVAL */
 };
 
 /*

@@ -17,7 +17,8 @@ extern "C" {
  * A call to come: a handle to it, all zeros before it is first used. The fields are private. It is bound to a scope: the
  * calling task's innermost one, or, in a call, that of this call. If the scope closes first, also by the end of the
  * task, it will not come; so a call cannot outlive the frame in which its scope was opened. The run keeps what it needs
- * to know, so that the handle may be gone before. After the call has come the handle may be used again.
+ * to know, so that the handle may be gone before. After the call has
+ * come the handle may be used again, also by what was called: so a call can make itself come again and again.
  */
 struct osr_call {
     void *record_;

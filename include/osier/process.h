@@ -28,6 +28,11 @@ struct osr_worker_options {
  * library there gives -EPERM but for osr_fail(), osr_wrap(), osr_worker_give() and osr_run(). It ends with the
  * function, without running the program's exit handlers, and with the program: should that die, the child is killed.
  *
+ * What stood in the buffer of standard output is written before the fork. What the function prints with stdio is lost
+ * unless it flushes that; leave the program's other streams alone, whose buffers the worker has copies of. It ignores
+ * the signals that the run watches (signal.h, .interrupts, .dump_signal), which a terminal sends to all processes of a
+ * program, but for SIGTERM and SIGCHLD. Values (osr_value()) are those of the caller.
+ *
  * A cancellation point: cancelled, the process gets SIGTERM, after `grace` SIGKILL, and is reaped before the call
  * returns; its result wins if it has come whole by the time of the cancellation. Cancelled, `result` may have been
  * written to. Other children of the program are not touched, and those that the function makes are its own to end.
