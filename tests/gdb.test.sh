@@ -76,7 +76,7 @@ says_where_the_deep_one_is() {
     says '^4 task "the deep one"'
     says_times 4 "^#[0-9]+ .* in sleep_deep \(depth=.*\) at $(at SLEEPS)\$"
     says "^#[0-9]+ .*sleeper_body_ .* at $source:[0-9]+\$"
-    says "^#[0-9]+ .*osr_sleep_here "
+    says "^#[0-9]+ .*(osr_sleep_here|sleep_until) " # which compilers may jump to
     says '^#0 '
     says '^#[0-9]+ .* in osri_context_start \(\)'
     says_not ' in main |osri_sched_run| \?\? \(|stop_here \('

@@ -664,7 +664,7 @@ OSR_TASK(run_into_the_deadline, void, unused)
     struct osr_scope limit;
     int i;
 
-    crowd.due = osr_time_add(osr_now(), osr_ms(sized(5, 500)));
+    crowd.due = osr_time_add(osr_now(), osr_ms(sized(100, 1000)));
     osr_group_open(&group);
     for (i = 0; i < READERS; i++)
         check_int(osr_spawn(&group, read_under_deadline, &crowd.pipes[i][0], .handle = &readers[i]), 0);
@@ -696,7 +696,7 @@ static void run_into_it_with(int (*run)(void))
 
 static int attached(void)
 {
-    set_alarm(&first_alarm, sized(3, 300) * 1e-3, note_alarm);
+    set_alarm(&first_alarm, sized(60, 600) * 1e-3, note_alarm);
     assert_int_equal(attach(run_into_the_deadline, NULL), 0);
     ev_run(loop, 0);
     assert_true(crowd.came);
@@ -1424,7 +1424,7 @@ TEST(a_task_may_do_so_too)
 
 static int with_runner(void)
 {
-    set_alarm(&first_alarm, sized(3, 300) * 1e-3, note_alarm);
+    set_alarm(&first_alarm, sized(60, 600) * 1e-3, note_alarm);
     return osr_runner_run(runner, run_into_the_deadline, NULL);
 }
 

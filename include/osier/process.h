@@ -23,7 +23,10 @@ struct osr_worker_options {
 };
 
 /*
- * Forks, and runs a function made by OSR_TASK (or OSR_JOB, which is the same) there: osr_worker(render, &page, .result = image, .room = sizeof(image), .got = &n).
+ * Forks, and runs a function made by OSR_TASK (or OSR_JOB, which is the same) there:
+ *
+ *     osr_worker(render, &page, .result = image, .room = sizeof(image), .got = &n)
+ *
  * The child has a copy of the program's memory, the calling thread only, a stack of 8 MB, and no run: every call of this
  * library there gives -EPERM but for osr_fail(), osr_wrap(), osr_worker_give() and osr_run(). It ends with the
  * function, without running the program's exit handlers, and with the program: should that die, the child is killed.
