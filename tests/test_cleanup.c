@@ -835,8 +835,10 @@ OSR_TASK(defer_what_will_be_gone, struct cleaning, given)
     struct cleaning local = *given;
     struct osr_scope scope;
 
-    check_int(osr_defer(NULL, clean, &local, osr_s(1)), -EINVAL);
-    check(strstr(osr_error_message(osr_error_last()), "open a scope") != NULL);
+    if (!under_tools()) { /* AddressSanitizer has locals in places of its own */
+        check_int(osr_defer(NULL, clean, &local, osr_s(1)), -EINVAL);
+        check(strstr(osr_error_message(osr_error_last()), "open a scope") != NULL);
+    }
     check_int(osr_defer(NULL, clean, given, osr_s(1)), 0); /* a copy on its own stack, which stays */
     osr_scope_open(&scope);
     check_int(osr_defer(NULL, clean, &local, osr_s(1)), 0);
