@@ -182,9 +182,9 @@ $(BUILD)/examples/%.o: examples/%.c
 	echo '  CC   $<'
 	$(CC) $(EXAMPLE_FLAGS) -MMD -MP -c -o $@ $<
 
-$(EXAMPLE_PROGRAMS): %: %.o $(STATIC)
+$(EXAMPLE_PROGRAMS): %: %.o $(KIT_STATIC) $(STATIC)
 	echo '  LINK $@'
-	$(LINK) -o $@ $< $(STATIC) $(LIBS)
+	$(LINK) -o $@ $< $(KIT_STATIC) $(STATIC) $(LIBS)
 
 # ---- Tests ---------------------------------------------------------------------------------------------
 
