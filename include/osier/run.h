@@ -95,7 +95,9 @@ struct osr_run_options {
     void *observe_arg;
     osr_choose *choose; /* who decides; NULL: always 0, which costs nothing */
     void *choose_arg;
-    bool inject; /* `choose` is also asked for cancellations and for short reads and writes (test.h) */
+    /* `choose` is also asked for cancellations and for short reads and writes (test.h); the simulated clock of a runner
+     * begins anew with each run. */
+    bool inject;
 };
 
 /*

@@ -267,6 +267,8 @@ int osri_run_begin(struct run *run, const struct osr_routine *routine, void *arg
     run->stuck = sched->finished = false;
     sched->numbers = 0;
     sched->allowed = ALL_JOBS;
+    if (sched->inject)
+        osri_sim_restart(sched);
     osri_sched = sched;
     rc = begin_with_promises(run, routine, arg, where);
     if (rc < 0)

@@ -48,11 +48,18 @@ int osri_kit_end(struct campaign *campaign)
     int rc = campaign->rc;
 
     osri_kit_unwatch_crashes();
+    (void)osr_runner_free(campaign->play.runner);
     osri_kit_play_free(&campaign->play);
     osri_kit_play_free(&campaign->again);
     osri_kit_script_free(&campaign->script);
     free(campaign);
     return rc;
+}
+
+void osri_kit_hurry(struct campaign *campaign)
+{
+    if (!campaign->test->faults)
+        campaign->play.runner = osri_kit_runner_new(&campaign->play, campaign->test);
 }
 
 void osri_kit_count(const struct campaign *campaign, const char *format, ...)
@@ -115,11 +122,19 @@ static void describe_question(const struct play *play, size_t i, char *text, siz
                  question->what);
 }
 
+/* The first question from `i` on that every run asks: a runner has fewer calls that can fail than a run of its own. */
+static size_t next_question(const struct play *play, size_t i)
+{
+    while (i < play->asked && play->questions[i].kind == OSR_CHOICE_FAULT && !play->questions[i].answer)
+        i++;
+    return i;
+}
+
 /* Where the two plays part, in words; says whether they do. */
 static bool differ(const struct play *one, const struct play *other, char *text, size_t size)
 {
     char first[512], second[512];
-    size_t i;
+    size_t i, k;
 
     for (i = 0; i < one->happened && i < other->happened && same_event(&one->events[i], &other->events[i]); i++)
         ;
@@ -129,11 +144,13 @@ static bool differ(const struct play *one, const struct play *other, char *text,
         snprintf(text, size, "first %s; again, with the same choices, %s", first, second);
         return true;
     }
-    for (i = 0; i < one->asked && i < other->asked && same_question(&one->questions[i], &other->questions[i]); i++)
+    for (i = next_question(one, 0), k = next_question(other, 0);
+         i < one->asked && k < other->asked && same_question(&one->questions[i], &other->questions[k]);
+         i = next_question(one, i + 1), k = next_question(other, k + 1))
         ;
-    if (i < one->asked || i < other->asked) {
+    if (i < one->asked || k < other->asked) {
         describe_question(one, i, first, sizeof(first));
-        describe_question(other, i, second, sizeof(second));
+        describe_question(other, k, second, sizeof(second));
         snprintf(text, size, "first %s; again, with the same answers, %s", first, second);
         return true;
     }
@@ -183,6 +200,8 @@ static void tell(struct campaign *campaign, const char *detail)
         return;
     }
     memcpy(said, campaign->play.said, sizeof(said));
+    (void)osr_runner_free(campaign->play.runner);
+    campaign->play.runner = NULL;
     osri_kit_shrink(campaign);
     campaign->play.told = true;
     osri_kit_play_once(&campaign->play, campaign->test, &campaign->script, NULL);

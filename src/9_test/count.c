@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-long osri_kit_blocks;
+long osri_kit_blocks, osri_kit_own_blocks;
 
 void *osri_kit_resize(void *memory, size_t size)
 {
@@ -21,20 +21,20 @@ void *osri_kit_resize(void *memory, size_t size)
 
 static void *counting_resize(void *arg, void *memory, size_t size)
 {
+    long *blocks = arg;
     void *resized;
 
-    (void)arg;
     if (size == 0) {
-        osri_kit_blocks -= memory != NULL;
+        *blocks -= memory != NULL;
         free(memory);
         return NULL;
     }
     resized = realloc(memory, size);
-    osri_kit_blocks += resized && !memory;
+    *blocks += resized && !memory;
     return resized;
 }
 
-const struct osr_allocator osri_kit_counting = {counting_resize, NULL};
+const struct osr_allocator osri_kit_counting = {counting_resize, &osri_kit_blocks};
 
 static void *failing_resize(void *arg, void *memory, size_t size)
 {
@@ -45,7 +45,7 @@ static void *failing_resize(void *arg, void *memory, size_t size)
 
 const struct osr_allocator *osr_test_allocator(void)
 {
-    static const struct osr_allocator allocator = {failing_resize, NULL};
+    static const struct osr_allocator allocator = {failing_resize, &osri_kit_own_blocks};
 
     return &allocator;
 }

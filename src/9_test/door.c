@@ -86,6 +86,16 @@ static unsigned from_script(struct play *play, struct question *question, bool *
 
 /* ---- Orders ---- */
 
+static bool has_orders(const struct play *play)
+{
+    unsigned i;
+
+    for (i = 0; i < ORDERS; i++)
+        if (play->orders[i].given)
+            return true;
+    return false;
+}
+
 static bool from_order(struct play *play, struct question *question)
 {
     unsigned i;
@@ -169,10 +179,13 @@ static void note_injection(struct play *play, const struct question *question)
 
 unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *what)
 {
-    struct question *question = new_question(play);
+    struct question *question;
     struct osr_test_watch_ *watch;
     bool found = false;
 
+    if (kind == OSR_CHOICE_FAULT && play->runner && !has_orders(play))
+        return 0;
+    question = new_question(play);
     *question = (struct question){.kind = kind, .ordinal = ++play->ordinals[kind], .n = n, .what = what};
     if (kind == OSR_CHOICE_READY)
         settle_queue(play);

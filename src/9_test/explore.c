@@ -93,6 +93,7 @@ static void explore(struct campaign *campaign)
     const unsigned long most = campaign->test->runs ? campaign->test->runs : RUNS;
     bool more;
 
+    osri_kit_hurry(campaign);
     do {
         explorer.at = 0;
         if (!osri_kit_try(campaign, NULL, follow, "one of all orders"))

@@ -102,6 +102,10 @@ struct play {
     /* Answers what the script does not; NULL: 0. */
     unsigned (*improvise)(struct play *play, unsigned kind, unsigned n, const char *what);
 
+    /* Runs it, and others after it: faster, but not for faults, which are not asked for then, since there are fewer of
+     * them from the second run on. NULL: a run of its own. */
+    struct osr_runner *runner;
+
     bool told;        /* the story is wanted */
     bool shows;       /* all questions are printed */
     bool parted;      /* from the script, as `parting` says */
@@ -150,6 +154,9 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
 void osri_kit_play_script(const struct play *play, struct script *script);
 void osri_kit_play_free(struct play *play);
 
+/* The runner of a play, NULL if there is none to be had. */
+struct osr_runner *osri_kit_runner_new(struct play *play, const struct osr_test *test);
+
 /* Asks the play's door, for the run or for the test itself. */
 unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *what);
 
@@ -161,8 +168,8 @@ void osri_kit_violated(struct play *play, enum violation violation, const char *
 
 /* ---- Memory: count.c ---- */
 
-/* Blocks that are in use. */
-extern long osri_kit_blocks;
+/* Blocks that are in use: of the library's, and of the program's own. */
+extern long osri_kit_blocks, osri_kit_own_blocks;
 extern const struct osr_allocator osri_kit_counting;
 
 /* Like realloc(), but says so and stops the program if there is no memory. */
@@ -221,6 +228,9 @@ int osri_kit_end(struct campaign *campaign);
  * `detail`: how this run came about, in words. */
 bool osri_kit_try(struct campaign *campaign, const struct script *script, osri_kit_improvise *improvise,
                   const char *detail);
+
+/* From now on the runs are made by a runner, if no fault is to be injected. */
+void osri_kit_hurry(struct campaign *campaign);
 
 /* What was done, unless the test is a quiet one. */
 void osri_kit_count(const struct campaign *campaign, const char *format, ...) OSR_PRINTF_(2, 3);

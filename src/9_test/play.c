@@ -13,7 +13,7 @@ struct play *osri_kit_play;
 
 static unsigned choose(void *play, enum osr_choice kind, unsigned n, const char *what)
 {
-    return osri_kit_ask(play, kind, n, what);
+    return osri_kit_play ? osri_kit_ask(play, kind, n, what) : 0; /* a runner is made between plays */
 }
 
 void osri_kit_violated(struct play *play, enum violation violation, const char *where, const char *format, ...)
@@ -69,17 +69,14 @@ static int root(void *arg)
     return osr_scope_close_here(&play->scope, rc, play->test->where);
 }
 
-static int run(struct play *play)
+static struct osr_run_options options_of(struct play *play, const struct osr_test *test)
 {
-    const struct osr_test *test = play->test;
-    const struct osr_routine routine = {root, test->routine->name, test->routine->where};
-    const struct osr_run_options options = {
-        .size = sizeof(options),
+    return (struct osr_run_options){
+        .size = sizeof(struct osr_run_options),
         .where = test->where,
         .stack_size = test->stack_size,
         .clock = OSR_CLOCK_SIMULATED,
         .debug = true,
-        .no_overflow_handler = false,
         .allocator = &osri_kit_counting,
         .diagnose = diagnose,
         .diagnose_arg = play,
@@ -89,10 +86,29 @@ static int run(struct play *play)
         .choose_arg = play,
         .inject = true,
     };
+}
+
+struct osr_runner *osri_kit_runner_new(struct play *play, const struct osr_test *test)
+{
+    struct osr_run_options options = options_of(play, test);
+    struct osr_runner *runner;
+
+    options.no_overflow_handler = true; /* the kit's own sees it */
+    return osr_runner_new_with(&runner, &options) == 0 ? runner : NULL;
+}
+
+static int run(struct play *play)
+{
+    const struct osr_test *test = play->test;
+    const struct osr_routine routine = {root, test->routine->name, test->routine->where};
+    const struct osr_run_options options = options_of(play, test);
     int rc;
 
     play->inside = true;
-    rc = osr_run_with(&routine, play, &options);
+    if (play->runner)
+        rc = osr_runner_run_here(play->runner, &routine, play, test->where);
+    else
+        rc = osr_run_with(&routine, play, &options);
     play->inside = false;
     return rc;
 }
@@ -101,6 +117,7 @@ static int run(struct play *play)
 
 static void reset(struct play *play, const struct osr_test *test, const struct script *script)
 {
+    struct osr_runner *runner = play->runner;
     const bool told = play->told, shows = play->shows;
     struct question *questions = play->questions;
     struct event *events = play->events;
@@ -110,6 +127,7 @@ static void reset(struct play *play, const struct osr_test *test, const struct s
     memset(play, 0, offsetof(struct play, scene) + 1);
     play->test = test;
     play->script = script;
+    play->runner = runner;
     play->told = told;
     play->shows = shows;
     play->questions = questions;
@@ -152,7 +170,7 @@ static void look_at_script(struct play *play)
 void osri_kit_play_once(struct play *play, const struct osr_test *test, const struct script *script,
                         unsigned (*improvise)(struct play *, unsigned, unsigned, const char *))
 {
-    long blocks = osri_kit_blocks;
+    long blocks = osri_kit_blocks, left;
     int lowest = osri_kit_lowest_descriptor();
     struct osr_error *error;
 
@@ -167,12 +185,13 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
     osr_error_release(error);
     if (test->end)
         test->end(test->arg);
-    if (osri_kit_blocks != blocks && !test->keeps_memory)
-        osri_kit_violated(play, VIOLATION_MEMORY, NULL, "%ld blocks of memory are left", osri_kit_blocks - blocks);
+    left = osri_kit_own_blocks + (play->runner ? 0 : osri_kit_blocks - blocks); /* a runner keeps some for the next run */
+    if (left != 0 && !test->keeps_memory)
+        osri_kit_violated(play, VIOLATION_MEMORY, NULL, "%ld blocks of memory are left", left);
     if (osri_kit_lowest_descriptor() != lowest)
         osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d is left open", lowest);
     osri_kit_play = NULL;
-    osri_kit_blocks = 0;
+    osri_kit_own_blocks = 0;
     look_at_script(play);
 }
 

@@ -28,6 +28,7 @@ int osr_test_random(const struct osr_test *test, unsigned long runs, uint64_t se
     campaign = osri_kit_begin(test, "random", &rc);
     if (!campaign)
         return rc;
+    osri_kit_hurry(campaign);
     for (run = 0; run < runs; run++)
         if (!try_at_random(campaign, seed, run))
             return osri_kit_end(campaign);
@@ -83,6 +84,7 @@ int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size_t size)
         if (!campaign)
             return 0;
         osri_kit_unwatch_crashes(); /* the fuzzer has handlers of its own */
+        osri_kit_hurry(campaign);
     }
     play = &campaign->play;
     bytes.front = data;

@@ -204,6 +204,8 @@ void osri_kit_tell_death(const char *why)
 static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 enum { CRASHES = sizeof(crashes) / sizeof(crashes[0]) };
 static struct sigaction before[CRASHES];
+static char spare_stack[1 << 16]; /* for the handler, if a task's is used up */
+static stack_t stack_before;
 
 /* Back to whoever was there: the instruction, or abort(), comes again. */
 static void crashed(int number)
@@ -223,8 +225,10 @@ static void crashed(int number)
 void osri_kit_watch_crashes(void)
 {
     struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK};
+    const stack_t stack = {.ss_sp = spare_stack, .ss_size = sizeof(spare_stack)};
     int i;
 
+    sigaltstack(&stack, &stack_before);
     for (i = 0; i < CRASHES; i++)
         sigaction(crashes[i], &action, &before[i]);
 }
@@ -235,4 +239,5 @@ void osri_kit_unwatch_crashes(void)
 
     for (i = 0; i < CRASHES; i++)
         sigaction(crashes[i], &before[i], NULL);
+    sigaltstack(&stack_before, NULL);
 }
