@@ -55,7 +55,9 @@ LIBS := -lev -lm
 
 VERSION := $(shell sed -n 's/^#define OSR_VERSION  *"\(.*\)"/\1/p' include/osier/base.h)
 
-SOURCES := $(sort $(wildcard src/*/*.c src/*/*.S))
+# The test kit is a library of its own, on the public headers of the other one.
+KIT_SOURCES := $(sort $(wildcard src/9_test/*.c))
+SOURCES := $(filter-out $(KIT_SOURCES),$(sort $(wildcard src/*/*.c src/*/*.S)))
 HEADERS := include/osier.h $(sort $(wildcard include/osier/*.h))
 TESTS := $(sort $(wildcard tests/test_*.c))
 # It stands in for functions of the C library that ThreadSanitizer calls before the program begins.
@@ -71,8 +73,14 @@ STATIC := $(BUILD)/libosier.a
 SHARED := $(BUILD)/libosier.so.0
 LINKED := $(BUILD)/libosier.so
 
+KIT_STATIC := $(BUILD)/libosier-test.a
+KIT_SHARED := $(BUILD)/libosier-test.so.0
+KIT_LINKED := $(BUILD)/libosier-test.so
+
 STATIC_OBJECTS := $(SOURCES:src/%=$(BUILD)/static/%.o)
 SHARED_OBJECTS := $(SOURCES:src/%=$(BUILD)/shared/%.o)
+KIT_STATIC_OBJECTS := $(KIT_SOURCES:src/%=$(BUILD)/static/%.o)
+KIT_SHARED_OBJECTS := $(KIT_SOURCES:src/%=$(BUILD)/shared/%.o)
 HARNESS := $(BUILD)/tests/harness.o
 TEST_PROGRAMS := $(TESTS:tests/%.c=$(BUILD)/tests/%)
 EXAMPLE_PROGRAMS := $(EXAMPLES:examples/%.c=$(BUILD)/examples/%)
@@ -84,15 +92,15 @@ FUZZ_SOURCES := $(filter-out fuzz/entry.c $(if $(filter-out asan,$(TOOL)),fuzz/k
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 FUZZ_ENTRY := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/generate.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
 
-OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o \
+OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(KIT_STATIC_OBJECTS) $(KIT_SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o \
     $(TEST_PROGRAMS:=.o) $(EXAMPLE_PROGRAMS:=.o)
 
 # ---- The library ---------------------------------------------------------------------------------------
 
 .PHONY: all static shared
 all: static shared
-static: $(STATIC)
-shared: $(SHARED) $(LINKED)
+static: $(STATIC) $(KIT_STATIC)
+shared: $(SHARED) $(LINKED) $(KIT_SHARED) $(KIT_LINKED)
 
 $(STATIC): $(STATIC_OBJECTS) $(BUILD)/sources
 	echo '  AR   $@'
@@ -106,6 +114,19 @@ $(SHARED): $(SHARED_OBJECTS) $(BUILD)/sources src/osier.map
 
 $(LINKED): $(SHARED)
 	ln -sf libosier.so.0 $@
+
+$(KIT_STATIC): $(KIT_STATIC_OBJECTS) $(BUILD)/sources
+	echo '  AR   $@'
+	rm -f $@
+	ar rcs $@ $(KIT_STATIC_OBJECTS)
+
+$(KIT_SHARED): $(KIT_SHARED_OBJECTS) $(LINKED) $(BUILD)/sources src/osier.map
+	echo '  LINK $@'
+	$(LINK) -shared -Wl,-soname,libosier-test.so.0 -Wl,--version-script=src/osier.map -Wl,-z,relro,-z,now \
+	    $(if $(TOOL),,-Wl,-z,defs) -o $@ $(KIT_SHARED_OBJECTS) -L$(BUILD) -losier
+
+$(KIT_LINKED): $(KIT_SHARED)
+	ln -sf libosier-test.so.0 $@
 
 # Position-independent for programs only, as the .a is for: shorter code than in the shared library.
 $(BUILD)/static/%.o: src/%
@@ -121,7 +142,7 @@ $(BUILD)/shared/%.o: src/%
 # Objects are made anew when the compiler or its flags change, libraries also when a source goes away.
 $(OBJECTS): $(BUILD)/flags | needs
 $(BUILD)/flags: CONTENT = $(CC) | $(LIBRARY_FLAGS) | $(TEST_FLAGS) | $(EXAMPLE_FLAGS)
-$(BUILD)/sources: CONTENT = $(SOURCES)
+$(BUILD)/sources: CONTENT = $(SOURCES) $(KIT_SOURCES)
 
 $(BUILD)/flags $(BUILD)/sources: always
 	mkdir -p $(sort $(dir $(OBJECTS)))
@@ -161,9 +182,9 @@ $(BUILD)/examples/%.o: examples/%.c
 	echo '  CC   $<'
 	$(CC) $(EXAMPLE_FLAGS) -MMD -MP -c -o $@ $<
 
-$(EXAMPLE_PROGRAMS): %: %.o $(STATIC)
+$(EXAMPLE_PROGRAMS): %: %.o $(KIT_STATIC) $(STATIC)
 	echo '  LINK $@'
-	$(LINK) -o $@ $< $(STATIC) $(LIBS)
+	$(LINK) -o $@ $< $(KIT_STATIC) $(STATIC) $(LIBS)
 
 # ---- Tests ---------------------------------------------------------------------------------------------
 
@@ -188,9 +209,9 @@ $(BUILD)/tests/%.o: tests/%.c
 	echo '  CC   $<'
 	$(CC) $(TEST_FLAGS) -MMD -MP -c -o $@ $<
 
-$(TEST_PROGRAMS): %: %.o $(HARNESS) $(STATIC)
+$(TEST_PROGRAMS): %: %.o $(HARNESS) $(KIT_STATIC) $(STATIC)
 	echo '  LINK $@'
-	$(LINK) -o $@ $< $(HARNESS) $(STATIC) -lcmocka $(LIBS)
+	$(LINK) -o $@ $< $(HARNESS) $(KIT_STATIC) $(STATIC) -lcmocka $(LIBS)
 
 # A file of src/ includes only its own floor and those below; two files alone know libev.
 check-floors:
@@ -341,18 +362,23 @@ install: all
 	install -d $(TO_HEADERS)/osier $(TO_LIBRARY)/pkgconfig
 	install -m 644 include/osier.h $(TO_HEADERS)
 	install -m 644 include/osier/*.h $(TO_HEADERS)/osier
-	install -m 644 $(STATIC) $(TO_LIBRARY)
-	install -m 755 $(SHARED) $(TO_LIBRARY)
-	ln -sf libosier.so.0 $(TO_LIBRARY)/libosier.so
-	sed $(PC_VALUES) src/osier.pc.in >$(TO_LIBRARY)/pkgconfig/osier.pc
-	chmod 644 $(TO_LIBRARY)/pkgconfig/osier.pc
+	install -m 644 $(STATIC) $(KIT_STATIC) $(TO_LIBRARY)
+	install -m 755 $(SHARED) $(KIT_SHARED) $(TO_LIBRARY)
+	for library in osier osier-test; do \
+	    ln -sf lib$$library.so.0 $(TO_LIBRARY)/lib$$library.so && \
+	    sed $(PC_VALUES) src/$$library.pc.in >$(TO_LIBRARY)/pkgconfig/$$library.pc && \
+	    chmod 644 $(TO_LIBRARY)/pkgconfig/$$library.pc || exit 1; \
+	done
 	install -d $(TO_GDB) $(TO_AUTO_LOAD)
 	install -m 644 src/osier-gdb.py $(TO_GDB)
 	install -m 644 src/osier-gdb.py $(TO_AUTO_LOAD)/libosier.so.0-gdb.py
 
 uninstall:
 	rm -f $(HEADERS:include/%=$(TO_HEADERS)/%)
-	rm -f $(addprefix $(TO_LIBRARY)/,libosier.a libosier.so libosier.so.0 pkgconfig/osier.pc)
+	for library in osier osier-test; do \
+	    rm -f $(TO_LIBRARY)/lib$$library.a $(TO_LIBRARY)/lib$$library.so $(TO_LIBRARY)/lib$$library.so.0 \
+	        $(TO_LIBRARY)/pkgconfig/$$library.pc; \
+	done
 	rm -f $(TO_GDB)/osier-gdb.py $(TO_AUTO_LOAD)/libosier.so.0-gdb.py
 	for directory in $(TO_HEADERS)/osier $(TO_GDB); do [ ! -d $$directory ] || rmdir $$directory; done
 

@@ -28,9 +28,11 @@
  *   osier/run.h     running a program, its options; runners
  *   osier/debug.h   the tree of tasks, diagnostics, leaks, observers
  *
- * One is not included here, since it brings libev's header with it:
+ * Two are not included here, the first since it brings libev's header with it, the second since its library is another
+ * one, libosier-test:
  *
  *   osier/attach.h  running inside a libev loop that the program has already
+ *   osier/test.h    testing programs that are written with osier
  *
  * Words used in every contract:
  *

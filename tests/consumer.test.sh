@@ -2,6 +2,7 @@
 # What a user gets: installs the library into a directory of its own, builds programs in C and C++ against
 # it, found through pkg-config, runs them, and takes the library away again. BUILD names the build directory.
 set -u
+shopt -s extglob
 cd "$(dirname "$0")/.." || exit 1
 
 export BUILD=${BUILD:-build/gcc}
@@ -30,7 +31,8 @@ in_root=(DESTDIR="$root" PREFIX=/opt/osier LIBDIR=/opt/osier/lib/here INCLUDEDIR
 library=$root/opt/osier/lib/here
 
 try 'installing' make install "${in_root[@]}" || exit 1
-for file in "$library"/{libosier.a,libosier.so,libosier.so.0,pkgconfig/osier.pc} "$root"/opt/osier/headers/osier.h \
+for file in "$library"/{libosier.a,libosier.so,libosier.so.0,pkgconfig/osier.pc} \
+    "$library"/{libosier-test.a,libosier-test.so,libosier-test.so.0,pkgconfig/osier-test.pc} "$root"/opt/osier/headers/osier.h \
     "$root"/opt/osier/share/{osier/osier-gdb.py,gdb/auto-load/opt/osier/lib/here/libosier.so.0-gdb.py}; do
     [[ -e $file ]] || fail "$file was not installed"
 done
@@ -46,6 +48,8 @@ grep -q '@' "$library/pkgconfig/osier.pc" && fail "a value is missing in osier.p
 read -ra cflags < <(pkg-config --cflags osier)
 read -ra shared < <(pkg-config --libs osier)
 read -ra static < <(pkg-config --libs --static osier)
+read -ra kit_shared < <(pkg-config --libs osier-test)
+read -ra kit_static < <(pkg-config --libs --static osier-test)
 
 # ---- Programs ------------------------------------------------------------------------------------------
 
@@ -66,6 +70,8 @@ consume() { # C-COMPILER C++-COMPILER
 
     builds_and_runs "$1" shared c "${c[@]}" "${shared[@]}"
     builds_and_runs "$1" static c "${c[@]}" -static "${static[@]}"
+    builds_and_runs "$1" kit-shared c "${c_flags[@]}" "$consumers/tested.c" "${kit_shared[@]}"
+    builds_and_runs "$1" kit-static c "${c_flags[@]}" "$consumers/tested.c" -static "${kit_static[@]}"
     builds_and_runs "$1" optimized c -O3 "${c[@]}" "${shared[@]}"
     builds_and_runs "$2" shared cpp "${cpp[@]}" "${shared[@]}"
     builds_and_runs "$2" static cpp "${cpp[@]}" -static "${static[@]}"
@@ -95,17 +101,24 @@ fi
 
 # ---- What the libraries show ---------------------------------------------------------------------------
 
-others=$(nm -D --defined-only "$library/libosier.so.0" | awk '$2 != "A" && $3 !~ /^osr_/ { print $3 }')
-[[ -z $others ]] || fail "the shared library also exports: ${others//$'\n'/ }"
-declared=$(cat include/osier/*.h | sed -n -E 's/^OSR_API [^(]*(osr_[a-z0-9_]+)\(.*/\1/p' | sort -u)
-exported=$(nm -D --defined-only "$library/libosier.so.0" | awk '$3 ~ /^osr_/ { sub(/@.*/, "", $3); print $3 }' | sort -u)
-missing=$(comm -23 <(echo "$declared") <(echo "$exported"))
-[[ -z $missing ]] || fail "declared, but not in the shared library: ${missing//$'\n'/ }"
-surplus=$(comm -13 <(echo "$declared") <(echo "$exported"))
-[[ -z $surplus ]] || fail "in the shared library, but declared in no header: ${surplus//$'\n'/ }"
-readelf -d "$library/libosier.so.0" | grep -q 'SONAME.*\[libosier.so.0\]' || fail 'the soname is not libosier.so.0'
-readelf -lW "$library/libosier.so.0" | grep -q 'GNU_STACK.*RWE' && fail 'the shared library asks for an executable stack'
-readelf -d "$library/libosier.so.0" | grep -q TEXTREL && fail 'the shared library has text relocations'
+shows() { # LIBRARY HEADER...
+    local file=$library/$1.so.0 others declared exported missing surplus
+
+    others=$(nm -D --defined-only "$file" | awk '$2 != "A" && $3 !~ /^osr_/ { print $3 }')
+    [[ -z $others ]] || fail "$1 also exports: ${others//$'\n'/ }"
+    declared=$(cat "${@:2}" | sed -n -E 's/^OSR_API [^(]*(osr_[a-z0-9_]+)\(.*/\1/p' | sort -u)
+    exported=$(nm -D --defined-only "$file" | awk '$3 ~ /^osr_/ { sub(/@.*/, "", $3); print $3 }' | sort -u)
+    missing=$(comm -23 <(echo "$declared") <(echo "$exported"))
+    [[ -z $missing ]] || fail "declared, but not in $1: ${missing//$'\n'/ }"
+    surplus=$(comm -13 <(echo "$declared") <(echo "$exported"))
+    [[ -z $surplus ]] || fail "in $1, but declared in no header: ${surplus//$'\n'/ }"
+    readelf -d "$file" | grep -q "SONAME.*\[$1.so.0\]" || fail "the soname is not $1.so.0"
+    readelf -lW "$file" | grep -q 'GNU_STACK.*RWE' && fail "$1 asks for an executable stack"
+    readelf -d "$file" | grep -q TEXTREL && fail "$1 has text relocations"
+}
+
+shows libosier include/osier/!(test).h
+shows libosier-test include/osier/test.h
 
 # ---- Taking it away ------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The small examples tell the stories in examples/expected/, byte for byte, in simulated time; one of them on the clock of
-# the machine too. (attach and probe have tests of their own.) UPDATE=1 writes the stories down anew.
+# the machine too. bank_test is a test itself, of a program in simulated time. (attach and probe have tests of their own.) UPDATE=1 writes the stories down anew.
 #
 # BUILD names the build directory; RUN, if set, is a command to run the programs under, such as valgrind.
 set -u
@@ -46,10 +46,27 @@ real() { # NAME
     fail "$1 tells another story on the real clock"
 }
 
+# A test of the kit's: as a program that tells what it finds, and in the dresses of cmocka and of a fuzzer, if clang has
+# one. The libraries may be made for a tool, whose flags its compiler would have to know.
+dressed() { # NAME
+    local build=(-Iinclude -g "examples/$1.c" "$BUILD/libosier-test.a" "$BUILD/libosier.a" -pthread -lev -lm)
+
+    simulated "$1"
+    [ -z "${TOOL:-}" ] || return
+    "${CC:-gcc}" -DWITH_CMOCKA "${build[@]}" -lcmocka -o "$work/$1-cmocka" && "$work/$1-cmocka" >"$work/told" 2>&1 ||
+        fail "$1 in cmocka's dress"
+    if echo 'int LLVMFuzzerTestOneInput() { return 0; }' |
+        clang -fsanitize=fuzzer -x c - -o "$work/probe" 2>"$work/told"; then
+        clang -DWITH_FUZZER -fsanitize=fuzzer "${build[@]}" -o "$work/$1-fuzzer" &&
+            "$work/$1-fuzzer" -runs=5000 >"$work/told" 2>&1 || fail "$1 in the fuzzer's dress"
+    fi
+}
+
 for source in examples/*.c; do
     name=$(basename "$source" .c)
     case $name in
     attach | probe | probe_targets) ;;
+    bank_test) dressed "$name" ;;
     *) simulated "$name" ;;
     esac
 done

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A file of src/ includes only headers of its own floor and of those below, by their whole name, such as
 # "2_sched/sched.h". Two files alone know libev, src/2_sched/loop_ev.c and src/8_run/attach.c, and of the public headers
-# only osier/attach.h includes its header.
+# only osier/attach.h includes its header. The test kit in src/9_test is a library of its own: of the other one it includes
+# the public headers only.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -16,6 +17,7 @@ complain() {
 check_include() { # FILE FLOOR INCLUDED
     case $3 in
     [0-9]*_*/*)
+        [[ $2 != 9 || $3 == 9_test/* ]] || complain "$1: the test kit includes \"$3\": it is to use the public headers"
         ((${3%%_*} > $2)) && complain "$1: floor $2 includes \"$3\" of a higher floor"
         [[ -e src/$3 ]] || complain "$1: there is no src/$3"
         ;;

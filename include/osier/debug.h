@@ -105,6 +105,24 @@ typedef void osr_observe(void *arg, const struct osr_trace_event *event);
  * programs that have more rights than their user (set-user-ID) the variable is ignored.
  */
 
+/* ---- For test kits ------------------------------------------------------------------------------------- */
+
+/*
+ * What a kit such as test.h needs of a run under the simulated clock, for tests to choose the order of things.
+ *
+ * Waits until nothing else can run at this moment: no task is ready, no descriptor, no job, nothing due. Then all who
+ * wait so go on, before the clock moves. A cancellation point. 0; -ECANCELED; -ENOTSUP on a real clock; -EPERM.
+ */
+#define osr_settle() osr_settle_here(OSR_HERE)
+OSR_API int osr_settle_here(const char *where);
+
+/*
+ * Lets so many jobs that were offloaded, or will be, run from now on; the others are held. UINT_MAX: all, as at the
+ * beginning of a run. A run in which only jobs that are held could go on is stuck. Never waits. 0; -ENOTSUP on a real
+ * clock; -EPERM.
+ */
+OSR_API int osr_jobs_allow(unsigned count);
+
 #ifdef __cplusplus
 }
 #endif

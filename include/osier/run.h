@@ -51,7 +51,11 @@ enum osr_choice {
     OSR_CHOICE_EVENT,    /* which of the descriptors that one poll found ready is told first */
     OSR_CHOICE_JOB,      /* under the simulated clock: which of the offloaded jobs is run next, 0 the first; whether one
                           * whose caller is cancelled has begun, 0 no */
-    OSR_CHOICE_FAULT     /* whether a call fails: 0 no, k the k-th of its errors; `what` names the call */
+    OSR_CHOICE_FAULT,    /* whether a call fails: 0 no, k the k-th of its errors; `what` names the call */
+    /* Asked only if osr_run_options.inject says so. */
+    OSR_CHOICE_CANCEL, /* at each cancellation point that is not refused: 0 go on; 1 the calling task's own scope is
+                        * cancelled first; 2 the root's. `what` is the place of the call */
+    OSR_CHOICE_SHORT   /* how much a read or write may move: 0 all; 1 one byte; 2 half of it; `what` names the call */
 };
 
 /*
@@ -92,6 +96,9 @@ struct osr_run_options {
     void *observe_arg;
     osr_choose *choose; /* who decides; NULL: always 0, which costs nothing */
     void *choose_arg;
+    /* `choose` is also asked for cancellations and for short reads and writes (test.h); the simulated clock of a runner
+     * begins anew with each run. */
+    bool inject;
 };
 
 /*

@@ -37,6 +37,9 @@ struct driver {
     int (*refuses)(struct sched *sched, int fd);
 };
 
+/* The simulated clock begins anew, between two runs. Nothing for other drivers. */
+void osri_sim_restart(struct sched *sched);
+
 extern const struct driver osri_driver_ev, osri_driver_attached, osri_driver_sim;
 
 static inline void watch_init(struct watch *watch, int fd, enum watch_for what, void (*ready)(struct watch *))

@@ -183,4 +183,12 @@ static int sim_refuses(struct sched *sched, int fd)
     return 0; /* poll() takes anything */
 }
 
+void osri_sim_restart(struct sched *sched)
+{
+    struct simulation *sim = sched->loop;
+
+    if (sched->driver == &osri_driver_sim)
+        sim->now = sim->since = 0;
+}
+
 const struct driver osri_driver_sim = {sim_open, sim_close, sim_now, sim_poll, sim_arm, sim_disarm, sim_refuses};

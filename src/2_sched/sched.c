@@ -51,6 +51,8 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .loop = attached,
         .slow_step = options->slow_step,
         .debug = options->debug,
+        .inject = options->inject && options->choose,
+        .allowed = ALL_JOBS,
         .diagnose = options->diagnose ? options->diagnose : diagnose_to_standard_error,
         .diagnose_arg = options->diagnose_arg,
         .observe = options->observe,
@@ -61,6 +63,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
     list_init(&sched->ready);
     list_init(&sched->fired);
     list_init(&sched->calls);
+    list_init(&sched->settling);
     list_init(&sched->jobs);
     list_init(&sched->spare_calls);
     osri_timers_open(&sched->timers, &sched->memory);
@@ -214,10 +217,16 @@ void osri_watch_disarm(struct sched *sched, struct watch *watch)
     watch->armed = false;
 }
 
+/* Whether there is a job for the loop itself to run; in a task there is no room on the stack for it. */
+static bool has_job(const struct sched *sched)
+{
+    return !list_empty(&sched->jobs) && sched->allowed > 0 && !sched->current;
+}
+
 void osri_look(struct sched *sched, int64_t until)
 {
     int64_t next = osri_timers_next(&sched->timers);
-    bool works = !list_empty(&sched->jobs) && !sched->current; /* in a task there is no room on the stack for it */
+    bool works = has_job(sched);
 
     sched->steps = list_empty(&sched->calls) ? STEPS : 1; /* calls that are due come as soon as the task leaves */
     if (works)
@@ -250,21 +259,38 @@ void osri_turn(struct sched *sched, int64_t until)
         step(sched, &sched->hub, task);
 }
 
-/* Whether nothing can come any more, as far as the run knows. */
+/* Whether nothing can come any more, as far as the run knows. From jobs that are held nothing comes. */
 static bool is_hopeless(const struct sched *sched)
 {
-    return osri_is_idle(sched) && sched->timers.count == 0 && sched->outside == 0;
+    return osri_is_idle(sched) && sched->timers.count == 0 &&
+           sched->outside == (sched->allowed == 0 ? sched->queued_jobs : 0);
+}
+
+/* Wakes those who wait for the moment when nothing else can run, if this is it. */
+static void settle(struct sched *sched)
+{
+    if (!osri_is_idle(sched))
+        return;
+    osri_look(sched, 0);
+    if (!osri_is_idle(sched) || has_job(sched))
+        return;
+    while (!list_empty(&sched->settling))
+        osri_wake(sched, wait_of(sched->settling.next), 0);
 }
 
 void osri_sched_run(struct sched *sched)
 {
     osri_fiber_adopt(&sched->hub, sched->tools);
     while (!sched->finished) {
+        if (unlikely(!list_empty(&sched->settling)))
+            settle(sched);
         if (is_hopeless(sched) && sched->inbox)
             osri_look(sched, 0); /* something may have come that nobody waits for */
         sched->steps = STEPS;
-        if (is_hopeless(sched))
+        if (is_hopeless(sched)) {
+            sched->allowed = ALL_JOBS; /* for those that must be waited for */
             sched->stuck(sched);
+        }
         osri_turn(sched, osri_is_idle(sched) ? OSR_NEVER : 0);
     }
 }
@@ -302,12 +328,23 @@ static int refuse(struct sched *sched, struct task *task, const char *where)
     return osri_refused(sched, task, where);
 }
 
+/* Asks whether a cancellation comes just before this call. */
+static void inject(struct sched *sched, struct task *task, const char *where)
+{
+    unsigned pick = osri_choose(&sched->door, OSR_CHOICE_CANCEL, 3, place_or_unknown(where));
+
+    if (pick > 0)
+        sched->cancel(sched, task, pick == 2, where);
+}
+
 int osri_enter_slowly(struct sched *sched, struct task *task, const char *where)
 {
     if (task->hooked)
         return osri_task_failed(task, -EPERM, where);
     if (!task->refusal && task->due != OSR_NEVER && osri_now(sched) >= task->due)
         osri_look(sched, 0); /* at one reading of the clock, everybody's completions and deadlines */
+    if (sched->inject && !task->refusal)
+        inject(sched, task, where);
     if (task->refusal)
         return refuse(sched, task, where);
     task->refused = 0;
@@ -332,6 +369,34 @@ int osr_yield_here(const char *where)
     if (rc == 0)
         osri_pause(sched);
     return rc;
+}
+
+/* ---- For test kits ---- */
+
+int osr_settle_here(const char *where)
+{
+    struct sched *sched = osri_sched;
+    struct osr_wait wait;
+    int rc = osri_enter(sched, where);
+
+    if (rc < 0)
+        return rc;
+    if (sched->driver != &osri_driver_sim)
+        return osri_task_failed(sched->current, -ENOTSUP, where);
+    wait_begin(&wait, sched->current, &sched->settling, NULL, "osr_settle", where);
+    return osri_wait(sched, &wait);
+}
+
+int osr_jobs_allow(unsigned count)
+{
+    struct sched *sched = osri_sched;
+
+    if (!osri_is_inside(sched))
+        return osri_failed(-EPERM, NULL);
+    if (sched->driver != &osri_driver_sim)
+        return osri_failed(-ENOTSUP, NULL);
+    sched->allowed = count;
+    return 0;
 }
 
 /* ---- Telling ---- */

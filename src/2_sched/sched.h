@@ -19,6 +19,8 @@ enum {
     FLOORS = 9
 };
 
+#define ALL_JOBS UINT32_MAX
+
 struct inbox;
 
 /* Something that runs the program's own code outside tasks, and so is for the hub to do, between their steps. */
@@ -55,6 +57,8 @@ struct sched {
     bool calling_back;                  /* a callback of the program runs, on no task */
     bool finished;                      /* the root task has ended */
     bool debug;
+    bool inject; /* the door is asked at every cancellation point */
+    void (*cancel)(struct sched *sched, struct task *task, bool root, const char *where); /* what it may answer there */
     void (*stuck)(struct sched *sched); /* told when nothing can ever run again: makes something run */
     void (*audit)(struct sched *sched); /* in debug runs, after every look */
 
@@ -65,7 +69,10 @@ struct sched {
     uint64_t numbers, tickets;
     uint64_t run; /* which one of the process it is, counted from 1 */
 
+    struct osr_list_ settling;            /* waits for the moment when nothing else can run */
     struct osr_list_ jobs;                /* those that the loop itself is to run, under the simulated clock */
+    unsigned allowed;                     /* how many of them it may run; ALL_JOBS: none are held */
+    unsigned queued_jobs;                 /* of them, those that somebody waits for */
     void (*run_job)(struct sched *sched); /* runs one of them */
     struct sched *lender; /* the run that had lent its thread before, to a job in which this one runs */
     struct inbox *inbox; /* floor 6's: by which other threads enter; NULL until it is needed */

@@ -34,7 +34,8 @@ struct task {
     struct osr_wait *wait;      /* what it is parked in, or NULL */
     struct task *eager_for; /* who spawned it eagerly, and goes on at its first wait */
 
-    bool attention; /* calls have to look closer: there is a refusal, a deadline, or a cancel hook runs */
+    bool attention; /* calls have to look closer: there is a refusal, a deadline, a cancel hook runs, or the
+                     * door is asked whether there is to be one */
 
     /* From the floor above. */
     uint64_t *refusal;       /* not NULL: cancelled, and calls are refused; notes when the last one was */

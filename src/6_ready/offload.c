@@ -23,13 +23,20 @@ static void deliver(struct job *job)
         osri_wake(osri_sched, &job->wait, 0); /* else its caller has been cut, and finds it so */
 }
 
+/* Takes it out of those that wait for the loop. */
+static void take(struct sched *sched, struct job *job)
+{
+    list_remove(&job->node);
+    sched->queued_jobs -= job->state != JOB_LEFT;
+}
+
 /* As in a thread of the pool, which has no run. */
 static void run_inline(struct sched *sched, struct job *job)
 {
     struct slot kept = osri_thread_slot;
     const struct task *task = job->wait.task_;
 
-    list_remove(&job->node);
+    take(sched, job);
     if (job->state != JOB_LEFT && task->refusal)
         atomic_store(&job->cancelled, true);
     osri_thread_slot = (struct slot){0};
@@ -60,6 +67,8 @@ static void run_one(struct sched *sched)
         node = node->next;
     job = job_at(node);
     left = job->state == JOB_LEFT;
+    if (sched->allowed != ALL_JOBS)
+        sched->allowed--;
     run_inline(sched, job);
     if (!left)
         deliver(job);
@@ -85,9 +94,11 @@ static enum job_state leave_inline(struct sched *sched, struct job *job)
     if (state == JOB_QUEUED && osri_choose(&sched->door, OSR_CHOICE_JOB, 2, "begun"))
         state = job->state = JOB_RUNNING;
     if (state == JOB_QUEUED)
-        list_remove(&job->node);
-    else if (job->abandon)
+        take(sched, job);
+    else if (job->abandon) {
         job->state = JOB_LEFT;
+        sched->queued_jobs--;
+    }
     atomic_store(&job->cancelled, true);
     return state;
 }
@@ -108,6 +119,7 @@ static int add(struct sched *sched, struct job *job)
         return -EAGAIN; /* asked for each, so that runs do not depend on which threads there are */
     if (is_simulated(sched)) {
         list_append(&sched->jobs, &job->node);
+        sched->queued_jobs++;
         return 0;
     }
     job->inbox = osri_inbox(sched, &rc);

@@ -10,6 +10,17 @@ struct transfer {
     size_t size;
 };
 
+/* How much of it is moved at a time: all, unless the door wants it short. */
+static size_t some_of(struct sched *sched, size_t size, const char *call)
+{
+    unsigned pick;
+
+    if (likely(!sched->inject) || size < 2)
+        return size;
+    pick = osri_choose(&sched->door, OSR_CHOICE_SHORT, 3, call);
+    return pick == 0 ? size : pick == 1 ? 1 : (size + 1) / 2;
+}
+
 /* A descriptor that is no socket may be a blocking one: 0 if it would not block now, -EAGAIN if it would, or a code. */
 static int would_block(struct sched *sched, const struct descriptor *descriptor, short events)
 {
@@ -25,23 +36,24 @@ static int would_block(struct sched *sched, const struct descriptor *descriptor,
 static ssize_t read_now(struct sched *sched, struct descriptor *descriptor, void *operation)
 {
     const struct transfer *transfer = operation;
+    size_t size = some_of(sched, transfer->size, "read");
     ssize_t n;
 
     if (descriptor->socket) {
-        n = osri_sys_receive(&sched->door, descriptor->fd, transfer->into, transfer->size, MSG_DONTWAIT);
+        n = osri_sys_receive(&sched->door, descriptor->fd, transfer->into, size, MSG_DONTWAIT);
     } else {
         n = would_block(sched, descriptor, POLLIN);
         if (n == 0)
-            n = osri_sys_read(&sched->door, descriptor->fd, transfer->into, transfer->size);
+            n = osri_sys_read(&sched->door, descriptor->fd, transfer->into, size);
     }
-    descriptor->reading.spent = n > 0 && (size_t)n < transfer->size;
+    descriptor->reading.spent = n > 0 && (size_t)n < size;
     return n;
 }
 
 static ssize_t write_now(struct sched *sched, struct descriptor *descriptor, void *operation)
 {
     const struct transfer *transfer = operation;
-    size_t size = transfer->size;
+    size_t size = some_of(sched, transfer->size, "write");
     ssize_t n;
 
     if (descriptor->socket) {

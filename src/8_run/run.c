@@ -107,8 +107,16 @@ static void stuck(struct sched *sched)
     }
     osri_free(&sched->memory, tree);
     osri_scope_cancel(sched, &root->scope, -OSR_EDEADLOCK, "", root->task.where, "nothing could run any more");
-    if (list_empty(&sched->ready))
+    if (list_empty(&sched->ready) && list_empty(&sched->jobs))
         stuck(sched);
+}
+
+/* The door says that a task, or all of them, are cancelled just before this call. */
+static void inject_cancel(struct sched *sched, struct task *task, bool root, const char *where)
+{
+    struct child *whom = root ? osri_root(sched) : child_of(task);
+
+    osri_scope_cancel(sched, &whom->scope, -ECANCELED, "", where, "injected by the test");
 }
 
 /* ---- Opening and closing ---- */
@@ -260,6 +268,9 @@ int osri_run_begin(struct run *run, const struct osr_routine *routine, void *arg
         return rc;
     run->stuck = sched->finished = false;
     sched->numbers = 0;
+    sched->allowed = ALL_JOBS;
+    if (sched->inject)
+        osri_sim_restart(sched);
     osri_sched = sched;
     rc = begin_with_promises(run, routine, arg, where);
     if (rc < 0)
@@ -375,6 +386,7 @@ int osri_run_open(struct run *run, const struct osr_run_options *given, struct e
     if (rc < 0)
         return rc;
     run->sched.stuck = stuck;
+    run->sched.cancel = inject_cancel;
     run->sched.make_calls = osri_calls_make;
     run->sched.audit = run->options.debug ? osri_audit : NULL;
     run->sched.dying = osri_trace_save;

@@ -1,0 +1,271 @@
+/*
+ * Testing programs written with osier: the library libosier-test (pkg-config osier-test).
+ *
+ * A test is a root task with what it works on. The kit runs it under the simulated clock, many times, and decides each
+ * time what is not the program's to decide: which ready task goes first, when a cancellation comes, which allocation or
+ * system call fails, how short a read is. After each run it asks whether all is as it must be.
+ *
+ *     struct bank { … };                                      // what the program works on
+ *
+ *     OSR_TASK(transfers, struct bank, bank) { … }            // the program
+ *
+ *     static void bank_open(void *arg) { … }                  // before each run: everything as new
+ *
+ *     static void bank_check(void *arg, const struct osr_test_result *result)       // after each run
+ *     {
+ *         struct bank *bank = arg;
+ *
+ *         osr_test_check(!bank->is_locked);
+ *         osr_test_check(total(bank) == 100);
+ *     }
+ *
+ *     static struct bank bank;
+ *     static const struct osr_test test = OSR_TEST("transfers", transfers, &bank, .begin = bank_open, .check = bank_check);
+ *
+ *     static void transfers_stand_everything(void **state)    // a test of cmocka's
+ *     {
+ *         assert_int_equal(osr_test_sweep(&test), 0);         // every cancellation, every failure, one run each
+ *         assert_int_equal(osr_test_explore(&test), 0);       // every order
+ *         assert_int_equal(osr_test_random(&test, 10000, 1), 0);
+ *     }
+ *
+ *     int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)                  // libFuzzer, AFL++
+ *     {
+ *         return osr_test_fuzz(&test, data, size);
+ *     }
+ *
+ * What goes wrong is shrunk and told as a short story, which ends with a token: all that the kit chose, in one word.
+ * `OSR_REPLAY=token ./test` runs that again and nothing else, for a debugger. examples/bank_test.c is such a test from its
+ * beginning to its end.
+ *
+ * In each run is looked for: a check that failed; a deadlock; misuse that stops the program, and crashes; descriptors,
+ * errors and memory that are left; a run that does not end; two runs that differ though the kit chose the same, because
+ * the program asks a clock, a source of randomness, or the addresses of things.
+ *
+ * The calls that run a test are made outside runs, one at a time, on any thread. Those "in a test" are made by its tasks,
+ * jobs, callbacks, and by begin(), end() and check() where that makes sense; outside tests they do nothing, and give 0.
+ */
+#ifndef OSIER_TEST_H
+#define OSIER_TEST_H
+
+#include <osier/base.h>
+#include <osier/debug.h>
+#include <osier/run.h>
+#include <osier/task.h>
+#include <osier/time.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct osr_error;
+
+/* ---- Tests --------------------------------------------------------------------------------------------- */
+
+/* What a run came to, for check(). */
+struct osr_test_result {
+    int rc;                  /* what osr_run() gave; a test whose check failed in a task has been cancelled */
+    struct osr_error *error; /* behind it, or NULL; the kit's: it is gone after check() */
+    int64_t now;             /* the simulated clock at the end */
+    unsigned long steps;     /* of tasks */
+    unsigned cancels;        /* cancellations that were injected */
+    unsigned faults;         /* allocations and calls that were made to fail, also those that the test ordered */
+};
+
+struct osr_test {
+    size_t size;       /* of this struct; the macro sets it */
+    const char *where; /* the place; the macro sets it */
+    const char *name;  /* one word of letters, digits, '_', '-' and '.': it stands in tokens */
+    const struct osr_routine *routine;
+    void *arg;
+    size_t typed_; /* private */
+
+    void (*begin)(void *arg); /* before each run: makes everything as new; or NULL */
+    void (*check)(void *arg, const struct osr_test_result *result); /* after each run: what must be so now; or NULL */
+    void (*end)(void *arg);   /* after that: gives back what begin() took; or NULL */
+
+    /* Besides what the program is tested for, one cancellation (fault) a run may also come in osr_test_explore(), any
+     * number of them in osr_test_random() and osr_test_fuzz(). */
+    bool cancels, faults;
+
+    unsigned long steps;  /* of tasks, that no run should need; 0: 100,000 */
+    unsigned long runs;   /* that osr_test_explore() makes at most; 0: 1,000,000 */
+    unsigned depth;       /* choices of a run that it varies, from the first one on; 0: all */
+    unsigned pairs;       /* of injections that osr_test_sweep() tries besides, drawn at random; 0: none */
+    bool quiet;           /* says only what went wrong, not how many runs were made */
+    bool keeps_memory;    /* the program keeps errors or memory over a run: what is left is no leak */
+    size_t stack_size;    /* as for osr_run() */
+
+    void (*tell)(void *arg, const char *text); /* told counts and stories, in whole lines; NULL: standard error */
+    void *tell_arg;
+};
+
+/* A test that runs a task, whose argument's type is checked: OSR_TEST("transfers", transfers, &bank, .check = …). It may
+ * initialize a variable in a file or in a function. */
+#define OSR_TEST(name_, task_, argument_, ...)                                                                 \
+    {.size = sizeof(struct osr_test), .where = OSR_HERE, .name = (name_), .routine = &(task_).routine_,         \
+     .arg = (argument_), .typed_ = sizeof(1 ? (argument_) : (task_).arg_), __VA_ARGS__}
+
+/*
+ * All of these give 0 if every run was as it should be; the number of violations, 1, if one was not: they stop at the
+ * first, having told its story; -EINVAL for a test that makes no sense; -EBUSY inside a run; -ENOMEM.
+ *
+ * If the environment variable OSR_REPLAY holds a token of the test's name, they run that instead, once; tokens of other
+ * names are for other tests.
+ */
+
+/* One run, in which nothing fails and all is first come first served. */
+OSR_API int osr_test_run(const struct osr_test *test);
+
+/*
+ * One run for each place where something can come in between: at each cancellation point the calling task is cancelled,
+ * in another run the root; each allocation and each system call of the library fails, with each of its errors, once, and
+ * from there on. And `pairs` runs with two of these.
+ */
+OSR_API int osr_test_sweep(const struct osr_test *test);
+
+/*
+ * All orders: depth first over which task runs, which of equal times and of ready descriptors comes first, which job
+ * runs, and over what the test chooses itself, until there are no more or `runs` are made, which is said. Nothing is left
+ * out as equivalent: what the tasks' own code reads and writes is not known here.
+ */
+OSR_API int osr_test_explore(const struct osr_test *test);
+
+/*
+ * `runs` runs at random, the same ones for the same seed. In turns: every choice at random; by priorities that change at
+ * few moments (PCT), which finds what needs few coincidences in long runs; first come first served but for a few that
+ * are delayed; and going on with the same task for long.
+ */
+OSR_API int osr_test_random(const struct osr_test *test, unsigned long runs, uint64_t seed);
+
+/*
+ * One run along the bytes of a fuzzer: what the test chooses itself is read from the front, all else from the back, and
+ * what is missing is 0. A violation is told, and aborts the process, which is what fuzzers look for. Gives 0. For the
+ * function LLVMFuzzerTestOneInput(), which both libFuzzer and AFL++ (afl-clang-fast -fsanitize=fuzzer) call.
+ */
+OSR_API int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size_t size);
+
+/* ---- Tokens -------------------------------------------------------------------------------------------- */
+
+/*
+ * A token holds a version, the test's name, the choices that were not 0, and a check sum, such as
+ *
+ *     osr1:transfers:C7=1/3.5e0c,R12-15=1;93af
+ *
+ * at the 7th question for a cancellation (C), one of 3 that was asked at a certain place, the answer was 1; at the 12th
+ * to the 15th choice of a ready task (R) it was 1. D: equal times; E: descriptors; J: jobs; F: faults ("F5+=1": from
+ * there on, each of its name); S: short reads and writes; T: the test's own.
+ */
+
+/*
+ * Runs the test along a token. One that is cut short, damaged, of another version or another test is refused, and told
+ * why and where in the token: -EINVAL. A program that has changed meanwhile may ask other questions: then is told where
+ * it parted from the token, and the rest is first come first served.
+ */
+OSR_API int osr_test_replay(const struct osr_test *test, const char *token);
+
+/* The token, and the whole story, of the last violation that was found; "" if there was none. Until the next call. */
+OSR_API const char *osr_test_token(void);
+OSR_API const char *osr_test_story(void);
+
+/* ---- Checks -------------------------------------------------------------------------------------------- */
+
+/*
+ * In a test: what must be so. If it is not, that is noted (the first one counts), everything is cancelled, and the task
+ * goes on, so that the run ends in order and the call that runs the test tells. Gives the condition.
+ */
+#define osr_test_check(condition) osr_test_check_here(!!(condition), #condition, OSR_HERE)
+OSR_API bool osr_test_check_here(bool holds, const char *condition, const char *where);
+
+/* The same, failed, in words of one's own. */
+#define osr_test_fail(...) osr_test_fail_here(OSR_HERE, __VA_ARGS__)
+OSR_API void osr_test_fail_here(const char *where, const char *format, ...) OSR_PRINTF_(2, 3);
+
+/*
+ * In a task: checks that a call, which gives an int, is a cancellation point (is none), whatever it gives:
+ * rc = osr_test_point(queue_push(&queue, item)). Where the task is cancelled already that cannot be seen, and is let be.
+ */
+#define osr_test_point(call)                                                                 \
+    __extension__ ({                                                                                     \
+        struct osr_test_watch_ watch_;                                                       \
+        int rc_;                                                                             \
+        osr_test_watch_begin_(&watch_);                                                      \
+        rc_ = (call);                                                                        \
+        osr_test_watch_end_(&watch_, true, #call, OSR_HERE);                                 \
+        rc_;                                                                                 \
+    })
+#define osr_test_no_point(call)                                                              \
+    __extension__ ({                                                                                     \
+        struct osr_test_watch_ watch_;                                                       \
+        int rc_;                                                                             \
+        osr_test_watch_begin_(&watch_);                                                      \
+        rc_ = (call);                                                                        \
+        osr_test_watch_end_(&watch_, false, #call, OSR_HERE);                                \
+        rc_;                                                                                 \
+    })
+
+/* ---- Choosing ------------------------------------------------------------------------------------------ */
+
+/* In a test: a choice of its own, from 0 to `n` - 1, which all of the above vary like any other: the size of an input,
+ * whether a peer answers. 0 is the simplest one. `what` says what for, in stories; a literal. */
+OSR_API unsigned osr_test_choose(unsigned n, const char *what);
+
+/* ---- Faults -------------------------------------------------------------------------------------------- */
+
+/* In a test, in what stands in for a part of the world: whether it fails here. 0, or `code`, a negative one. The sweep
+ * lets each of these fail. */
+OSR_API int osr_test_fault(const char *point, int code);
+
+/*
+ * In a test: orders a fault. From now on, after `skip` questions, the next one for `point` is answered with the `pick`-th
+ * error: of osr_test_fault(), or of the library's allocations ("memory", "mmap") and system calls ("read", "accept", …;
+ * their errors are in their order in the code: osr_test_run() with OSR_TEST_QUESTIONS=1 in the environment shows all
+ * questions of a run). One order at a time for each point, at most 8. 0; -EINVAL; -ENOSPC.
+ */
+OSR_API int osr_test_order_fault(const char *point, unsigned skip, unsigned pick);
+
+/* For memory of the program's own: counted with the run's, what is left is a leak, and each allocation may fail
+ * ("allocation"). */
+OSR_API const struct osr_allocator *osr_test_allocator(void);
+
+/* ---- The world ----------------------------------------------------------------------------------------- */
+
+/*
+ * In a task: lets simulated time pass, with all that falls due, and waits until that is settled: nothing else can run at
+ * this moment (osr_settle() in debug.h, which lets no time pass). A cancellation point. 0; -ECANCELED; -EPERM.
+ */
+#define osr_test_advance(duration) osr_test_advance_here((duration), OSR_HERE)
+OSR_API int osr_test_advance_here(int64_t duration, const char *where);
+
+/*
+ * Two connected streams in memory, for osr_read(), osr_write() and osr_fd_close(). How much a read or write moves at a
+ * time is chosen by the kit. (So it is of all descriptors.) Never waits. 0; what the system failed with.
+ */
+#define osr_test_streams(fds) osr_test_streams_here((fds), OSR_HERE)
+OSR_API int osr_test_streams_here(int fds[2], const char *where);
+
+/*
+ * Jobs (thread.h) run on the loop's thread in a test. In a task: holds those that have not run; lets the next `count`, or
+ * all of them, run again. 0; -EPERM outside runs.
+ */
+OSR_API int osr_test_hold_jobs(void);
+OSR_API int osr_test_release_jobs(unsigned count);
+#define OSR_TEST_ALL_JOBS UINT32_MAX
+
+/* ---- Private ------------------------------------------------------------------------------------------- */
+
+struct osr_test_watch_ {
+    struct osr_test_watch_ *outer;
+    uint64_t task;
+    unsigned long points;
+    bool blind; /* it is cancelled already */
+};
+
+OSR_API void osr_test_watch_begin_(struct osr_test_watch_ *watch);
+OSR_API void osr_test_watch_end_(struct osr_test_watch_ *watch, bool expected, const char *call, const char *where);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

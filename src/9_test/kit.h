@@ -1,0 +1,254 @@
+/*
+ * The test kit, a library of its own on the public headers alone: it decides at the door of a run, looks at what is left
+ * after it, and tells what went wrong.
+ *
+ * One run is a play: script first, then whoever improvises (a strategy), then 0. Everything that was asked is logged, so
+ * that any play, however it was made, is a script that can be played again, shrunk and written down as a token.
+ */
+#ifndef OSIER_TEST_KIT_H
+#define OSIER_TEST_KIT_H
+
+#include <osier/error.h>
+#include <osier/scope.h>
+#include <osier/test.h>
+
+/* The kinds of choices: those of runs, and one more. */
+enum { KIND_TEST = OSR_CHOICE_SHORT + 1, KINDS };
+
+#define KIND_LETTERS "RDEJFCST" /* in their order */
+
+/* ---- Scripts: token.c ---- */
+
+/* What is answered to the questions `first` to `last` of a kind, counted from 1; asked for others, 0 is. */
+struct line {
+    unsigned kind;
+    unsigned long first, last;
+    unsigned answer;
+    unsigned n;    /* how many alternatives there were; 0: not known */
+    uint16_t what; /* hash of what for; 0: not known */
+    bool onwards;  /* from `first` on, to every one of that kind and name (of the kind alone, for short transfers) */
+};
+
+struct script {
+    struct line *lines;
+    size_t count, capacity;
+};
+
+void osri_kit_script_add(struct script *script, struct line line);
+void osri_kit_script_copy(struct script *to, const struct script *from);
+void osri_kit_script_free(struct script *script);
+
+uint16_t osri_kit_hash(const char *what);
+
+/* Writes the script as a token, cut at `size`; gives the length of the whole. */
+size_t osri_kit_token_format(const char *name, const struct script *script, char *buffer, size_t size);
+
+/* Reads a token. 0, or -EINVAL with why and where in `why`, or -ENOENT for one of another test. */
+int osri_kit_token_parse(const char *name, const char *token, struct script *script, char *why, size_t size);
+
+/* ---- Plays: play.c, door.c ---- */
+
+enum violation {
+    VIOLATION_NONE,
+    VIOLATION_CHECK,     /* osr_test_check() in the run */
+    VIOLATION_INVARIANT, /* and after it */
+    VIOLATION_DEADLOCK,
+    VIOLATION_STEPS,       /* the run does not end */
+    VIOLATION_RUNAWAY,     /* a task calls on and on in a cancelled scope */
+    VIOLATION_LEAK,        /* the library names something */
+    VIOLATION_MEMORY,
+    VIOLATION_DESCRIPTORS,
+    VIOLATION_DIFFERS,     /* from the same choices two runs came */
+    VIOLATION_DEATH        /* the program was stopped */
+};
+
+struct question {
+    unsigned kind;
+    unsigned long ordinal;
+    unsigned n, answer;
+    const char *what;
+    bool onwards; /* answered by such a line */
+    bool ordered; /* answered as the test has said */
+};
+
+/* What happened: as the run tells it, but for the name, which lives only as long as its task. */
+struct event {
+    enum osr_trace_kind kind;
+    int64_t at;
+    uint64_t task;
+    const char *call, *where;
+    int code;
+};
+
+/* A task of the run, as the story needs it. */
+struct actor {
+    char name[OSR_NAME_SIZE];
+    enum osr_trace_kind last; /* what it did last, of SPAWN, STEP, WAIT, WAKE, END */
+    const char *call, *where; /* of its wait, or where it was spawned */
+};
+
+struct order {
+    const char *point;
+    unsigned skip, pick;
+    bool given;
+};
+
+enum { ORDERS = 8 };
+
+struct play {
+    const struct osr_test *test;
+    const struct script *script;
+    size_t at[KINDS]; /* the line that comes next */
+    /* Answers what the script does not; NULL: 0. */
+    unsigned (*improvise)(struct play *play, unsigned kind, unsigned n, const char *what);
+
+    /* Runs it, and others after it: faster, but not for faults, which are not asked for then, since there are fewer of
+     * them from the second run on. NULL: a run of its own. */
+    struct osr_runner *runner;
+
+    bool told;        /* the story is wanted */
+    bool shows;       /* all questions are printed */
+    bool parted;      /* from the script, as `parting` says */
+    char parting[512];
+
+    struct question *questions;
+    size_t asked, questions_room;
+    unsigned long ordinals[KINDS];
+    struct event *events;
+    size_t happened, events_room;
+    struct actor *actors; /* by number, from 1 on */
+    size_t actors_room, cast;
+
+    uint64_t current; /* the task that runs, as far as has been told; 0: none yet */
+    bool runs;        /* it has neither waited nor ended since */
+    uint64_t queue[256]; /* the ready ones, as far as can be told from events: for strategies, which may err */
+    unsigned queued;
+    bool asked_ready; /* since the last step */
+
+    struct osr_scope scope; /* around the root's function */
+    bool inside;            /* the run is on */
+    bool scope_open;
+    struct order orders[ORDERS];
+    struct osr_test_watch_ *watch; /* calls that are looked at, the latest first */
+    unsigned long steps;
+    unsigned cancels, faults;
+
+    enum violation violation;
+    const char *violated_at; /* place, or NULL */
+    char said[2048];         /* what was found wrong */
+
+    char scene[16384]; /* what was injected, and who was where: in told plays */
+    size_t scene_length;
+    int rc;
+    int64_t now;
+};
+
+/* The play that is on, NULL between plays. */
+extern struct play *osri_kit_play;
+
+/* Plays once. `script` and `improvise` may be NULL. What is left in `play` is good until the next. */
+void osri_kit_play_once(struct play *play, const struct osr_test *test, const struct script *script,
+                        unsigned (*improvise)(struct play *, unsigned, unsigned, const char *));
+
+/* The answers that were not 0, as a script. */
+void osri_kit_play_script(const struct play *play, struct script *script);
+void osri_kit_play_free(struct play *play);
+
+/* The runner of a play, NULL if there is none to be had. */
+struct osr_runner *osri_kit_runner_new(struct play *play, const struct osr_test *test);
+
+/* Asks the play's door, for the run or for the test itself. */
+unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *what);
+
+void osri_kit_observe(void *play, const struct osr_trace_event *event);
+
+/* Notes what is wrong, unless something is already. */
+void osri_kit_violated(struct play *play, enum violation violation, const char *where, const char *format, ...)
+    OSR_PRINTF_(4, 5);
+
+/* ---- Memory: count.c ---- */
+
+/* Blocks that are in use: of the library's, and of the program's own. */
+extern long osri_kit_blocks, osri_kit_own_blocks;
+extern const struct osr_allocator osri_kit_counting;
+
+/* Like realloc(), but says so and stops the program if there is no memory. */
+void *osri_kit_resize(void *memory, size_t size);
+
+/* The number that the next descriptor will have: one more while a low one is leaked. */
+int osri_kit_lowest_descriptor(void);
+
+/* ---- Telling: story.c ---- */
+
+void osri_kit_say(const struct osr_test *test, const char *format, ...) OSR_PRINTF_(2, 3);
+
+/* Adds to the play's scene. */
+void osri_kit_scene(struct play *play, const char *format, ...) OSR_PRINTF_(2, 3);
+
+/* Adds who is where. */
+void osri_kit_scene_actors(struct play *play);
+
+/* Tells the play, whose script is `script`, in which something went wrong, and keeps it for osr_test_story(). `how`: in
+ * which campaign. */
+void osri_kit_tell(const struct play *play, const struct script *script, const char *how);
+void osri_kit_forget_story(void);
+
+/* Tells that the program is about to die, or is dying, in the play that is on. */
+void osri_kit_tell_death(const char *why);
+
+/* While this is on, signals of crashes are told. */
+void osri_kit_watch_crashes(void);
+void osri_kit_unwatch_crashes(void);
+
+/* ---- Campaigns: campaign.c ---- */
+
+typedef unsigned osri_kit_improvise(struct play *play, unsigned kind, unsigned n, const char *what);
+
+/* The runs of one call, which end with the first that is not as it should be. */
+struct campaign {
+    const struct osr_test *test;
+    const char *name;
+    unsigned long runs;
+    struct play play;  /* the last one */
+    struct play again; /* it, played again */
+    struct script script;
+    int rc; /* what the call gives */
+};
+
+/* Begins one, NULL if there is nothing to do: then `*rc` is what the call gives. */
+struct campaign *osri_kit_begin(const struct osr_test *test, const char *name, int *rc);
+
+/* Whether the environment had a token for this test, or one that cannot be read: then it has been dealt with. */
+bool osri_kit_is_replayed(const struct osr_test *test, int *rc);
+
+/* Gives what the call gives. */
+int osri_kit_end(struct campaign *campaign);
+
+/* Plays once more; says whether all was well. If it was not, that has been shrunk and told, and the campaign is over.
+ * `detail`: how this run came about, in words. */
+bool osri_kit_try(struct campaign *campaign, const struct script *script, osri_kit_improvise *improvise,
+                  const char *detail);
+
+/* From now on the runs are made by a runner, if no fault is to be injected. */
+void osri_kit_hurry(struct campaign *campaign);
+
+/* What was done, unless the test is a quiet one. */
+void osri_kit_count(const struct campaign *campaign, const char *format, ...) OSR_PRINTF_(2, 3);
+
+/* ---- Shrinking: shrink.c ---- */
+
+/* Makes campaign->script, which leads to the violation of campaign->play, as short as it gets. */
+void osri_kit_shrink(struct campaign *campaign);
+
+/* ---- Randomness: strategy.c ---- */
+
+/* Sets up one run. `asked`: how many questions of each kind a run has, about; `steps`: how many it takes. */
+void osri_kit_strategy_begin(uint64_t seed, unsigned long run, const unsigned long asked[KINDS], unsigned long steps);
+osri_kit_improvise osri_kit_strategy;
+const char *osri_kit_strategy_name(void);
+
+/* From 0 to n - 1, and the state goes on. */
+unsigned osri_kit_draw(uint64_t *state, unsigned n);
+void osri_kit_seed(uint64_t *state, uint64_t seed, uint64_t more);
+
+#endif

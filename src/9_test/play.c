@@ -1,0 +1,203 @@
+/* One run of a test, from begin() to end(), and what is looked for in it. */
+#include "9_test/kit.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct play *osri_kit_play;
+
+/* ---- What the run asks and tells ---- */
+
+static unsigned choose(void *play, enum osr_choice kind, unsigned n, const char *what)
+{
+    return osri_kit_play ? osri_kit_ask(play, kind, n, what) : 0; /* a runner is made between plays */
+}
+
+void osri_kit_violated(struct play *play, enum violation violation, const char *where, const char *format, ...)
+{
+    va_list list;
+
+    if (play->violation)
+        return;
+    play->violation = violation;
+    play->violated_at = where;
+    va_start(list, format);
+    vsnprintf(play->said, sizeof(play->said), format, list);
+    va_end(list);
+    if (play->told && play->inside)
+        osri_kit_scene_actors(play);
+}
+
+static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    int length = (int)strcspn(text, "\n");
+    struct play *play = arg;
+
+    switch (kind) {
+    case OSR_DIAGNOSIS_MISUSE:
+    case OSR_DIAGNOSIS_OVERFLOW:
+        osri_kit_tell_death(text);
+        break;
+    case OSR_DIAGNOSIS_RUNAWAY:
+        osri_kit_violated(play, VIOLATION_RUNAWAY, NULL, "%.*s", length, text);
+        break;
+    case OSR_DIAGNOSIS_LEAK:
+    case OSR_DIAGNOSIS_DESCRIPTOR:
+        if (!play->test->keeps_memory)
+            osri_kit_violated(play, VIOLATION_LEAK, NULL, "%.*s", length, text);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- The run ---- */
+
+/* The test's own root, in a scope by which it is cancelled when a check fails. */
+static int root(void *arg)
+{
+    struct play *play = arg;
+    int rc;
+
+    (void)osr_scope_open_here(&play->scope, OSR_SCOPE_TIMEOUT, OSR_NEVER, play->test->where);
+    play->scope_open = true;
+    rc = play->test->routine->run(play->test->arg);
+    play->scope_open = false;
+    return osr_scope_close_here(&play->scope, rc, play->test->where);
+}
+
+static struct osr_run_options options_of(struct play *play, const struct osr_test *test)
+{
+    return (struct osr_run_options){
+        .size = sizeof(struct osr_run_options),
+        .where = test->where,
+        .stack_size = test->stack_size,
+        .clock = OSR_CLOCK_SIMULATED,
+        .debug = true,
+        .allocator = &osri_kit_counting,
+        .diagnose = diagnose,
+        .diagnose_arg = play,
+        .observe = osri_kit_observe,
+        .observe_arg = play,
+        .choose = choose,
+        .choose_arg = play,
+        .inject = true,
+    };
+}
+
+struct osr_runner *osri_kit_runner_new(struct play *play, const struct osr_test *test)
+{
+    struct osr_run_options options = options_of(play, test);
+    struct osr_runner *runner;
+
+    options.no_overflow_handler = true; /* the kit's own sees it */
+    return osr_runner_new_with(&runner, &options) == 0 ? runner : NULL;
+}
+
+static int run(struct play *play)
+{
+    const struct osr_test *test = play->test;
+    const struct osr_routine routine = {root, test->routine->name, test->routine->where};
+    const struct osr_run_options options = options_of(play, test);
+    int rc;
+
+    play->inside = true;
+    if (play->runner)
+        rc = osr_runner_run_here(play->runner, &routine, play, test->where);
+    else
+        rc = osr_run_with(&routine, play, &options);
+    play->inside = false;
+    return rc;
+}
+
+/* ---- Before and after ---- */
+
+static void reset(struct play *play, const struct osr_test *test, const struct script *script)
+{
+    struct osr_runner *runner = play->runner;
+    const bool told = play->told, shows = play->shows;
+    struct question *questions = play->questions;
+    struct event *events = play->events;
+    struct actor *actors = play->actors;
+    size_t rooms[] = {play->questions_room, play->events_room, play->actors_room};
+
+    memset(play, 0, offsetof(struct play, scene) + 1);
+    play->test = test;
+    play->script = script;
+    play->runner = runner;
+    play->told = told;
+    play->shows = shows;
+    play->questions = questions;
+    play->events = events;
+    play->actors = actors;
+    play->questions_room = rooms[0];
+    play->events_room = rooms[1];
+    play->actors_room = rooms[2];
+    play->scene_length = 0;
+}
+
+static void look_at_result(struct play *play, struct osr_error *error)
+{
+    const struct osr_test *test = play->test;
+    struct osr_test_result result = {play->rc, error, play->now, play->steps, play->cancels, play->faults};
+
+    if (play->rc == -OSR_EDEADLOCK)
+        osri_kit_violated(play, VIOLATION_DEADLOCK, NULL, "a deadlock: %s",
+                          error ? osr_error_message(error) : "nothing could run any more");
+    if (test->check)
+        test->check(test->arg, &result);
+}
+
+/* Lines that nobody has asked for. */
+static void look_at_script(struct play *play)
+{
+    size_t i;
+
+    for (i = 0; play->script && i < play->script->count && !play->parted; i++) {
+        const struct line *line = &play->script->lines[i];
+
+        if (line->last <= play->ordinals[line->kind] || line->onwards)
+            continue;
+        play->parted = true;
+        snprintf(play->parting, sizeof(play->parting), "%c%lu: the program asks no more than %lu questions of this kind",
+                 KIND_LETTERS[line->kind], line->first, play->ordinals[line->kind]);
+    }
+}
+
+void osri_kit_play_once(struct play *play, const struct osr_test *test, const struct script *script,
+                        unsigned (*improvise)(struct play *, unsigned, unsigned, const char *))
+{
+    long blocks = osri_kit_blocks, left;
+    int lowest = osri_kit_lowest_descriptor();
+    struct osr_error *error;
+
+    reset(play, test, script);
+    play->improvise = improvise;
+    osri_kit_play = play;
+    if (test->begin)
+        test->begin(test->arg);
+    play->rc = run(play);
+    error = osr_error_take();
+    look_at_result(play, error);
+    osr_error_release(error);
+    if (test->end)
+        test->end(test->arg);
+    left = osri_kit_own_blocks + (play->runner ? 0 : osri_kit_blocks - blocks); /* a runner keeps some for the next run */
+    if (left != 0 && !test->keeps_memory)
+        osri_kit_violated(play, VIOLATION_MEMORY, NULL, "%ld blocks of memory are left", left);
+    if (osri_kit_lowest_descriptor() != lowest)
+        osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d is left open", lowest);
+    osri_kit_play = NULL;
+    osri_kit_own_blocks = 0;
+    look_at_script(play);
+}
+
+void osri_kit_play_free(struct play *play)
+{
+    free(play->questions);
+    free(play->events);
+    free(play->actors);
+}

@@ -1,0 +1,243 @@
+/* What went wrong, in words. Nothing here takes memory: it may be told by a program that dies. */
+#include "9_test/kit.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char story[1 << 16], token[1 << 15];
+
+const char *osr_test_token(void)
+{
+    return token;
+}
+
+const char *osr_test_story(void)
+{
+    return story;
+}
+
+void osri_kit_forget_story(void)
+{
+    story[0] = token[0] = '\0';
+}
+
+/* ---- Saying ---- */
+
+static void say_text(const struct osr_test *test, const char *text)
+{
+    size_t left = strlen(text);
+
+    if (test->tell) {
+        test->tell(test->tell_arg, text);
+        return;
+    }
+    while (left > 0) {
+        ssize_t n = write(STDERR_FILENO, text, left);
+
+        if (n <= 0)
+            return;
+        text += n;
+        left -= (size_t)n;
+    }
+}
+
+void osri_kit_say(const struct osr_test *test, const char *format, ...)
+{
+    char text[1024];
+    va_list list;
+
+    va_start(list, format);
+    vsnprintf(text, sizeof(text), format, list);
+    va_end(list);
+    say_text(test, text);
+}
+
+/* ---- Scenes ---- */
+
+void osri_kit_scene(struct play *play, const char *format, ...)
+{
+    size_t left = sizeof(play->scene) - play->scene_length;
+    va_list list;
+    int n;
+
+    va_start(list, format);
+    n = vsnprintf(play->scene + play->scene_length, left, format, list);
+    va_end(list);
+    if (n > 0)
+        play->scene_length += (size_t)n < left ? (size_t)n : left - 1;
+}
+
+static void scene_actor(struct play *play, uint64_t number)
+{
+    const struct actor *actor = &play->actors[number];
+    const char *where = actor->where ? actor->where : "?";
+
+    switch (actor->last) {
+    case OSR_TRACE_WAIT:
+        osri_kit_scene(play, "        task \"%s\" waits in %s at %s\n", actor->name, actor->call, where);
+        break;
+    case OSR_TRACE_WAKE:
+        osri_kit_scene(play, "        task \"%s\" was woken in %s at %s\n", actor->name, actor->call ? actor->call : "?",
+                       where);
+        break;
+    case OSR_TRACE_SPAWN:
+        osri_kit_scene(play, "        task \"%s\", spawned at %s, has not begun\n", actor->name, where);
+        break;
+    case OSR_TRACE_STEP:
+        osri_kit_scene(play, "        task \"%s\" %s\n", actor->name, number == play->current ? "runs" : "is ready");
+        break;
+    default:
+        break;
+    }
+}
+
+void osri_kit_scene_actors(struct play *play)
+{
+    uint64_t number;
+
+    if (play->cast > 0)
+        osri_kit_scene(play, "      at %lld.%06lld s:\n", (long long)(play->now / 1000000000),
+                       (long long)(play->now / 1000 % 1000000));
+    for (number = 1; number <= play->cast; number++)
+        scene_actor(play, number);
+}
+
+/* ---- Stories ---- */
+
+static const char *kind_of(enum violation violation)
+{
+    static const char *const kinds[] = {
+        [VIOLATION_CHECK] = "a check failed",
+        [VIOLATION_INVARIANT] = "the invariant does not hold after the run",
+        [VIOLATION_DEADLOCK] = "nothing could run any more",
+        [VIOLATION_STEPS] = "the run does not end",
+        [VIOLATION_RUNAWAY] = "a task does not stop when it is cancelled",
+        [VIOLATION_LEAK] = "something is left",
+        [VIOLATION_MEMORY] = "memory is left",
+        [VIOLATION_DESCRIPTORS] = "a descriptor is left",
+        [VIOLATION_DIFFERS] = "the program is not determined by its choices",
+        [VIOLATION_DEATH] = "the program is stopped",
+    };
+
+    return kinds[violation];
+}
+
+static size_t append(size_t length, const char *format, ...) OSR_PRINTF_(2, 3);
+
+static size_t append(size_t length, const char *format, ...)
+{
+    va_list list;
+    int n;
+
+    va_start(list, format);
+    n = vsnprintf(story + length, sizeof(story) - length, format, list);
+    va_end(list);
+    length += n > 0 ? (size_t)n : 0;
+    return length < sizeof(story) ? length : sizeof(story) - 1;
+}
+
+static void compose(const struct play *play, enum violation violation, const char *said, const char *how)
+{
+    size_t length = 0;
+
+    length = append(length, "osier-test: \"%s\": %s\n", play->test->name, kind_of(violation));
+    length = append(length, "  %s%s%s\n", play->violated_at ? play->violated_at : "", play->violated_at ? ": " : "", said);
+    length = append(length, "  in %s; %lu steps, %zu choices, %lld.%06lld s of simulated time\n", how, play->steps,
+                    play->asked, (long long)(play->now / 1000000000), (long long)(play->now / 1000 % 1000000));
+    if (!play->scene_length)
+        length = append(length, "  nothing was injected, and all was first come, first served\n");
+    length = append(length, "%s", play->scene);
+    if (violation != VIOLATION_DEATH && !play->inside)
+        length = append(length, "  the run gave %s\n", osr_strcode(play->rc));
+    (void)append(length, "  again: OSR_REPLAY='%s'\n", token);
+}
+
+void osri_kit_tell(const struct play *play, const struct script *script, const char *how)
+{
+    (void)osri_kit_token_format(play->test->name, script, token, sizeof(token));
+    compose(play, play->violation, play->said, how);
+    say_text(play->test, story);
+}
+
+/* ---- Dying ---- */
+
+/* As much of the token as fits, from what was asked. */
+static void token_of_dying(const struct play *play)
+{
+    static struct line lines[512];
+    struct script script = {lines, 0, sizeof(lines) / sizeof(lines[0])};
+    size_t i;
+
+    for (i = 0; play->script && i < play->script->count && script.count < script.capacity; i++)
+        if (play->script->lines[i].onwards)
+            lines[script.count++] = play->script->lines[i];
+    for (i = 0; i < play->asked && script.count < script.capacity; i++) {
+        const struct question *question = &play->questions[i];
+
+        if (question->answer && !question->onwards && !question->ordered)
+            lines[script.count++] = (struct line){.kind = question->kind, .first = question->ordinal,
+                                                  .last = question->ordinal, .answer = question->answer};
+    }
+    (void)osri_kit_token_format(play->test->name, &script, token, sizeof(token));
+}
+
+void osri_kit_tell_death(const char *why)
+{
+    struct play *play = osri_kit_play;
+    char line[1024];
+
+    if (!play)
+        return;
+    osri_kit_play = NULL; /* once, whatever comes */
+    snprintf(line, sizeof(line), "%.*s", (int)strcspn(why, "\n"), why);
+    token_of_dying(play);
+    osri_kit_scene_actors(play);
+    play->violated_at = NULL;
+    compose(play, VIOLATION_DEATH, line, "this run");
+    say_text(play->test, story);
+}
+
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+enum { CRASHES = sizeof(crashes) / sizeof(crashes[0]) };
+static struct sigaction before[CRASHES];
+static char spare_stack[1 << 16]; /* for the handler, if a task's is used up */
+static stack_t stack_before;
+
+/* Back to whoever was there: the instruction, or abort(), comes again. */
+static void crashed(int number)
+{
+    char why[64];
+    int i;
+
+    snprintf(why, sizeof(why), "signal %d (%s)", number, strsignal(number));
+    osri_kit_tell_death(why);
+    for (i = 0; i < CRASHES; i++)
+        if (crashes[i] == number)
+            sigaction(number, &before[i], NULL);
+    if (number == SIGABRT)
+        raise(number);
+}
+
+void osri_kit_watch_crashes(void)
+{
+    struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK};
+    const stack_t stack = {.ss_sp = spare_stack, .ss_size = sizeof(spare_stack)};
+    int i;
+
+    sigaltstack(&stack, &stack_before);
+    for (i = 0; i < CRASHES; i++)
+        sigaction(crashes[i], &action, &before[i]);
+}
+
+void osri_kit_unwatch_crashes(void)
+{
+    int i;
+
+    for (i = 0; i < CRASHES; i++)
+        sigaction(crashes[i], &before[i], NULL);
+    sigaltstack(&stack_before, NULL);
+}
