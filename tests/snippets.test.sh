@@ -28,7 +28,7 @@ take_pieces() { # TEXT LANGUAGE NAME
 # ---- What compiles -------------------------------------------------------------------------------------
 
 compiles() { # PIECE
-    local line program=$1.c flags=(-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wno-unused)
+    local line program=$1.c flags=(-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wno-unused -Wno-unused-parameter)
 
     line=$(head -n 1 "$1")
     {
