@@ -38,6 +38,7 @@ __attribute__((constructor(101))) static void choose_mutant(void)
     for (i = 0; i < sizeof(mutants) / sizeof(mutants[0]); i++)
         if (strcmp(name, mutants[i].name) == 0) {
             osri_mutant = mutants[i].number;
+            setvbuf(stdout, NULL, _IOLBF, 0); /* so that it is known in which test the program fails */
             return;
         }
     fprintf(stderr, "OSR_MUTANT: there is no mutant %%s\\n", name);

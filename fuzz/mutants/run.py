@@ -5,7 +5,7 @@ DIRECTORY holds the programs, linked to the library with all mutants in it. With
 then each mutant is tried with one after the other until one fails. Succeeds if exactly those survive that the list
 says nobody can tell from the original. With names: only those mutants, and which of all programs kill them.
 
-From the environment: JOBS (2), SEED (1) and RUNS (40000), for the fuzzer."""
+From the environment: JOBS (2), SEED (1) and RUNS (20000), for the fuzzer."""
 import concurrent.futures
 import os
 import pathlib
@@ -18,7 +18,7 @@ import mutants as descriptions
 
 JOBS = int(os.environ.get("JOBS") or 2)
 SEED = os.environ.get("SEED") or "1"
-RUNS = os.environ.get("RUNS") or "40000"
+RUNS = os.environ.get("RUNS") or "20000"
 SHORTEST_LIMIT, TIMES_USUAL = 3.0, 6.0  # seconds; how much longer than without a mutant a program may take
 FUZZER = "fuzzer"
 
@@ -32,19 +32,19 @@ class Program:
 
     def gives_up(self, said):
         """Whether what it has said so far means failure: no need to wait for its end."""
-        return said.strip() != b"" if self.name == FUZZER else b"[  FAILED  ]" in said
+        return b"program " in said or b"written: " in said if self.name == FUZZER else b"[  ERROR   ]" in said
 
     def run(self, mutant):
         """What was wrong ("" for nothing), and what it has said."""
         limit = max(SHORTEST_LIMIT, self.usual * TIMES_USUAL)
         began, said, wrong = time.monotonic(), b"", None
-        process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, start_new_session=True,
+        process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, start_new_session=True,
                                    env=dict(os.environ, OSR_MUTANT=mutant))
-        os.set_blocking(process.stderr.fileno(), False)
+        os.set_blocking(process.stdout.fileno(), False)
         while wrong is None:
             status = process.poll()
-            said += process.stderr.read() or b""
+            said += process.stdout.read() or b""
             if self.gives_up(said):
                 wrong = "fails"
             elif status is not None:
@@ -64,7 +64,7 @@ def end(process):
     except ProcessLookupError:
         pass
     process.wait()
-    process.stderr.close()
+    process.stdout.close()
 
 
 class Trial:
@@ -97,13 +97,16 @@ def in_order(mutant, programs):
 
 def how(program, wrong, said):
     """In a few words: after how many programs of the fuzzer's, or in which test."""
+    test = ""
     for line in said.splitlines():
         words = line.split()
         if program.name == FUZZER and line.startswith("program "):
             return f"program {words[1]}"
-        if line.startswith("[  FAILED  ] ") and len(words) > 3:
-            return words[3]
-    return wrong
+        if line.startswith("[ RUN      ] "):
+            test = words[3]
+        elif "[  ERROR   ]" in line:
+            return test
+    return f"{wrong} in {test}" if test else wrong
 
 
 def measure(programs, pool):
