@@ -33,13 +33,16 @@ __attribute__((constructor(101))) static void choose_mutant(void)
     const char *name = getenv("OSR_MUTANT");
     size_t i;
 
-    if (!name || !*name)
+    if (!name)
         return;
+    setvbuf(stdout, NULL, _IOLBF, 0); /* so that it is known in which test the program fails */
     for (i = 0; i < sizeof(mutants) / sizeof(mutants[0]); i++)
         if (strcmp(name, mutants[i].name) == 0) {
             osri_mutant = mutants[i].number;
             return;
         }
+    if (!*name)
+        return;
     fprintf(stderr, "OSR_MUTANT: there is no mutant %%s\\n", name);
     abort();
 }

@@ -5,7 +5,7 @@ DIRECTORY holds the programs, linked to the library with all mutants in it. With
 then each mutant is tried with one after the other until one fails. Succeeds if exactly those survive that the list
 says nobody can tell from the original. With names: only those mutants, and which of all programs kill them.
 
-From the environment: JOBS (2), SEED (1) and RUNS (40000), for the fuzzer."""
+From the environment: JOBS (2), SEED (1) and RUNS (20000), for the fuzzer."""
 import concurrent.futures
 import os
 import pathlib
@@ -18,43 +18,47 @@ import mutants as descriptions
 
 JOBS = int(os.environ.get("JOBS") or 2)
 SEED = os.environ.get("SEED") or "1"
-RUNS = os.environ.get("RUNS") or "40000"
-SHORTEST_LIMIT, TIMES_USUAL = 3.0, 6.0  # seconds; how much longer than without a mutant a program may take
+RUNS = os.environ.get("RUNS") or "20000"
+SHORTEST_LIMIT, TIMES_USUAL = 2.0, 4.0  # seconds; how much longer than usual a program may say nothing
+QUICK = 1.0  # what those that cannot be told from the original need not live through takes longer
 FUZZER = "fuzzer"
 
 
 class Program:
     def __init__(self, directory, name):
-        self.name, self.usual = name, 60.0 / TIMES_USUAL
+        self.name, self.usual, self.silence = name, 0.0, 60.0 / TIMES_USUAL
         self.command = [str(directory / name)]
         if name == FUZZER:
             self.command += ["--campaign", "--seed", SEED, "--runs", RUNS, "--out", str(directory / "found")]
 
     def gives_up(self, said):
         """Whether what it has said so far means failure: no need to wait for its end."""
-        return said.strip() != b"" if self.name == FUZZER else b"[  FAILED  ]" in said
+        return b"program " in said or b"written: " in said if self.name == FUZZER else b"[  ERROR   ]" in said
 
     def run(self, mutant):
-        """What was wrong ("" for nothing), and what it has said."""
-        limit = max(SHORTEST_LIMIT, self.usual * TIMES_USUAL)
-        began, said, wrong = time.monotonic(), b"", None
-        process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, start_new_session=True,
+        """What was wrong ("" for nothing), what it has said, and for how long it was silent at most."""
+        limit = max(SHORTEST_LIMIT, self.silence * TIMES_USUAL)
+        heard, silence, said, wrong = time.monotonic(), 0.0, b"", None
+        process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, start_new_session=True,
                                    env=dict(os.environ, OSR_MUTANT=mutant))
-        os.set_blocking(process.stderr.fileno(), False)
+        os.set_blocking(process.stdout.fileno(), False)
         while wrong is None:
             status = process.poll()
-            said += process.stderr.read() or b""
+            more, now = process.stdout.read(), time.monotonic()
+            silence = max(silence, now - heard)
+            if more:
+                said, heard = said + more, now
             if self.gives_up(said):
                 wrong = "fails"
             elif status is not None:
                 wrong = "" if status == 0 else f"exit {status}" if status > 0 else signal.Signals(-status).name
-            elif time.monotonic() - began > limit:
+            elif now - heard > limit:
                 wrong = "hangs"
             else:
                 time.sleep(0.002)
         end(process)
-        return wrong, said.decode(errors="replace")
+        return wrong, said.decode(errors="replace"), silence
 
 
 def end(process):
@@ -64,7 +68,7 @@ def end(process):
     except ProcessLookupError:
         pass
     process.wait()
-    process.stderr.close()
+    process.stdout.close()
 
 
 class Trial:
@@ -78,7 +82,9 @@ def try_mutant(mutant, programs):
     trial, began = Trial(mutant), time.monotonic()
     for program in in_order(mutant, programs):
         trial.runs += 1
-        wrong, said = program.run(mutant.name)
+        wrong, said, _ = program.run(mutant.name)
+        if wrong and program.name != FUZZER and program.name[5:] not in mutant.first:
+            wrong, said, _ = program.run(mutant.name)  # nobody expected that: once more
         if wrong:
             trial.killer, trial.how = program.name, how(program, wrong, said)
             break
@@ -91,26 +97,30 @@ def in_order(mutant, programs):
     for name in first:
         if not any(program.name == name for program in programs):
             raise descriptions.Misfit(f"mutant {mutant.name}: there is no program {name}")
-    return sorted(programs, key=lambda p: (first.index(p.name) if p.name in first else len(first),
+    chosen = [p for p in programs if not mutant.same or p.usual <= QUICK]
+    return sorted(chosen, key=lambda p: (first.index(p.name) if p.name in first else len(first),
                                            p.name != FUZZER, p.usual))
 
 
 def how(program, wrong, said):
     """In a few words: after how many programs of the fuzzer's, or in which test."""
+    test = ""
     for line in said.splitlines():
         words = line.split()
         if program.name == FUZZER and line.startswith("program "):
             return f"program {words[1]}"
-        if line.startswith("[  FAILED  ] ") and len(words) > 3:
-            return words[3]
-    return wrong
+        if line.startswith("[ RUN      ] "):
+            test = words[3]
+        elif "[  ERROR   ]" in line:
+            return test
+    return f"{wrong} in {test}" if test else wrong
 
 
 def measure(programs, pool):
     """Without a mutant, all must succeed; the times say who is asked first."""
     def once(program):
         began = time.monotonic()
-        wrong, said = program.run("")
+        wrong, said, program.silence = program.run("")
         program.usual = time.monotonic() - began
         return f"{program.name}: {wrong}\n{said}" if wrong else ""
 
@@ -148,7 +158,7 @@ def sum_up(trials, seconds):
 
 def show_killers(mutants, programs, pool):
     for mutant in mutants:
-        for program, (wrong, said) in zip(programs, pool.map(lambda p: p.run(mutant.name), programs)):
+        for program, (wrong, said, _) in zip(programs, pool.map(lambda p: p.run(mutant.name), programs)):
             if wrong:
                 print(f"{mutant.name:32} {program.name:18} {program.usual:6.2f} s  {how(program, wrong, said)}")
 
