@@ -392,14 +392,14 @@ static int shut_down(struct queue *queue, bool at_once)
     queue->shut = at_once ? 2 : 1;
     if (wrong(WRONG_ITEM_DROPPED) && queue->count > 0)
         queue->count--;
-    if (at_once) {
-        queue->count = 0;
-        finish_items(queue, count);
-    }
     while (queue->putters.first)
         wake(queue->putters.first, -ESHUTDOWN);
     while (queue->getters.first)
         wake(queue->getters.first, -ESHUTDOWN);
+    if (at_once) {
+        queue->count = 0;
+        finish_items(queue, count);
+    }
     return 0;
 }
 

@@ -198,8 +198,13 @@ OSR_TASK(uses_memory, struct world, w)
     if (rc == 0) {
         other = allocator->resize(allocator->arg, NULL, 10);
         rc = other ? 0 : -ENOMEM;
-        if (rc < 0 && has("leaks memory"))
+        if (rc < 0 && has("leaks memory")) {
+            static void *leaked[64]; /* so that nobody but the kit calls it a leak */
+            static size_t count;
+
+            leaked[count++ % 64] = one;
             return rc;
+        }
         allocator->resize(allocator->arg, other, 0);
         allocator->resize(allocator->arg, one, 0);
     }

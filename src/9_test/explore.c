@@ -35,13 +35,13 @@ static bool is_explored(unsigned kind)
 
 static unsigned follow(struct play *play, unsigned kind, unsigned n, const char *what)
 {
-    struct branch *branch = &explorer.path[explorer.at];
+    const struct branch *branch;
 
     (void)what;
     if (!is_explored(kind) || (explorer.depth && explorer.at >= explorer.depth))
         return 0;
     if (explorer.at < explorer.count) {
-        explorer.at++;
+        branch = &explorer.path[explorer.at++];
         if (branch->kind == kind && branch->n == n)
             return branch->answer;
         osri_kit_violated(play, VIOLATION_DIFFERS, NULL,
