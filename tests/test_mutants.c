@@ -474,7 +474,7 @@ static void interrupt(int number)
 
 OSR_TASK(give_much_while_interrupted, void, unused)
 {
-    const struct itimerval often = {{0, 200}, {0, 200}};
+    const struct itimerval often = {{0, sized(200, 5000)}, {0, sized(200, 5000)}};
     struct sigaction action = {.sa_handler = interrupt}; /* calls are not made again */
     char *much = malloc(LARGE);
     int i, rc;
@@ -519,6 +519,32 @@ REAL_TEST(a_worker_that_is_interrupted_gives_all_the_same)
     return 0;
 }
 
+OSR_TASK(fail_alike_twice, void, unused)
+{
+    return osr_wrap(osr_fail(-EIO, "the cause"), "the error");
+}
+
+OSR_TASK(lose_one_error_after_the_other, void, unused)
+{
+    int i;
+
+    for (i = 1; i < 20; i++) {
+        counting.fail_at = counting.made + i;
+        if (osr_worker(fail_alike_twice, NULL) == -EIO)
+            check(strcmp(osr_error_message(osr_error_last()), "the cause") != 0);
+        counting.fail_at = 0;
+        osr_error_clear();
+    }
+    return 0;
+}
+
+static void the_cause_of_a_workers_error_that_was_lost_does_not_stand_for_it(void **state)
+{
+    (void)state;
+    assert_int_equal(osr_run(lose_one_error_after_the_other, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+}
+
 static int *exit_handlers_ran;
 
 static void at_the_end(void)
@@ -561,6 +587,7 @@ int main(void)
         story_test(a_worker_has_nothing_of_the_others),
         story_test(a_worker_that_was_cut_and_ignored_is_a_timeout),
         story_test(a_worker_that_is_interrupted_gives_all_the_same),
+        story_test(the_cause_of_a_workers_error_that_was_lost_does_not_stand_for_it),
         story_test(a_worker_runs_none_of_the_programs_exit_handlers),
     };
 
