@@ -2044,7 +2044,8 @@ COLUMN(a_shielded_call_is_cut_when_the_shield_is_lifted, INSTANT | BRIEF | WAITE
 
 /* ---- Columns: others who wait -------------------------------------------------------------------------- */
 
-COLUMN(what_comes_after_a_cut_goes_to_the_next_who_waits, INSTANT | BRIEF | WAITED_FOR | TIMED | ALONE | UNANSWERED, true, 2)
+COLUMN(what_comes_after_a_cut_goes_to_the_next_who_waits,
+       INSTANT | BRIEF | WAITED_FOR | TIMED | ALONE | UNANSWERED, true, 2)
 {
     struct caller first = {.held = false}, second = {.held = false};
 
