@@ -885,12 +885,12 @@ static void nap(void) { nanosleep(&(struct timespec){0, 20000}, NULL); }
 /* A moment for threads and processes; false when there were too many, once for all. */
 static bool while_others_work(int *moments)
 {
-    static int most = 100000;
+    static int most = 30000;
 
     nap();
     if (++*moments < most)
         return true;
-    most = 1000;
+    most = 100;
     return false;
 }
 
