@@ -40,6 +40,26 @@ static void back(struct worker *worker)
     osri_fiber_switch(&worker->fiber, &hub, stacks.tools);
 }
 
+__attribute__((used)) static int leave_and_add(struct worker *worker, int one, int two, int three, int four, int five)
+{
+    char aligned[64] __attribute__((aligned(16)));
+
+    expect((uintptr_t)aligned % 16 == 0, "the stack is aligned below a return by jump");
+    back(worker);
+    return one + 10 * two + 100 * three + 1000 * four + 10000 * five;
+}
+
+int back_by_jump(struct worker *worker, int one, int two, int three, int four, int five);
+OSRI_RETURN_BY_JUMP(back_by_jump, leave_and_add);
+
+static void back_somehow(struct worker *worker)
+{
+    if (worker->number % 2 == 0)
+        back(worker);
+    else
+        expect(back_by_jump(worker, 1, 2, 3, 4, 5) == 54321, "arguments and result pass a return by jump");
+}
+
 /* Keeps values in many registers, integers and floating-point numbers, over many switches. */
 static void work(void *arg)
 {
@@ -52,7 +72,7 @@ static void work(void *arg)
     expect((uintptr_t)aligned % 16 == 0, "the stack is aligned");
     memset(aligned, worker->number, sizeof(aligned));
     for (worker->rounds = 0; worker->rounds < ROUNDS; worker->rounds++) {
-        back(worker);
+        back_somehow(worker);
         a += 1, b += a, c += b, d ^= c, e += d, f ^= e;
         x += 1, y += x, z += y;
     }

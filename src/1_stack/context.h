@@ -2,10 +2,10 @@
  * Switching between stacks.
  *
  * The switch is inlined assembly. A function of its own would leave its return address on the processor's stack of
- * predicted returns, and every return after it would be mispredicted; here a switch neither calls nor returns. It
- * tells the compiler that all registers are lost, so that only those in use are saved, and saves by itself the frame
- * pointer and the address to go on at. The floating-point control words stay as they are, for the thread as a whole:
- * saving them would cost many times the switch.
+ * predicted returns, and every return after it would be mispredicted; here a switch neither calls nor returns, and
+ * the calls that wait return by a jump. It tells the compiler that all registers are lost, so that only those in use are
+ * saved, and saves by itself the frame pointer and the address to go on at. The floating-point control words stay as
+ * they are, for the thread as a whole: saving them would cost many times the switch.
  */
 #ifndef OSIER_STACK_CONTEXT_H
 #define OSIER_STACK_CONTEXT_H
@@ -108,6 +108,57 @@ static inline __attribute__((always_inline)) void osri_context_switch(void **fro
 
 void osri_context_switch(void **from, void *to);
 
+#endif
+
+/*
+ * Defines `int name(...)`, of up to six arguments, as a call of `int body(...)` that returns by a jump, for what is the
+ * last thing that a call which waits does: switching, in `body`. The processor takes a return to go to where the latest
+ * call came from, and after a switch that was the task that has left; a jump it predicts from where jumps went before.
+ */
+#if !defined(OSR_CONTEXT_UCONTEXT) && defined(__x86_64__)
+#define OSRI_RETURN_BY_JUMP(name, body)                                                                               \
+    __asm__(".text\n"                                                                                                 \
+            ".p2align 4\n"                                                                                            \
+            ".globl " #name "\n"                                                                                      \
+            ".hidden " #name "\n"                                                                                     \
+            ".type " #name ", @function\n"                                                                            \
+            #name ":\n"                                                                                               \
+            "\t.cfi_startproc\n"                                                                                      \
+            "\tsubq $8, %rsp\n" /* calls are aligned */                                                               \
+            "\t.cfi_adjust_cfa_offset 8\n"                                                                            \
+            "\tcall " #body "\n"                                                                                      \
+            "\taddq $8, %rsp\n"                                                                                       \
+            "\t.cfi_adjust_cfa_offset -8\n"                                                                           \
+            "\tpopq %rcx\n"                                                                                           \
+            "\t.cfi_adjust_cfa_offset -8\n"                                                                           \
+            "\t.cfi_register rip, rcx\n"                                                                              \
+            "\tjmpq *%rcx\n"                                                                                          \
+            "\t.cfi_endproc\n"                                                                                        \
+            ".size " #name ", . - " #name "\n")
+#elif !defined(OSR_CONTEXT_UCONTEXT) && defined(__aarch64__)
+#define OSRI_RETURN_BY_JUMP(name, body)                                                                               \
+    __asm__(".text\n"                                                                                                 \
+            ".p2align 4\n"                                                                                            \
+            ".globl " #name "\n"                                                                                      \
+            ".hidden " #name "\n"                                                                                     \
+            ".type " #name ", %function\n"                                                                            \
+            #name ":\n"                                                                                               \
+            "\t.cfi_startproc\n"                                                                                      \
+            "\tstp x29, x30, [sp, #-16]!\n"                                                                           \
+            "\t.cfi_adjust_cfa_offset 16\n"                                                                           \
+            "\t.cfi_rel_offset x29, 0\n"                                                                              \
+            "\t.cfi_rel_offset x30, 8\n"                                                                              \
+            "\tbl " #body "\n"                                                                                        \
+            "\tldp x29, x16, [sp], #16\n"                                                                             \
+            "\t.cfi_adjust_cfa_offset -16\n"                                                                          \
+            "\t.cfi_restore x29\n"                                                                                    \
+            "\t.cfi_register x30, x16\n"                                                                              \
+            "\tbr x16\n"                                                                                              \
+            "\t.cfi_endproc\n"                                                                                        \
+            ".size " #name ", . - " #name "\n")
+#else
+#define OSRI_RETURN_BY_JUMP(name, body) \
+    __asm__(".globl " #name "\n.hidden " #name "\n.set " #name ", " #body "\n")
 #endif
 
 #endif

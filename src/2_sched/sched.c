@@ -304,10 +304,15 @@ int64_t osr_now(void)
 
 /* ---- Entering a call ---- */
 
-void osri_pause_slowly(struct sched *sched)
+__attribute__((used)) static int let_others_run(struct sched *sched)
 {
-    osri_pause(sched);
+    sched->current->budget = BUDGET;
+    osri_ready(sched, sched->current);
+    osri_leave(sched);
+    return 0;
 }
+
+OSRI_RETURN_BY_JUMP(osri_pause, let_others_run);
 
 /* At the 10,000th call, the 100,000th, and so on. */
 static bool is_worth_telling(unsigned refused)
@@ -366,9 +371,7 @@ int osr_yield_here(const char *where)
     struct sched *sched = osri_sched;
     int rc = osri_enter(sched, where);
 
-    if (rc == 0)
-        osri_pause(sched);
-    return rc;
+    return rc < 0 ? rc : osri_pause(sched);
 }
 
 /* ---- For test kits ---- */

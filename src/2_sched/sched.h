@@ -253,15 +253,8 @@ static inline int osri_enter(struct sched *sched, const char *where)
     return 0;
 }
 
-/* Lets others run once. */
-static inline void osri_pause(struct sched *sched)
-{
-    sched->current->budget = BUDGET;
-    osri_ready(sched, sched->current);
-    osri_leave(sched);
-}
-
-void osri_pause_slowly(struct sched *sched);
+/* Lets others run once. Gives 0. */
+int osri_pause(struct sched *sched);
 
 /* Notes that a call of the task was refused or cut, at `where`. Gives -ECANCELED. */
 static inline int osri_refused(struct sched *sched, struct task *task, const char *where)
@@ -274,7 +267,7 @@ static inline int osri_refused(struct sched *sched, struct task *task, const cha
 static inline void osri_at_once(struct sched *sched)
 {
     if (unlikely(--sched->current->budget == 0))
-        osri_pause_slowly(sched);
+        (void)osri_pause(sched);
 }
 
 /* ---- Telling ---- */

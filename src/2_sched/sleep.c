@@ -34,10 +34,8 @@ int osr_sleep_until_here(int64_t at, const char *where)
         return rc;
     if (at == OSR_TIME_INVALID)
         return osri_task_failed(sched->current, -EINVAL, where);
-    if (at <= osri_now(sched)) {
-        osri_pause(sched);
-        return 0;
-    }
+    if (at <= osri_now(sched))
+        return osri_pause(sched);
     return sleep_until(sched, at, "osr_sleep_until", where);
 }
 
@@ -50,10 +48,8 @@ int osr_sleep_here(int64_t duration, const char *where)
         return rc;
     if (duration == OSR_TIME_INVALID)
         return osri_task_failed(sched->current, -EINVAL, where);
-    if (duration <= 0) {
-        osri_pause(sched);
-        return 0;
-    }
+    if (duration <= 0)
+        return osri_pause(sched);
     return sleep_until(sched, duration == OSR_NEVER ? OSR_NEVER : osr_time_add(osri_now(sched), duration), "osr_sleep",
                        where);
 }

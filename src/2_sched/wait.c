@@ -36,6 +36,17 @@ int osri_was_cut(struct sched *sched, struct osr_wait *wait)
     return osri_refused(sched, task, wait->where_);
 }
 
+__attribute__((used)) static int park_and_return(struct sched *sched, struct osr_waiters *waiters, void *item,
+                                                 const char *call, const char *where)
+{
+    struct osr_wait wait;
+
+    wait_begin(&wait, sched->current, &waiters->list_, item, call, where);
+    return osri_wait(sched, &wait);
+}
+
+OSRI_RETURN_BY_JUMP(osri_park, park_and_return);
+
 /* ---- For primitives of the program's own ---- */
 
 void osr_waiters_init(struct osr_waiters *waiters)

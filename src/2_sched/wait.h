@@ -120,13 +120,8 @@ static inline __attribute__((always_inline)) int osri_wait(struct sched *sched, 
     return result;
 }
 
-/* The usual way to park: in one list, after the entry check. */
-static inline int osri_park(struct sched *sched, struct osr_waiters *waiters, struct osr_wait *wait, const char *call,
-                            const char *where)
-{
-    wait_begin(wait, sched->current, &waiters->list_, NULL, call, where);
-    return osri_wait(sched, wait);
-}
+/* The usual way to park, after the entry check: in one list, and nothing is left to do after it. */
+int osri_park(struct sched *sched, struct osr_waiters *waiters, void *item, const char *call, const char *where);
 
 void osri_unlink_more(struct sched *sched, struct osr_wait *wait);
 

@@ -41,7 +41,6 @@ static int trip(struct sched *sched, struct osr_barrier *barrier)
 int osr_barrier_wait_here(struct osr_barrier *barrier, const char *where)
 {
     struct sched *sched = osri_sched;
-    struct osr_wait wait;
     int rc = osri_enter(sched, where);
 
     if (rc < 0)
@@ -56,7 +55,7 @@ int osr_barrier_wait_here(struct osr_barrier *barrier, const char *where)
         osri_at_once(sched);
         return rc;
     }
-    return osri_park(sched, &barrier->waiters_, &wait, "osr_barrier_wait", where);
+    return osri_park(sched, &barrier->waiters_, NULL, "osr_barrier_wait", where);
 }
 
 static int dismiss(struct osr_barrier *barrier, bool broken)

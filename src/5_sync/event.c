@@ -35,7 +35,6 @@ int osr_event_clear(struct osr_event *event)
 int osr_event_wait_here(struct osr_event *event, const char *where)
 {
     struct sched *sched = osri_sched;
-    struct osr_wait wait;
     int rc = osri_enter(sched, where);
 
     if (rc < 0)
@@ -46,5 +45,5 @@ int osr_event_wait_here(struct osr_event *event, const char *where)
         osri_at_once(sched);
         return 0;
     }
-    return osri_park(sched, &event->waiters_, &wait, "osr_event_wait", where);
+    return osri_park(sched, &event->waiters_, NULL, "osr_event_wait", where);
 }

@@ -27,7 +27,6 @@ static inline int take_now(struct osr_lock *lock, const struct task *task)
 int osr_lock_acquire_here(struct osr_lock *lock, const char *where)
 {
     struct sched *sched = osri_sched;
-    struct osr_wait wait;
     int rc = osri_enter(sched, where);
 
     if (rc < 0)
@@ -39,7 +38,7 @@ int osr_lock_acquire_here(struct osr_lock *lock, const char *where)
     }
     if (rc != -EAGAIN)
         return osri_task_failed(sched->current, rc, where);
-    return osri_park(sched, &lock->waiters_, &wait, "osr_lock_acquire", where);
+    return osri_park(sched, &lock->waiters_, NULL, "osr_lock_acquire", where);
 }
 
 int osr_lock_try_acquire(struct osr_lock *lock)
@@ -118,7 +117,6 @@ int osr_condition_wait_here(struct osr_condition *condition, const char *where)
 {
     struct sched *sched = osri_sched;
     struct osr_lock *lock;
-    struct osr_wait wait;
     int rc = osri_enter(sched, where);
 
     if (rc < 0)
@@ -128,7 +126,7 @@ int osr_condition_wait_here(struct osr_condition *condition, const char *where)
         return osri_task_failed(sched->current, rc, where);
     lock = condition->lock_;
     hand_over(sched, lock);
-    rc = osri_park(sched, &condition->waiters_, &wait, "osr_condition_wait", where);
+    rc = osri_park(sched, &condition->waiters_, NULL, "osr_condition_wait", where);
     if (rc == 0)
         return 0;
     take_again(sched, lock, where);

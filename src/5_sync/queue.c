@@ -308,15 +308,6 @@ static inline __attribute__((always_inline)) int get_now(struct sched *sched, st
     return 0;
 }
 
-static int park(struct sched *sched, struct osr_waiters *waiters, const void *item, const char *call,
-                const char *where)
-{
-    struct osr_wait wait;
-
-    wait_begin(&wait, sched->current, &waiters->list_, (void *)item, call, where);
-    return osri_wait(sched, &wait);
-}
-
 /* 0 if the caller may do something with the queue and the item now; -EINVAL; -EPERM. */
 static inline int may_use(struct sched *sched, const struct osr_queue *queue, const void *item)
 {
@@ -336,7 +327,7 @@ int osr_queue_put_here(struct osr_queue *queue, const void *item, const char *wh
     if (likely(rc == 0))
         rc = put_now(sched, queue, item);
     if (rc == -EAGAIN)
-        return park(sched, &queue->putters_, item, "osr_queue_put", where);
+        return osri_park(sched, &queue->putters_, (void *)item, "osr_queue_put", where);
     if (unlikely(rc < 0))
         osri_task_failed(sched->current, rc, where);
     osri_at_once(sched);
@@ -354,7 +345,7 @@ int osr_queue_get_here(struct osr_queue *queue, void *item, const char *where)
     if (likely(rc == 0))
         rc = get_now(sched, queue, item);
     if (rc == -EAGAIN)
-        return park(sched, &queue->getters_, item, "osr_queue_get", where);
+        return osri_park(sched, &queue->getters_, item, "osr_queue_get", where);
     if (unlikely(rc < 0))
         osri_task_failed(sched->current, rc, where);
     osri_at_once(sched);
@@ -405,7 +396,6 @@ int osr_queue_task_done(struct osr_queue *queue)
 int osr_queue_join_here(struct osr_queue *queue, const char *where)
 {
     struct sched *sched = osri_sched;
-    struct osr_wait wait;
     int rc = osri_enter(sched, where);
 
     if (rc < 0)
@@ -416,7 +406,7 @@ int osr_queue_join_here(struct osr_queue *queue, const char *where)
         osri_at_once(sched);
         return 0;
     }
-    return osri_park(sched, &queue->joiners_, &wait, "osr_queue_join", where);
+    return osri_park(sched, &queue->joiners_, NULL, "osr_queue_join", where);
 }
 
 /* ---- Shutting down ---- */

@@ -27,7 +27,6 @@ void osr_semaphore_init_bounded(struct osr_semaphore *semaphore, unsigned permit
 int osr_semaphore_acquire_here(struct osr_semaphore *semaphore, const char *where)
 {
     struct sched *sched = osri_sched;
-    struct osr_wait wait;
     int rc = osri_enter(sched, where);
 
     if (rc < 0)
@@ -39,7 +38,7 @@ int osr_semaphore_acquire_here(struct osr_semaphore *semaphore, const char *wher
         osri_at_once(sched);
         return 0;
     }
-    return osri_park(sched, &semaphore->waiters_, &wait, "osr_semaphore_acquire", where);
+    return osri_park(sched, &semaphore->waiters_, NULL, "osr_semaphore_acquire", where);
 }
 
 int osr_semaphore_try_acquire(struct osr_semaphore *semaphore)
