@@ -1414,6 +1414,36 @@ TEST(bare_codes_wraps_and_fatal_errors_need_no_memory)
     assert_int_equal(counting.live, 0);
 }
 
+OSR_TASK(take_without_memory, void, unused)
+{
+    struct osr_error *stored[1000] = {NULL}, *error;
+    int count = -1;
+
+    (void)unused;
+    counting.fail_at = 1, counting.all_after = true;
+    do { /* errors that the run has in store for those that it has promised */
+        count++;
+        osr_event_wait(NULL);
+        stored[count] = osr_error_take();
+    } while (stored[count] && count < 999);
+    check(count < 999);
+    counting.fail_at = 0, counting.all_after = false;
+    error = osr_error_take();
+    check(error != NULL && osr_error_code(error) == -EINVAL);
+    osr_error_release(error);
+    check(osr_error_last() == NULL);
+    while (count > 0)
+        osr_error_release(stored[--count]);
+    return 0;
+}
+
+TEST(what_cannot_be_taken_for_lack_of_memory_stays_in_the_slot)
+{
+    assert_int_equal(run_simulated(take_without_memory, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
 /* ---- After the run ------------------------------------------------------------------------------------- */
 
 static void *release_elsewhere(void *error)
@@ -2591,6 +2621,7 @@ int main(void)
         story_test(errors_keep_code_place_and_task_when_there_is_no_memory),
         story_test(a_tree_keeps_all_its_leaves_when_there_is_no_memory),
         story_test(bare_codes_wraps_and_fatal_errors_need_no_memory),
+        story_test(what_cannot_be_taken_for_lack_of_memory_stays_in_the_slot),
         story_test(errors_outlive_the_run_and_may_be_handed_to_another_thread),
         story_test(errors_left_in_the_slot_are_replaced_by_the_next_run),
         story_test(the_text_of_a_tree_says_all_that_is_known),

@@ -230,12 +230,47 @@ static struct osr_waiters hooked_waiters;
 static void hook(struct osr_wait *wait)
 {
     struct osr_wait other = {.call = "in a hook"};
+    struct osr_group inside;
 
     check(osr_waiters_empty(&hooked_waiters));
     check_int(osr_park(&hooked_waiters, &other), -EPERM);
     check_int(osr_park_uncut(&hooked_waiters, &other), -EPERM);
     check_int(osr_unpark_one(wait, 1), -ESTALE);
+    check_int(osr_group_open(&inside), -EPERM);
+    check_int(osr_group_close(&inside, 0), -EPERM);
     tell("hook of %s", (const char *)wait->item);
+}
+
+static struct osr_group *around_the_hook;
+
+static void close_what_is_around(struct osr_wait *wait)
+{
+    (void)wait;
+    check_int(osr_group_close(around_the_hook, 0), -EPERM);
+}
+
+OSR_TASK(park_in_a_group, struct osr_waiters, waiters)
+{
+    struct osr_wait wait = {.on_cancel = close_what_is_around};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    around_the_hook = &group;
+    check_int(osr_park(waiters, &wait), -ECANCELED);
+    return osr_group_close(&group, -ECANCELED);
+}
+
+TOLD_TEST(a_hook_closes_no_group, "")
+{
+    struct osr_waiters waiters;
+    struct osr_group group;
+
+    osr_waiters_init(&waiters);
+    osr_group_open(&group);
+    osr_spawn(&group, park_in_a_group, &waiters);
+    osr_yield();
+    osr_group_cancel(&group, NULL);
+    return osr_group_close(&group, 0);
 }
 
 TOLD_TEST(the_hook_runs_for_who_is_cut_and_for_nobody_else, "hook of first\nfirst: -125\nsecond: 3\nthird: -125\n")
@@ -650,6 +685,7 @@ int main(void)
         story_test(what_a_waker_says_is_behind_the_code),
         story_test(a_callback_wakes_who_is_parked_and_parks_not_itself),
         story_test(the_hook_runs_for_who_is_cut_and_for_nobody_else),
+        story_test(a_hook_closes_no_group),
         story_test(an_uncut_wait_goes_on_through_a_cancellation),
         story_test(an_uncut_wait_is_not_refused_either),
         story_test(who_never_has_to_wait_lets_others_run_all_the_same),

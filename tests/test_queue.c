@@ -1082,7 +1082,12 @@ SIMULATED_TEST(nothing_is_answered_with_a_code)
     check_int(osr_select(&fine, 1, OSR_TIME_INVALID), -EINVAL);
     check_int(osr_try_select(&none, 1), -EINVAL);
     check_int(osr_try_select(NULL, 1), -EINVAL);
-    return osr_queue_destroy(&queue);
+    check_int(osr_queue_destroy(&queue), 0);
+    check_int(osr_select(&fine, 1, OSR_NEVER), -EINVAL);
+    check_int(osr_try_select(&fine, 1), -EINVAL);
+    check_int(osr_queue_init(&queue, 0, 1), -EINVAL);
+    check_int(osr_select(&fine, 1, OSR_NEVER), -EINVAL);
+    return 0;
 }
 
 static void outside_a_run_a_queue_can_be_made_and_not_used(void **state)

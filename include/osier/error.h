@@ -70,7 +70,7 @@ OSR_API struct osr_error *osr_error_last(void);
 
 /*
  * Like osr_error_last(), but empties the slot: the error now belongs to the caller, who gives it back with
- * osr_error_release() or osr_raise().
+ * osr_error_release() or osr_raise(). Both give NULL if there is no memory for an error, and the slot keeps what it has.
  */
 OSR_API struct osr_error *osr_error_take(void);
 

@@ -70,7 +70,7 @@ struct osr_wait {
     const char *call; /* its name in trees and traces, such as "gate_pass"; a literal */
     void *item;       /* for the waker to read or write: whatever the two agree on */
     /* NULL, or runs if the wait was cut: on the waiting task, before its call returns. It may call whatever does not
-     * wait; a call that waits gives -EPERM. */
+     * wait; a call that waits gives -EPERM, opening a group included. */
     void (*on_cancel)(struct osr_wait *wait);
 };
 

@@ -190,6 +190,8 @@ struct osr_error *osr_error_take(void)
     struct slot *slot = osri_slot();
     struct osr_error *error = osr_error_retain(osri_slot_error(slot));
 
+    if (!error && slot->code < 0 && slot->code != -ECANCELED)
+        return NULL; /* for lack of memory */
     if (error)
         error->riding = slot->riding;
     osri_slot_clear(slot);

@@ -41,7 +41,7 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
     group->losses_ = NULL;
     group->policy_ = OSR_FAIL_FAST;
     group->name_[0] = '\0';
-    if (!task)
+    if (!task || task->hooked) /* closing it would wait */
         return osri_failed(osri_scope_refuse(&group->scope, -EPERM), options->where);
     rc = check_options(options);
     if (rc == 0)
@@ -773,6 +773,8 @@ int osr_group_close_here(struct osr_group *group, int rc, const char *where)
     if (!group)
         return osri_failed(-EINVAL, where);
     answer = osri_scope_may_close(&group->scope, rc, "group", where);
+    if (answer > 0 && osri_current()->hooked)
+        answer = osri_failed(-EPERM, where);
     return answer <= 0 ? answer : close_group(group, rc, where);
 }
 

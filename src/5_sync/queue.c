@@ -458,7 +458,7 @@ static int check_cases(struct sched *sched, const struct osr_case *cases, size_t
     int rc = cases && count > 0 && count <= INT32_MAX ? 0 : -EINVAL;
 
     for (i = 0; rc == 0 && i < count; i++)
-        rc = may_use(sched, cases[i].queue, cases[i].item);
+        rc = is_bad(cases[i].queue) ? -EINVAL : may_use(sched, cases[i].queue, cases[i].item);
     return rc;
 }
 
