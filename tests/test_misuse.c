@@ -1847,6 +1847,28 @@ OSR_TASK(open_twice, void, unused)
     return 0;
 }
 
+OSR_TASK(open_what_is_around, void, unused)
+{
+    struct osr_scope outer, inner;
+    struct osr_group group;
+
+    (void)unused;
+    osr_group_open(&group);
+    osr_shield_open(&outer, osr_s(1));
+    osr_shield_open(&inner, osr_s(1));
+    check_int(osr_shield_open(&outer, osr_s(1)), -EINVAL);
+    check_int(osr_group_open(&group), -EINVAL);
+    check_int(osr_scope_close(&inner, 0), 0);
+    check_int(osr_scope_close(&outer, 0), 0);
+    return osr_group_close(&group, 0);
+}
+
+TEST(a_debug_run_sees_what_is_opened_once_more_further_out)
+{
+    assert_int_equal(run_simulated(open_what_is_around, NULL), 0);
+    assert_checked();
+}
+
 TEST(what_is_open_is_not_opened_once_more)
 {
     assert_int_equal(run_simulated(open_twice, NULL), 0);
@@ -1922,6 +1944,7 @@ int main(void)
         story_test(guards_left_in_a_forked_child_do_nothing),
         story_test(beside_a_pending_error_a_body_may_return_what_its_slot_does_not_hold),
         story_test(what_is_open_is_not_opened_once_more),
+        story_test(a_debug_run_sees_what_is_opened_once_more_further_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

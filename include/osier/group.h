@@ -97,8 +97,9 @@ struct osr_group_options {
  * osr_group_open(&group, .name = "hosts", .limit = 10). Never waits.
  *
  * 0; -EINVAL for a negative limit or a size that is not a known one's, and, with nothing changed, for a group that
- * is open and what the task opened last; -ENOMEM; -EPERM. A group that could not be opened answers osr_spawn() and
- * osr_group_close() with the same code, so the result need not be checked.
+ * is open and what the task opened last, in debug runs for any that is open around the caller; -ENOMEM; -EPERM. A group
+ * that could not be opened answers osr_spawn() and osr_group_close() with the same code, so the result need not be
+ * checked.
  */
 #define osr_group_open(...) OSR_GROUP_OPEN_(__VA_ARGS__, .size = sizeof(struct osr_group_options))
 #define OSR_GROUP_OPEN_(group, ...) \

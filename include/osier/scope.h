@@ -79,10 +79,10 @@ enum osr_scope_form {
  * -ECANCELED; OSR_NEVER sets no limit.
  *
  * 0; -EINVAL for OSR_TIME_INVALID; -ENOMEM; -EPERM; also -EINVAL, and nothing changes, for the innermost open scope
- * itself, as of a loop that has not closed it. A scope that could not be opened may be used like an open
- * one all the same: osr_scope_close() then gives the code again, unless the body failed itself. So the result
- * of an open need not be checked, unless something is bound to the scope: osr_defer(), osr_bind() and calls (call.h) go
- * to the innermost one that is open.
+ * itself, as of a loop that has not closed it, and in debug runs for any that is open around the caller. A scope that
+ * could not be opened may be used like an open one all the same: osr_scope_close() then gives the code again, unless the
+ * body failed itself. So the result of an open need not be checked, unless something is bound to the scope: osr_defer(),
+ * osr_bind() and calls (call.h) go to the innermost one that is open.
  */
 
 /* A scope to cancel by hand, without a limit. */

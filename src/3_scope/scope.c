@@ -101,7 +101,7 @@ int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const 
         return osri_failed(-EINVAL, where);
     if (!task)
         return osri_failed(osri_scope_refuse(scope, -EPERM), where);
-    if (unlikely(scope == task->scope))
+    if (osri_scope_is_open(task, scope))
         return osri_scope_open_already(scope, where);
     if (limit == OSR_TIME_INVALID || (form & OSR_SCOPE_FORM_) < OSR_SCOPE_TIMEOUT ||
         (form & OSR_SCOPE_FORM_) > OSR_SCOPE_SHIELD)

@@ -97,8 +97,20 @@ static inline void osri_scope_enter(struct task *task, struct osr_scope *scope)
 /* Marks an open that failed, so that the close can tell. Gives the code. */
 int osri_scope_refuse(struct osr_scope *scope, int code);
 
-/* The answer to whoever opens the innermost open scope once more, which stays as it is. */
+/* Whether the task has it open, as far as can be told without looking into it: it is the innermost one, or, in a debug
+ * run, one of those around it. */
+static inline bool osri_scope_is_open(const struct task *task, const struct osr_scope *scope)
+{
+    const struct osr_scope *at = task->scope;
+
+    while (unlikely(task->sched->debug) && at && at != scope)
+        at = at->parent_;
+    return unlikely(at == scope);
+}
+
+/* The answer to whoever opens an open scope once more, which stays as it is. */
 int osri_scope_open_already(const struct osr_scope *scope, const char *where);
+
 /* What everybody asks who does something to a scope from elsewhere, tasks of its run and callbacks: 0 or a code. */
 int osri_scope_may_touch(const struct osr_scope *scope);
 

@@ -35,7 +35,7 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
         return osri_failed(-EINVAL, options ? options->where : NULL);
     if (!options)
         options = &none;
-    if (unlikely(task && task->scope == &group->scope))
+    if (task && osri_scope_is_open(task, &group->scope))
         return osri_scope_open_already(&group->scope, options->where);
     group->running_ = group->daemons_ = group->awaited_ = group->spawned_ = group->winner_ = 0;
     group->losses_ = NULL;
