@@ -73,9 +73,24 @@ consume() { # C-COMPILER C++-COMPILER
     builds_and_runs "$1" kit-shared c "${c_flags[@]}" "$consumers/tested.c" "${kit_shared[@]}"
     builds_and_runs "$1" kit-static c "${c_flags[@]}" "$consumers/tested.c" -static "${kit_static[@]}"
     builds_and_runs "$1" optimized c -O3 "${c[@]}" "${shared[@]}"
+    under_sanitizers "$1" "${c[@]}"
     builds_and_runs "$2" shared cpp "${cpp[@]}" "${shared[@]}"
     builds_and_runs "$2" static cpp "${cpp[@]}" -static "${static[@]}"
     every_header_alone "$1" "$2"
+}
+
+# The library is announced to the sanitizers of a program without having been built for them.
+under_sanitizers() { # COMPILER COMPILER-ARGUMENT...
+    local sanitizer fixed=(setarch -R)
+
+    "${fixed[@]}" true 2>/dev/null || fixed=()
+    export ASAN_OPTIONS=detect_stack_use_after_return=1
+    for sanitizer in address,undefined thread; do
+        echo 'int main(void) { return 0; }' >"$work/empty.c"
+        "$1" -fsanitize=$sanitizer -o "$work/empty" "$work/empty.c" 2>/dev/null || continue # has no runtime here
+        try "building with $1 for $sanitizer" "$1" -g -fsanitize=$sanitizer -fno-sanitize-recover=all -o "$work/checked" \
+            "${@:2}" "${shared[@]}" && try "running it" "${fixed[@]}" "$work/checked"
+    done
 }
 
 # Each header brings what it needs; read before and after the consumer's own, it disturbs nothing.
