@@ -84,7 +84,7 @@ static void run_all(void)
     for (i = 0; i < FIBERS; i++) {
         workers[i] = (struct worker *)(void *)osri_stack_take(&stacks, &code);
         workers[i]->number = i;
-        osri_fiber_make(&workers[i]->fiber, 0, work, workers[i]);
+        osri_fiber_make(&workers[i]->fiber, 0, work);
     }
     for (round = 0; round <= ROUNDS; round++)
         for (i = 0; i < FIBERS; i++)

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -102,6 +103,7 @@ struct fiber *osri_stack_make(struct stacks *stacks, int *code)
     if (stacks->tools & TOOL_ASAN) /* of what was mapped here before */
         osri_asan_unpoison(base, stacks->size);
     fiber = fiber_of(stacks, base, stacks->made);
+    memset(fiber, 0, stacks->room);
     stacks->made++;
     stacks->total++;
     fiber->low = base + stacks->guard;
@@ -118,28 +120,24 @@ struct fiber *osri_stack_make(struct stacks *stacks, int *code)
 
 /* AddressSanitizer frees a fake stack only when a fiber is left for good, so each that has one is entered a last
  * time. */
-struct farewell {
-    struct fiber here, *there;
-};
+static _Thread_local struct fiber *dropper;
 
-__attribute__((no_sanitize_address)) static void leave_for_good(void *arg)
+__attribute__((no_sanitize_address)) static void leave_for_good(void *fiber)
 {
-    struct farewell *farewell = arg;
-    struct fiber *here = &farewell->here;
-
-    osri_asan_enter(farewell->there->fake);
-    osri_asan_leave(NULL, here->low, osri_stack_span(here));
-    osri_context_switch(&farewell->there->context, here->context);
+    osri_fiber_begin(fiber, TOOL_ASAN);
+    osri_asan_leave(NULL, dropper->low, osri_stack_span(dropper));
+    osri_context_leave(&dropper->context);
 }
 
 static void drop_fake(struct stacks *stacks, struct fiber *fiber)
 {
-    struct farewell farewell = {.there = fiber};
+    struct fiber here;
 
-    osri_fiber_adopt(&farewell.here, stacks->tools);
+    osri_fiber_adopt(&here, stacks->tools);
     osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
-    osri_fiber_make(fiber, 0, leave_for_good, &farewell);
-    osri_fiber_switch_told(&farewell.here, fiber, TOOL_ASAN);
+    osri_fiber_make(fiber, 0, leave_for_good);
+    dropper = &here;
+    osri_fiber_switch_told(&here, fiber, TOOL_ASAN);
 }
 
 static void unmake_stack(struct stacks *stacks, struct fiber *fiber)
@@ -209,7 +207,7 @@ __attribute__((noinline)) void osri_fiber_switch_told(struct fiber *from, struct
         osri_asan_leave(&from->fake, to->low, osri_stack_span(to));
     if (tools & TOOL_TSAN)
         osri_tsan_switch(to->tsan);
-    osri_context_switch(&from->context, to->context);
+    osri_context_switch(&from->context, &to->context);
     if (tools & TOOL_ASAN)
         osri_asan_enter(from->fake);
 }

@@ -13,7 +13,7 @@
 #include "1_stack/context.h"
 
 struct fiber {
-    void *context;      /* where it was left */
+    struct context context; /* first: where it was left */
     char *low, *high;   /* what the stack may use: from above the guard up to the object */
     struct fiber *next; /* in the pool */
     void *fake;         /* AddressSanitizer's fake stack, kept with this one from task to task */
@@ -54,10 +54,11 @@ struct fiber *osri_stack_make(struct stacks *stacks, int *code);
 
 /* Brings what is touched first into the cache, while another task runs: the end of the stack and `lines` of the
  * object above it. */
-static inline void osri_stack_prefetch(const void *fiber, int lines)
+static inline __attribute__((always_inline)) void osri_stack_prefetch(const void *fiber, int lines)
 {
     int line;
 
+#pragma GCC unroll 8
     for (line = -1; line < lines; line++)
         __builtin_prefetch((const void *)((uintptr_t)fiber + (uintptr_t)line * 64), 1); /* harmless for NULL */
 }
@@ -88,11 +89,11 @@ static inline void osri_stack_give(struct stacks *stacks, struct fiber *fiber)
 /* A fiber on the stack that the thread has already, for the one who runs the others. */
 void osri_fiber_adopt(struct fiber *fiber, unsigned tools);
 
-/* Makes the fiber begin with entry(arg) when it is next switched to; `taken` bytes below the object are in use.
+/* Makes the fiber begin with entry(fiber) when it is next switched to; `taken` bytes below the object are in use.
  * The entry calls osri_fiber_begin() first, and leaves by a switch. */
-static inline void osri_fiber_make(struct fiber *fiber, size_t taken, void (*entry)(void *arg), void *arg)
+static inline void osri_fiber_make(struct fiber *fiber, size_t taken, void (*entry)(void *fiber))
 {
-    fiber->context = osri_context_make(fiber->low, fiber->high - taken, entry, arg);
+    osri_context_make(&fiber->context, fiber->low, fiber->high - taken, entry);
 }
 
 void osri_fiber_switch_told(struct fiber *from, struct fiber *to, unsigned tools);
@@ -102,7 +103,7 @@ static inline void osri_fiber_switch(struct fiber *from, struct fiber *to, unsig
     if (unlikely(tools != 0))
         osri_fiber_switch_told(from, to, tools);
     else
-        osri_context_switch(&from->context, to->context);
+        osri_context_switch(&from->context, &to->context);
 }
 
 static inline void osri_fiber_begin(struct fiber *fiber, unsigned tools)

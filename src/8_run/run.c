@@ -182,11 +182,11 @@ static void close_run(struct run *run, const struct slot *result)
 
 /* ---- Running ---- */
 
-static void root_ended(struct child *root, const struct outcome *outcome)
+static void root_ended(struct child *root, struct outcome outcome)
 {
     struct sched *sched = root->task.sched;
 
-    run_of(sched)->outcome = *outcome;
+    run_of(sched)->outcome = outcome;
     if (root->scope.cancelled_at_)
         run_of(sched)->reason = root->scope.reason_;
     sched->floors[8] = NULL;
