@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -72,6 +73,22 @@ int osri_sys_advise(const struct door *door, void *memory, size_t size, int advi
 {
     MAY_FAIL(door, "madvise", EINVAL, ENOMEM);
     RETRY(int, madvise(memory, size, advice));
+}
+
+#ifndef PIDFD_SELF /* Linux 6.15 */
+#define PIDFD_SELF (-10000)
+#endif
+
+size_t osri_sys_advise_many(char *const pages[], size_t count, size_t size, int advice)
+{
+    struct iovec vector[MOST_ADVISED];
+    long done;
+    size_t i;
+
+    for (i = 0; i < count; i++)
+        vector[i] = (struct iovec){pages[i], size};
+    done = syscall(SYS_process_madvise, PIDFD_SELF, vector, count, advice, 0);
+    return done > 0 ? (size_t)done / size : 0;
 }
 
 int osri_sys_protect(const struct door *door, void *memory, size_t size, int protection)

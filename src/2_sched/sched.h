@@ -38,6 +38,8 @@ struct sched {
     struct door door;
     struct timers timers;
     struct stacks stacks;
+    size_t spare_stacks; /* keep their memory */
+    int64_t tidied;      /* when that of others was last looked at */
     struct memory memory;
     struct fiber hub;
 
