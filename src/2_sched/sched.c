@@ -247,17 +247,19 @@ static int64_t tidy(struct sched *sched, int64_t until)
 
 void osri_look(struct sched *sched, int64_t until)
 {
-    int64_t next = osri_timers_next(&sched->timers);
     bool works = has_job(sched);
 
     sched->steps = list_empty(&sched->calls) ? STEPS : 1; /* calls that are due come as soon as the task leaves */
     if (works)
         until = 0;
     osri_stacks_note(&sched->stacks);
-    if (until > 0)
-        until = tidy(sched, until);
+    if (until > 0) {
+        int64_t next = osri_timers_next(&sched->timers);
+
+        until = tidy(sched, until < next ? until : next);
+    }
     if (until > 0 || sched->outside > 0 || sched->inbox) /* else nobody waits for what a poll could tell */
-        sched->driver->poll(sched, until < next ? until : next);
+        sched->driver->poll(sched, until);
     while (!list_empty(&sched->fired)) {
         struct osr_list_ *node = choose_from(sched, &sched->fired, OSR_CHOICE_EVENT, "event");
         struct watch *watch = container_of(node, struct watch, fired);
