@@ -102,12 +102,22 @@ bool osri_sys_is_guarded(void *page)
     return uname(page) < 0 && errno == EFAULT; /* the system writes its name there, or cannot */
 }
 
-int64_t osri_sys_clock(void)
+static int64_t read_clock(clockid_t id)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(id, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t osri_sys_clock(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t osri_sys_clock_of_tick(void)
+{
+    return read_clock(CLOCK_MONOTONIC_COARSE);
 }
 
 /* ---- Descriptors ---- */

@@ -26,6 +26,9 @@ int osri_sys_protect(const struct door *door, void *memory, size_t size, int pro
 bool osri_sys_is_guarded(void *page);
 
 int64_t osri_sys_clock(void);
+/* The same for a fifth of the price, as it was at the last tick: that is some milliseconds ago, or dozens on a machine with
+ * too much to do. */
+int64_t osri_sys_clock_of_tick(void);
 
 /* Whether the descriptor is open: its status flags or -EBADF. */
 int osri_sys_flags(const struct door *door, int fd);

@@ -368,7 +368,7 @@ int osri_enter_slowly(struct sched *sched, struct task *task, const char *where)
 {
     if (task->hooked)
         return osri_task_failed(task, -EPERM, where);
-    if (!task->refusal && task->due != OSR_NEVER && osri_now(sched) >= task->due)
+    if (!task->refusal && task->due != OSR_NEVER && sched->driver->reached(sched, task->due))
         osri_look(sched, 0); /* at one reading of the clock, everybody's completions and deadlines */
     if (sched->inject && !task->refusal)
         inject(sched, task, where);
