@@ -70,13 +70,19 @@ static inline void osri_scope_attach(struct osr_scope *scope, struct osr_scope *
     scope->caught_ = scope->guarded_ = scope->laden_ = scope->pending_rides_ = scope->spare_ = 0;
 }
 
-static inline __attribute__((always_inline)) void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
+/* One that has no deadline of its own, and is not laden. */
+static inline void osri_scope_detach_plain(struct osr_scope *scope)
+{
+    list_unlink(&scope->sibling_);
+    scope->state_ = SCOPE_CLOSED;
+}
+
+static inline void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
 {
     if (unlikely(scope->laden_))
         osri_scope_keep(scope, NULL);
     osri_timer_clear(&sched->timers, &scope->timer_);
-    list_unlink(&scope->sibling_);
-    scope->state_ = SCOPE_CLOSED;
+    osri_scope_detach_plain(scope);
 }
 
 /* Tells the task what is in effect in its innermost scope. */

@@ -85,7 +85,7 @@ _Noreturn static inline void end(struct child *child, int rc)
     if (unlikely(is_remarkable(sched, child, rc)))
         end_remarkably(sched, child, rc);
     osri_errors_unpromise(sched, 1);
-    osri_scope_detach(sched, &child->scope);
+    osri_scope_detach_plain(&child->scope); /* which nobody can give a deadline */
     child->ended(child, (struct outcome){.rc = rc});
     osri_task_exit(sched, &child->task);
 }
