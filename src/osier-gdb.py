@@ -13,17 +13,13 @@ from gdb.unwinder import Unwinder
 TIMEOUT, MOVE_ON, SHIELD, TASK, GROUP = 1, 2, 3, 8, 9
 NEVER = 2**63 - 1
 
-# What osri_context_switch() leaves below the place at which it goes on: src/1_stack/context.h.
-RED_ZONE = 128
-SAVED = 16
-
 
 # ---- Reading the library's structures ----
 
 
 def library_block():
     """Where the library's own types are looked up: the program may have others of the same names."""
-    for function in ("osri_child_new", "osr_run_with"):
+    for function in ("osri_child_begin", "osr_run_with"):
         symbol = gdb.lookup_global_symbol(function)
         if symbol is not None and symbol.symtab is not None:
             return symbol.symtab.static_block()
@@ -128,7 +124,7 @@ def sched_of_frames():
         try:
             if frame.name() == "osri_sched_run":
                 return frame.read_var("sched").dereference()
-            if frame.name() == "begin" and frame.older() and frame.older().name() == "osri_context_start":
+            if frame.name() == "osri_child_begin" and frame.older() and frame.older().name() == "osri_context_end":
                 return frame.read_var("child")["task"]["sched"].dereference()
         except (gdb.error, ValueError):
             pass
@@ -189,8 +185,9 @@ class Task:
         return self.run.sched["current"] == self.task.address
 
     def has_begun(self):
-        start = start_address()
-        return start is None or self.is_running() or registers_of(self)["pc"] != start
+        if self.is_running() or not has_own_switch(self):
+            return True
+        return registers_of(self)["pc"] not in (address_of("osri_child_begin"), address_of("osri_context_start"))
 
     def state(self):
         wait = self.task["wait"]
@@ -219,26 +216,27 @@ def architecture():
     raise gdb.GdbError(f"osier: the stacks of tasks are known for x86-64 and aarch64, not for {name}")
 
 
-def start_address():
-    """Where a task begins that has not run yet; None if the library was built with ucontext."""
+def address_of(function):
+    """None if there is none of that name."""
     try:
-        return int(gdb.parse_and_eval("(unsigned long long)&osri_context_start"))
+        return int(gdb.parse_and_eval(f"(unsigned long long)&{function}"))
     except gdb.error:
         return None
 
 
+def has_own_switch(task):
+    """Whether the library was not built with ucontext: struct context is in src/1_stack/context.h."""
+    return any(field.name == "stack" for field in task.task["fiber"]["context"].type.fields())
+
+
 def registers_of(task):
     """What a parked task goes on with, by the names of the architecture; "pc" beside them."""
-    if start_address() is None:
+    if not has_own_switch(task):
         raise gdb.GdbError("osier: the stacks of tasks are known for its own context switch, not for ucontext")
     saved = task.task["fiber"]["context"]
-    words = saved.cast(gdb.lookup_type("unsigned long long").pointer())
+    pc, frame, stack = (int(saved[name]) for name in ("next", "frame", "stack"))
     if architecture() == "x86-64":
-        # As behind the instruction at which it goes on, which takes the red zone off the stack again: the
-        # compiler's unwind information knows nothing of it.
-        pc, frame, stack = int(words[0]), int(words[1]), int(saved) + SAVED + RED_ZONE
         return {"pc": pc, "rip": pc, "rbp": frame, "rsp": stack}
-    frame, pc, stack = int(words[0]), int(words[1]), int(saved) + SAVED
     return {"pc": pc, "x29": frame, "sp": stack}
 
 
@@ -262,7 +260,7 @@ class ParkedStack(Unwinder):
         word = gdb.lookup_type("unsigned long long")
         stack, pc = (gdb.Value(self.registers[name]).cast(word) for name in (self.stack_pointer, "pc"))
         # The frames of the task lie above this one, as a stack that is sound would have it.
-        info = pending.create_unwind_info(Identity(stack - RED_ZONE - SAVED, pc))
+        info = pending.create_unwind_info(Identity(stack - 16, pc))
         for name, value in self.registers.items():
             if name != "pc" or self.stack_pointer == "sp":
                 info.add_saved_register(name, gdb.Value(value).cast(word))

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,7 +105,7 @@ static void run_all(void)
     for (i = 0; i < FIBERS; i++) {
         workers[i] = (struct worker *)(void *)osri_stack_take(&stacks, &code);
         workers[i]->number = i;
-        osri_fiber_make(&workers[i]->fiber, 0, work, workers[i]);
+        osri_fiber_make(&workers[i]->fiber, 0, work);
     }
     for (round = 0; round <= ROUNDS; round++)
         for (i = 0; i < FIBERS; i++)
@@ -127,11 +128,10 @@ static void expect_reuse(void)
     osri_stack_give(&stacks, again);
 }
 
-static void expect_guard(void)
+static void expect_guard_of(struct fiber *fiber)
 {
-    int code, status;
-    struct fiber *fiber = osri_stack_take(&stacks, &code);
     pid_t pid = fork();
+    int status;
 
     if (pid == 0) {
         signal(SIGSEGV, SIG_DFL);
@@ -140,7 +140,39 @@ static void expect_guard(void)
     }
     waitpid(pid, &status, 0);
     expect(!(WIFEXITED(status) && WEXITSTATUS(status) == 0), "below the stack lies a guard");
-    osri_stack_give(&stacks, fiber);
+}
+
+static int resident(const char *page)
+{
+    unsigned char is;
+
+    return mincore((void *)((uintptr_t)page & ~(uintptr_t)4095), 1, &is) == 0 && is & 1;
+}
+
+/* All stacks have been given back. */
+static void expect_trimming(void)
+{
+    struct fiber *first = stacks.idle[1], *last = stacks.idle[stacks.count];
+    size_t all = stacks.count;
+
+    expect(all == FIBERS && stacks.bare == 0, "all stacks are in the pool");
+    expect(!osri_stacks_trim(&stacks, 0, all) && stacks.bare == 0, "those that were in use are left alone");
+    expect(osri_stacks_trim(&stacks, 10, 1) && stacks.bare == 1, "no more than asked for at once");
+    expect(!osri_stacks_trim(&stacks, 10, all) && osri_stacks_idle(&stacks) == 10, "some are kept");
+    expect(!resident((char *)first) && resident((char *)last), "the memory of the others is gone");
+    run_all();
+    expect(stacks.bare == 0 && stacks.count == all && stacks.total == all, "the same stacks are used again");
+    osri_stacks_trim(&stacks, 0, all); /* they were in use in between */
+    expect(stacks.bare == 0, "those that were in use are left alone, again");
+}
+
+/* Whichever way they were installed. */
+static void expect_guards(void)
+{
+    size_t i;
+
+    for (i = 1; i <= stacks.count; i += 7)
+        expect_guard_of(stacks.idle[i]);
 }
 
 int main(void)
@@ -151,7 +183,8 @@ int main(void)
     run_all();
     run_all();
     expect_reuse();
-    expect_guard();
+    expect_trimming();
+    expect_guards();
     osri_stacks_close(&stacks);
     printf("%s: %d passed, %d failed\n", "cross_context", failures == 0, failures != 0);
     return failures != 0;

@@ -78,7 +78,7 @@ says_where_the_deep_one_is() {
     says "^#[0-9]+ .*sleeper_body_ .* at $source:[0-9]+\$"
     says "^#[0-9]+ .*(osr_sleep_here|sleep_until) " # which compilers may jump to
     says '^#0 '
-    says '^#[0-9]+ .* in osri_context_start \(\)'
+    says '^#[0-9]+ .* in osri_context_end \(\)'
     says_not ' in main |osri_sched_run| \?\? \(|stop_here \('
 }
 

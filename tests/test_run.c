@@ -397,6 +397,63 @@ static void stacks_can_be_made_larger(void **state)
     assert_int_equal(run_simulated(use_a_large_array, NULL, .stack_size = 300000), 1);
 }
 
+/* Of this process, in KiB. */
+static long resident(void)
+{
+    long kib = 0;
+    FILE *file = fopen("/proc/self/status", "re");
+
+    for (char line[256]; file && fgets(line, sizeof(line), file);)
+        (void)sscanf(line, "VmRSS: %ld", &kib);
+    if (file)
+        fclose(file);
+    return kib;
+}
+
+enum { BURST = 2000, SPARE = 100 };
+
+static void burst(int ms)
+{
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < BURST; i++)
+        check_int(osr_spawn(&group, napper, &ms), 0);
+    check_int(osr_group_close(&group, 0), 0);
+}
+
+/* While each burst comes soon after the last one nothing goes back. Afterwards the run waits a little longer, so that the
+ * machine may be slow. */
+OSR_TASK(burst_and_wait, void, unused)
+{
+    long full, left;
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        burst(400);
+        if (i == 0)
+            full = resident();
+    }
+    check(resident() > full - BURST);
+    for (i = 0, left = full; i < 100 && left > full - (BURST - SPARE) * 4 + BURST; i++) {
+        check_int(osr_sleep(osr_ms(100)), 0);
+        left = resident();
+    }
+    check(i < 100);
+    check(i >= 5);
+    burst(0);
+    burst(1);
+    return 0;
+}
+
+static void memory_of_stacks_goes_back_after_a_burst(void **state)
+{
+    (void)state;
+    assert_int_equal(osr_run(burst_and_wait, NULL, .spare_stacks = SPARE), 0);
+    assert_checked();
+}
+
 /* ---- The tree ------------------------------------------------------------------------------------------ */
 
 static char tree[4096];
@@ -1128,6 +1185,7 @@ int main(void)
         story_test(where_cheap_guards_are_missing_pages_are_protected),
         story_test(a_spawn_that_hits_the_limit_on_mappings_names_it),
         story_test(stacks_can_be_made_larger),
+        story_test(memory_of_stacks_goes_back_after_a_burst),
         story_test(the_tree_shows_tasks_groups_scopes_waits_and_reasons),
         story_test(the_tree_can_be_printed),
         story_test(what_is_left_open_is_named_with_its_place),

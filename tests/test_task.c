@@ -1041,6 +1041,63 @@ TEST(kept_outcomes_go_when_the_group_closes)
     assert_int_equal(counting.live, 0);
 }
 
+OSR_TASK(sleep_a_little, void, unused)
+{
+    return osr_sleep(osr_ms(1));
+}
+
+OSR_TASK(wait_for_event, struct osr_event, event)
+{
+    return osr_event_wait(event);
+}
+
+/* What programs do all the time: spawning, switching, waiting and being woken, opening and closing. */
+static void do_what_is_common(void)
+{
+    struct osr_event event;
+    struct osr_scope scope;
+    struct osr_group group;
+    int i;
+
+    osr_event_init(&event);
+    osr_timeout_open(&scope, osr_s(1));
+    osr_group_open(&group);
+    for (i = 0; i < 100; i++) {
+        check_int(i % 2 ? osr_spawn(&group, sleep_a_little, NULL) : osr_spawn(&group, end_at_once, NULL), 0);
+        check_int(osr_spawn(&group, wait_for_event, &event), 0);
+    }
+    check_int(osr_yield(), 0);
+    check_int(osr_sleep(osr_ms(2)), 0);
+    osr_event_set(&event);
+    check_int(osr_group_close(&group, 0), 0);
+    osr_group_open(&group);
+    for (i = 0; i < 100; i++)
+        check_int(osr_spawn(&group, sleep_a_little, NULL), 0);
+    check_int(osr_yield(), 0);
+    osr_group_cancel(&group, "enough");
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_scope_close(&scope, 0), 0);
+}
+
+OSR_TASK(count_allocations_of_what_is_common, void, unused)
+{
+    long made;
+
+    do_what_is_common(); /* stacks, and room for timers and errors */
+    made = counting.made;
+    do_what_is_common();
+    check_int(counting.made - made, 0);
+    return 0;
+}
+
+TEST(what_is_common_allocates_nothing)
+{
+    assert_int_equal(run_simulated(count_allocations_of_what_is_common, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(osr_run(count_allocations_of_what_is_common, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+}
+
 /* ---- Fairness ------------------------------------------------------------------------------------------ */
 
 struct spinning {
@@ -1337,6 +1394,7 @@ int main(void)
         story_test(cancelling_a_task_cancels_what_it_owns_and_not_its_siblings),
         story_test(a_servers_group_does_not_grow),
         story_test(released_outcomes_take_no_memory),
+        story_test(what_is_common_allocates_nothing),
         story_test(kept_outcomes_go_when_the_group_closes),
         story_test(a_task_that_only_checks_yields_or_sleeps_for_nothing_lets_others_run),
         story_test(timers_are_looked_at_although_a_task_is_always_ready),

@@ -83,7 +83,6 @@ struct osr_bound_ {
 
 struct osr_timer_ {
     int64_t at;
-    uint64_t order;
     struct osr_list_ node;
     void (*fire)(struct osr_timer_ *timer);
     uint32_t index;

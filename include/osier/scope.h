@@ -39,20 +39,20 @@ struct osr_reason {
 /* The fields are private; read them through the calls below. They stay readable after the close. */
 struct osr_scope {
     void *owner_; /* the task that opened it */
-    struct osr_scope *parent_;
-    struct osr_scope *by_;      /* the outermost cancelled scope that can be seen from here, or NULL */
-    struct osr_list_ children_; /* scopes directly inside, those of other tasks too */
     struct osr_list_ sibling_;
-    struct osr_timer_ timer_; /* the scope's own deadline */
-    int64_t due_;             /* the smallest deadline up to the nearest shield */
-    const char *where_;       /* where it was opened */
-    struct osr_binding *values_;  /* the latest first */
-    const struct osr_scope *values_from_; /* where those not bound here are looked for; it stays the same */
-    uint64_t cancelled_at_, cut_at_, lifted_at_; /* in the count of the run's cancellations; 0: never */
     unsigned char form_, state_;
     unsigned char shielded_, caught_, guarded_;
-    unsigned char laden_; /* the next four mean something */
+    unsigned char laden_; /* `pending_` and what follows it mean something, and `refusal_` */
     unsigned char pending_rides_, spare_;
+    struct osr_scope *by_;      /* the outermost cancelled scope that can be seen from here, or NULL */
+    struct osr_list_ children_; /* scopes directly inside, those of other tasks too */
+    struct osr_scope *parent_;
+    uint64_t cut_at_, cancelled_at_, lifted_at_; /* in the count of the run's cancellations; 0: never */
+    struct osr_binding *values_;                 /* the latest first */
+    const struct osr_scope *values_from_; /* where values not bound here are looked for; it stays the same */
+    int64_t due_;                         /* the smallest deadline up to the nearest shield */
+    const char *where_;                   /* where it was opened */
+    struct osr_timer_ timer_;             /* the scope's own deadline */
     int refusal_;              /* the code of an open that failed */
     struct osr_error *pending_;
     struct osr_bound_ *bound_; /* what is left when the scope closes, the latest first */

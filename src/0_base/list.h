@@ -27,11 +27,17 @@ static inline void list_append(struct osr_list_ *list, struct osr_list_ *node)
     list->prev = node;
 }
 
-/* Takes the node out of whatever list it is in; alone again, it may be removed once more. */
-static inline void list_remove(struct osr_list_ *node)
+/* Takes the node out of its list. What it points at means nothing then. */
+static inline void list_unlink(struct osr_list_ *node)
 {
     node->prev->next = node->next;
     node->next->prev = node->prev;
+}
+
+/* Takes the node out of whatever list it is in; alone again, it may be removed once more. */
+static inline void list_remove(struct osr_list_ *node)
+{
+    list_unlink(node);
     list_init(node);
 }
 

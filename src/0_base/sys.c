@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -74,6 +75,22 @@ int osri_sys_advise(const struct door *door, void *memory, size_t size, int advi
     RETRY(int, madvise(memory, size, advice));
 }
 
+#ifndef PIDFD_SELF /* Linux 6.15 */
+#define PIDFD_SELF (-10000)
+#endif
+
+size_t osri_sys_advise_many(char *const pages[], size_t count, size_t size, int advice)
+{
+    struct iovec vector[MOST_ADVISED];
+    long done;
+    size_t i;
+
+    for (i = 0; i < count; i++)
+        vector[i] = (struct iovec){pages[i], size};
+    done = syscall(SYS_process_madvise, PIDFD_SELF, vector, count, advice, 0);
+    return done > 0 ? (size_t)done / size : 0;
+}
+
 int osri_sys_protect(const struct door *door, void *memory, size_t size, int protection)
 {
     MAY_FAIL(door, "mprotect", ENOMEM);
@@ -85,12 +102,22 @@ bool osri_sys_is_guarded(void *page)
     return uname(page) < 0 && errno == EFAULT; /* the system writes its name there, or cannot */
 }
 
-int64_t osri_sys_clock(void)
+static int64_t read_clock(clockid_t id)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(id, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t osri_sys_clock(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t osri_sys_clock_of_tick(void)
+{
+    return read_clock(CLOCK_MONOTONIC_COARSE);
 }
 
 /* ---- Descriptors ---- */

@@ -9,7 +9,7 @@ enum { WIDTH = 4, FIRST_CAPACITY = 64 };
 
 void osri_timers_open(struct timers *timers, const struct memory *memory)
 {
-    *timers = (struct timers){.memory = memory};
+    *timers = (struct timers){.fresh_at = OSR_NEVER, .memory = memory};
     list_init(&timers->fresh);
 }
 
@@ -69,9 +69,16 @@ static void sift_down(struct timers *timers, uint32_t index, struct timer_slot s
     place(timers, index, slot);
 }
 
-static void heap_remove(struct timers *timers, uint32_t index)
+static void heap_add(struct timers *timers, struct osr_timer_ *timer)
+{
+    timer->state = TIMER_HEAPED;
+    sift_up(timers, timers->heaped++, (struct timer_slot){timer->at, ++timers->order, timer});
+}
+
+static void heap_remove(struct timers *timers, struct osr_timer_ *timer)
 {
     struct timer_slot last = timers->heap[--timers->heaped];
+    uint32_t index = timer->index;
 
     if (index == timers->heaped)
         return;
@@ -105,8 +112,9 @@ int osri_timer_set(struct timers *timers, struct osr_timer_ *timer, int64_t at)
         return -ENOMEM;
     timers->count++;
     timer->at = at;
-    timer->order = ++timers->order;
     timer->state = TIMER_LISTED;
+    if (at < timers->fresh_at)
+        timers->fresh_at = at;
     list_append(&timers->fresh, &timer->node);
     return 0;
 }
@@ -122,7 +130,7 @@ int osri_timers_reserve(struct timers *timers)
 void osri_timer_clear_set(struct timers *timers, struct osr_timer_ *timer)
 {
     if (timer->state == TIMER_HEAPED)
-        heap_remove(timers, timer->index);
+        heap_remove(timers, timer);
     else
         list_remove(&timer->node);
     timer->state = TIMER_IDLE;
@@ -131,16 +139,18 @@ void osri_timer_clear_set(struct timers *timers, struct osr_timer_ *timer)
 
 /* ---- Firing ---- */
 
-int64_t osri_timers_next(struct timers *timers)
+static void take_fresh(struct timers *timers)
 {
     struct osr_list_ *node;
 
-    while ((node = list_pop(&timers->fresh)) != NULL) {
-        struct osr_timer_ *timer = container_of(node, struct osr_timer_, node);
+    while ((node = list_pop(&timers->fresh)) != NULL)
+        heap_add(timers, container_of(node, struct osr_timer_, node));
+    timers->fresh_at = OSR_NEVER;
+}
 
-        timer->state = TIMER_HEAPED;
-        sift_up(timers, timers->heaped++, (struct timer_slot){timer->at, timer->order, timer});
-    }
+int64_t osri_timers_next(struct timers *timers)
+{
+    take_fresh(timers);
     return timers->heaped ? timers->heap[0].at : OSR_NEVER;
 }
 
@@ -184,7 +194,8 @@ static struct osr_timer_ *take_earliest(struct timers *timers, const struct door
         pick = osri_choose(door, OSR_CHOICE_DEADLINE, count_earliest(timers), "deadline");
     index = pick ? nth_of_earliest(timers, pick) : 0;
     timer = timers->heap[index].timer;
-    heap_remove(timers, index);
+    heap_remove(timers, timer);
+    __builtin_prefetch(timers->heap[0].timer, 1); /* probably the next one */
     return timer;
 }
 
@@ -193,6 +204,8 @@ void osri_timers_fire(struct timers *timers, const struct door *door, int64_t no
     struct osr_list_ late, *node;
 
     list_init(&late);
+    if (timers->fresh_at <= now)
+        take_fresh(timers);
     while (timers->heaped && timers->heap[0].at <= now) {
         struct osr_timer_ *timer = take_earliest(timers, door);
 

@@ -1,7 +1,7 @@
 /*
  * Timers: sleeps and deadlines, in the order of their times and, at one time, in the order in which they were
- * set. A timer that is set and cleared before the loop looks again costs two links and never reaches the heap,
- * which is what nearly all timeouts do.
+ * set. A timer that is set and cleared before any of the new ones is due, or the loop waits, costs two links and never
+ * reaches the heap, which is what nearly all timeouts do.
  */
 #ifndef OSIER_BASE_TIMERS_H
 #define OSIER_BASE_TIMERS_H
@@ -21,7 +21,8 @@ struct timer_slot {
 };
 
 struct timers {
-    struct osr_list_ fresh; /* set since the loop looked */
+    struct osr_list_ fresh; /* not in the heap yet */
+    int64_t fresh_at;       /* none of them is due before; one that was may have been cleared */
     struct timer_slot *heap;
     uint32_t heaped, capacity;
     uint32_t count;    /* of all that are set: never more than the capacity, so that setting again cannot fail */

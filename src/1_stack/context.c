@@ -1,22 +1,23 @@
 #include "1_stack/context.h"
 
+/* A new context is entered by a jump, and what it would return to lies on its stack all the same: the entry never returns,
+ * and a call would leave the processor with one return more to expect than ever comes, so that those of other contexts
+ * would be mispredicted. */
 #if defined(OSR_CONTEXT_UCONTEXT)
 /* nothing: see context_ucontext.c */
 #elif defined(__x86_64__)
 
 __asm__(".text\n"
-        ".globl osri_context_start\n"
-        ".hidden osri_context_start\n"
-        ".type osri_context_start, @function\n"
-        "osri_context_start:\n"
+        ".globl osri_context_end\n"
+        ".hidden osri_context_end\n"
+        ".type osri_context_end, @function\n"
+        "osri_context_end:\n"
         "\t.cfi_startproc\n"
         "\t.cfi_undefined rip\n"
-        "\tpopq %rax\n"
-        "\tpopq %rdi\n"
-        "\tcall *%rax\n"
+        "\tnop\n"
         "\tud2\n"
         "\t.cfi_endproc\n"
-        ".size osri_context_start, . - osri_context_start\n");
+        ".size osri_context_end, . - osri_context_end\n");
 
 #elif defined(__aarch64__)
 
@@ -25,12 +26,19 @@ __asm__(".text\n"
         ".hidden osri_context_start\n"
         ".type osri_context_start, %function\n"
         "osri_context_start:\n"
+        "\tldr x9, [sp], #16\n"
+        "\tadr x30, osri_context_end + 4\n"
+        "\tbr x9\n"
+        ".size osri_context_start, . - osri_context_start\n"
+        ".globl osri_context_end\n"
+        ".hidden osri_context_end\n"
+        ".type osri_context_end, %function\n"
+        "osri_context_end:\n"
         "\t.cfi_startproc\n"
         "\t.cfi_undefined x30\n"
-        "\tldp x1, x0, [sp], #16\n"
-        "\tblr x1\n"
+        "\tnop\n"
         "\tbrk #0\n"
         "\t.cfi_endproc\n"
-        ".size osri_context_start, . - osri_context_start\n");
+        ".size osri_context_end, . - osri_context_end\n");
 
 #endif

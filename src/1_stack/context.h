@@ -14,43 +14,30 @@
 
 #if !defined(OSR_CONTEXT_UCONTEXT) && (defined(__x86_64__) || defined(__aarch64__))
 
-/* What a new context begins with, as if it had been switched away from; lowest address first. */
-struct context_made {
-#if defined(__x86_64__)
-    uint64_t next, frame;
-#else
-    uint64_t frame, next;
-#endif
-    uint64_t entry, arg;
+/* Where a context was left. Nothing of it is on the stack, so whoever goes on need not wait for that. */
+struct context {
+    uint64_t stack, frame, next;
 };
 
-/* The first code that a new context runs: takes entry and argument off the stack, and calls. Backtraces end here. */
-void osri_context_start(void);
+/* Where a backtrace ends: the first function of a context seems to have been called from here. */
+void osri_context_end(void);
+
+#if defined(__x86_64__)
 
 /*
- * Prepares a context that, when it is first switched to, calls entry(arg) on the stack that ends at `high`
- * (aligned to 16) and begins at `low`. `entry` never returns. Gives what osri_context_switch() takes.
+ * Prepares a context that, when it is first switched to, calls entry(context) on the stack that ends at `high`
+ * (aligned to 16) and begins at `low`. `entry` never returns.
  */
-static inline void *osri_context_make(char *low, char *high, void (*entry)(void *arg), void *arg)
+static inline void osri_context_make(struct context *context, char *low, char *high, void (*entry)(void *context))
 {
-    struct context_made *made = (struct context_made *)(void *)(high - sizeof(*made));
+    uint64_t *back = (uint64_t *)(void *)(high - sizeof(*back));
 
     (void)low;
-    made->next = (uint64_t)(uintptr_t)osri_context_start;
-    made->frame = 0;
-    made->entry = (uint64_t)(uintptr_t)entry;
-    made->arg = (uint64_t)(uintptr_t)arg;
-    return made;
+    *back = (uint64_t)(uintptr_t)osri_context_end + 1; /* as if behind a call */
+    context->stack = (uint64_t)(uintptr_t)back;
+    context->frame = 0;
+    context->next = (uint64_t)(uintptr_t)entry;
 }
-
-#else
-
-void *osri_context_make(char *low, char *high, void (*entry)(void *arg), void *arg);
-
-#endif
-
-/* Saves the running context in `*from`, and goes on with `to`. */
-#if !defined(OSR_CONTEXT_UCONTEXT) && defined(__x86_64__)
 
 #ifdef __AVX512F__
 #define OSRI_MORE_REGISTERS                                                                                       \
@@ -60,39 +47,64 @@ void *osri_context_make(char *low, char *high, void (*entry)(void *arg), void *a
 #define OSRI_MORE_REGISTERS
 #endif
 
-static inline __attribute__((always_inline)) void osri_context_switch(void **from, void *to)
+/* Saves the running context in `from`, and goes on with `to`. */
+static inline __attribute__((always_inline)) void osri_context_switch(struct context *from, struct context *to)
 {
-    __asm__ volatile("subq $128, %%rsp\n\t" /* past what a function may keep below its stack pointer */
-                     "pushq %%rbp\n\t"
-                     "leaq 1f(%%rip), %%rax\n\t"
-                     "pushq %%rax\n\t"
-                     "movq %%rsp, (%%rdi)\n\t"
-                     "movq %%rsi, %%rsp\n\t"
-                     "popq %%rax\n\t"
-                     "popq %%rbp\n\t"
-                     "jmpq *%%rax\n"
-                     "1:\n\t"
-                     "addq $128, %%rsp"
-                     : "+D"(from), "+S"(to)
+    __asm__ volatile("leaq 1f(%%rip), %%rax\n\t"
+                     "movq %%rsp, (%%rsi)\n\t"
+                     "movq %%rbp, 8(%%rsi)\n\t"
+                     "movq %%rax, 16(%%rsi)\n\t"
+                     "movq (%%rdi), %%rsp\n\t"
+                     "movq 8(%%rdi), %%rbp\n\t"
+                     "jmpq *16(%%rdi)\n"
+                     "1:"
+                     : "+D"(to), "+S"(from)
                      :
                      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0",
                        "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
                        "xmm12", "xmm13", "xmm14", "xmm15", OSRI_MORE_REGISTERS "cc", "memory");
 }
 
-#elif !defined(OSR_CONTEXT_UCONTEXT) && defined(__aarch64__)
-
-static inline __attribute__((always_inline)) void osri_context_switch(void **from, void *to)
+/* Goes on with `to`, and saves nothing: the running context is left for good. */
+_Noreturn static inline __attribute__((always_inline)) void osri_context_leave(struct context *to)
 {
-    register void **x0 __asm__("x0") = from;
-    register void *x1 __asm__("x1") = to;
+    __asm__ volatile("movq (%%rdi), %%rsp\n\t"
+                     "movq 8(%%rdi), %%rbp\n\t"
+                     "jmpq *16(%%rdi)"
+                     :
+                     : "D"(to)
+                     : "memory");
+    __builtin_unreachable();
+}
+
+#else
+
+/* The first code that a new context runs: takes the entry off the stack, and calls it. */
+void osri_context_start(void);
+
+static inline void osri_context_make(struct context *context, char *low, char *high, void (*entry)(void *context))
+{
+    uint64_t *made = (uint64_t *)(void *)(high - 16); /* this processor wants its stack aligned at all times */
+
+    (void)low;
+    *made = (uint64_t)(uintptr_t)entry;
+    context->stack = (uint64_t)(uintptr_t)made;
+    context->frame = 0;
+    context->next = (uint64_t)(uintptr_t)osri_context_start;
+}
+
+static inline __attribute__((always_inline)) void osri_context_switch(struct context *from, struct context *to)
+{
+    register struct context *x0 __asm__("x0") = to;
+    register struct context *x1 __asm__("x1") = from;
 
     __asm__ volatile("adr x9, 1f\n\t"
-                     "stp x29, x9, [sp, #-16]!\n\t"
                      "mov x10, sp\n\t"
-                     "str x10, [x0]\n\t"
-                     "mov sp, x1\n\t"
-                     "ldp x29, x9, [sp], #16\n\t"
+                     "stp x10, x29, [x1]\n\t"
+                     "str x9, [x1, #16]\n\t"
+                     "ldp x10, x29, [x0]\n\t"
+                     "ldr x9, [x0, #16]\n\t"
+                     "mov sp, x10\n\t"
                      "br x9\n"
                      "1:"
                      : "+r"(x0), "+r"(x1)
@@ -104,9 +116,30 @@ static inline __attribute__((always_inline)) void osri_context_switch(void **fro
                        "v30", "v31", "cc", "memory");
 }
 
+_Noreturn static inline __attribute__((always_inline)) void osri_context_leave(struct context *to)
+{
+    register struct context *x0 __asm__("x0") = to;
+
+    __asm__ volatile("ldp x10, x29, [x0]\n\t"
+                     "ldr x9, [x0, #16]\n\t"
+                     "mov sp, x10\n\t"
+                     "br x9"
+                     :
+                     : "r"(x0)
+                     : "memory");
+    __builtin_unreachable();
+}
+
+#endif
 #else
 
-void osri_context_switch(void **from, void *to);
+struct context {
+    void *left; /* a ucontext_t, on the stack of the context */
+};
+
+void osri_context_make(struct context *context, char *low, char *high, void (*entry)(void *context));
+void osri_context_switch(struct context *from, struct context *to);
+_Noreturn void osri_context_leave(struct context *to);
 
 #endif
 

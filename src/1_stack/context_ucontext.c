@@ -11,39 +11,45 @@
 /* Lies at the top of the stack of a new context; a running one's is in the frame that switches. */
 struct made {
     ucontext_t context;
-    void (*entry)(void *arg);
-    void *arg;
+    void (*entry)(void *context);
+    struct context *self;
 };
 
 static void start(unsigned high, unsigned low)
 {
     struct made *made = (struct made *)(((uintptr_t)high << 16 << 16) | low);
 
-    made->entry(made->arg);
+    made->entry(made->self);
     __builtin_trap();
 }
 
-void *osri_context_make(char *low, char *high, void (*entry)(void *arg), void *arg)
+void osri_context_make(struct context *context, char *low, char *high, void (*entry)(void *context))
 {
     uintptr_t top = ((uintptr_t)high - sizeof(struct made)) & ~(uintptr_t)63;
     struct made *made = (struct made *)top;
 
     getcontext(&made->context);
     made->entry = entry;
-    made->arg = arg;
+    made->self = context;
     made->context.uc_stack.ss_sp = low;
     made->context.uc_stack.ss_size = top - (uintptr_t)low;
     made->context.uc_link = NULL;
     makecontext(&made->context, (void (*)(void))start, 2, (unsigned)((uint64_t)top >> 32), (unsigned)top);
-    return &made->context;
+    context->left = &made->context;
 }
 
-void osri_context_switch(void **from, void *to)
+void osri_context_switch(struct context *from, struct context *to)
 {
     ucontext_t here;
 
-    *from = &here;
-    swapcontext(&here, to);
+    from->left = &here;
+    swapcontext(&here, to->left);
+}
+
+_Noreturn void osri_context_leave(struct context *to)
+{
+    setcontext(to->left);
+    __builtin_unreachable();
 }
 
 #endif

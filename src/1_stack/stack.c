@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -32,12 +33,25 @@ void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, const str
         .room = (room + COLOUR_SIZE - 1) & ~(size_t)(COLOUR_SIZE - 1),
         .guard = (size_t)sysconf(_SC_PAGESIZE),
         .tools = osri_tools(),
+        .one_by_one = osri_valgrind_runs(),
         .memory = memory,
         .door = door,
     };
 }
 
 /* ---- Slabs ---- */
+
+/* Makes room for as many more in the pool, so that giving one back cannot fail. */
+static int make_room(struct stacks *stacks, size_t regions)
+{
+    struct fiber **idle = osri_resize(stacks->memory, stacks->idle, (1 + stacks->total + regions) * sizeof(*idle));
+
+    if (!idle)
+        return -ENOMEM;
+    idle[0] = NULL;
+    stacks->idle = idle;
+    return 0;
+}
 
 static int add_slab(struct stacks *stacks)
 {
@@ -47,7 +61,7 @@ static int add_slab(struct stacks *stacks)
 
     if (regions > MOST_REGIONS)
         regions = MOST_REGIONS;
-    slab = osri_alloc(stacks->memory, sizeof(*slab));
+    slab = make_room(stacks, regions) == 0 ? osri_alloc(stacks->memory, sizeof(*slab)) : NULL;
     if (!slab)
         return -ENOMEM;
     slab->base = osri_sys_map(stacks->door, regions * stacks->size, &code);
@@ -61,12 +75,28 @@ static int add_slab(struct stacks *stacks)
     slab->regions = regions;
     slab->next = stacks->slabs;
     stacks->slabs = slab;
-    stacks->made = 0;
+    stacks->made = stacks->guarded = 0;
     stacks->regions = regions;
     return 0;
 }
 
-static int guard(struct stacks *stacks, char *page)
+/* With one call: some more than there are stacks so far, but many of them never. Without a door, which is asked about each
+ * of them; and Valgrind does not know that call. */
+static size_t guard_many(struct stacks *stacks)
+{
+    char *pages[MOST_ADVISED];
+    size_t count = stacks->regions - stacks->guarded, i;
+
+    if (stacks->one_by_one || stacks->by_mprotect || stacks->total < 2 || stacks->door->choose)
+        return 0;
+    count = count < stacks->total ? count : stacks->total;
+    count = count < MOST_ADVISED ? count : MOST_ADVISED;
+    for (i = 0; i < count; i++)
+        pages[i] = stacks->slabs->base + (stacks->guarded + i) * stacks->size;
+    return osri_sys_advise_many(pages, count, stacks->guard, MADV_GUARD_INSTALL);
+}
+
+static int guard_one(struct stacks *stacks, char *page)
 {
     int rc;
 
@@ -82,28 +112,37 @@ static int guard(struct stacks *stacks, char *page)
     return rc == -ENOMEM ? -EAGAIN : rc; /* each such guard splits a mapping, and mappings are limited */
 }
 
+/* Sees to it that the next region to be used has its guard. */
+static int guard_next(struct stacks *stacks)
+{
+    size_t guarded;
+    int rc;
+
+    if (stacks->made < stacks->guarded)
+        return 0;
+    guarded = guard_many(stacks);
+    if (guarded == 0) {
+        stacks->one_by_one = stacks->one_by_one || stacks->total >= 2;
+        rc = guard_one(stacks, stacks->slabs->base + stacks->made * stacks->size);
+        if (rc < 0)
+            return rc;
+        guarded = 1;
+    }
+    stacks->guarded += guarded;
+    return 0;
+}
+
 static struct fiber *fiber_of(const struct stacks *stacks, char *base, size_t index)
 {
     return (struct fiber *)(void *)(base + stacks->size - stacks->room - index % COLOURS * COLOUR_SIZE);
 }
 
-struct fiber *osri_stack_make(struct stacks *stacks, int *code)
+/* Makes a fiber that has its memory usable; the region begins at `base`. */
+static struct fiber *furnish(struct stacks *stacks, char *base, struct fiber *fiber)
 {
-    struct fiber *fiber;
-    char *base;
-
-    *code = stacks->slabs && stacks->made < stacks->regions ? 0 : add_slab(stacks);
-    if (*code < 0)
-        return NULL;
-    base = stacks->slabs->base + stacks->made * stacks->size;
-    *code = guard(stacks, base);
-    if (*code < 0)
-        return NULL;
     if (stacks->tools & TOOL_ASAN) /* of what was mapped here before */
         osri_asan_unpoison(base, stacks->size);
-    fiber = fiber_of(stacks, base, stacks->made);
-    stacks->made++;
-    stacks->total++;
+    memset(fiber, 0, stacks->room);
     fiber->low = base + stacks->guard;
     fiber->high = (char *)fiber;
     fiber->valgrind = osri_valgrind_add(fiber->low, fiber);
@@ -114,32 +153,64 @@ struct fiber *osri_stack_make(struct stacks *stacks, int *code)
     return fiber;
 }
 
-/* ---- Closing ---- */
+/* Where the region of a fiber begins; the object on top does not reach beyond its last page. */
+static char *base_of(const struct stacks *stacks, const struct fiber *fiber)
+{
+    uintptr_t top = ((uintptr_t)fiber + stacks->guard) & ~(uintptr_t)(stacks->guard - 1);
+
+    return (char *)top - stacks->size;
+}
+
+/* A region that nobody has used. */
+static struct fiber *make_anew(struct stacks *stacks, int *code)
+{
+    char *base;
+
+    *code = stacks->slabs && stacks->made < stacks->regions ? 0 : add_slab(stacks);
+    if (*code == 0)
+        *code = guard_next(stacks);
+    if (*code < 0)
+        return NULL;
+    base = stacks->slabs->base + stacks->made * stacks->size;
+    stacks->total++;
+    return furnish(stacks, base, fiber_of(stacks, base, stacks->made++));
+}
+
+struct fiber *osri_stack_make(struct stacks *stacks, int *code)
+{
+    struct fiber *fiber;
+
+    stacks->least = 0;
+    if (stacks->bare == 0)
+        return make_anew(stacks, code);
+    *code = 0;
+    fiber = stacks->idle[stacks->count--];
+    stacks->bare--;
+    return furnish(stacks, base_of(stacks, fiber), fiber);
+}
+
+/* ---- Emptying and closing ---- */
 
 /* AddressSanitizer frees a fake stack only when a fiber is left for good, so each that has one is entered a last
  * time. */
-struct farewell {
-    struct fiber here, *there;
-};
+static _Thread_local struct fiber *dropper;
 
-__attribute__((no_sanitize_address)) static void leave_for_good(void *arg)
+__attribute__((no_sanitize_address)) static void leave_for_good(void *fiber)
 {
-    struct farewell *farewell = arg;
-    struct fiber *here = &farewell->here;
-
-    osri_asan_enter(farewell->there->fake);
-    osri_asan_leave(NULL, here->low, osri_stack_span(here));
-    osri_context_switch(&farewell->there->context, here->context);
+    osri_fiber_begin(fiber, TOOL_ASAN);
+    osri_asan_leave(NULL, dropper->low, osri_stack_span(dropper));
+    osri_context_leave(&dropper->context);
 }
 
 static void drop_fake(struct stacks *stacks, struct fiber *fiber)
 {
-    struct farewell farewell = {.there = fiber};
+    struct fiber here;
 
-    osri_fiber_adopt(&farewell.here, stacks->tools);
+    osri_fiber_adopt(&here, stacks->tools);
     osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
-    osri_fiber_make(fiber, 0, leave_for_good, &farewell);
-    osri_fiber_switch_told(&farewell.here, fiber, TOOL_ASAN);
+    osri_fiber_make(fiber, 0, leave_for_good);
+    dropper = &here;
+    osri_fiber_switch_told(&here, fiber, TOOL_ASAN);
 }
 
 static void unmake_stack(struct stacks *stacks, struct fiber *fiber)
@@ -153,16 +224,36 @@ static void unmake_stack(struct stacks *stacks, struct fiber *fiber)
     osri_valgrind_drop(fiber->valgrind);
 }
 
+/* The guard stays, also where pages cannot be given back, being locked: then the memory is as it was. */
+static void empty_stack(struct stacks *stacks, struct fiber *fiber)
+{
+    char *low = fiber->low;
+
+    unmake_stack(stacks, fiber);
+    (void)madvise(low, stacks->size - stacks->guard, MADV_DONTNEED);
+}
+
+bool osri_stacks_trim(struct stacks *stacks, size_t keep, size_t most)
+{
+    osri_stacks_note(stacks);
+    while (stacks->least > keep && most-- > 0) {
+        empty_stack(stacks, stacks->idle[++stacks->bare]);
+        stacks->least--;
+    }
+    if (stacks->least > keep)
+        return true;
+    stacks->least = osri_stacks_idle(stacks);
+    return false;
+}
+
 void osri_stacks_close(struct stacks *stacks)
 {
-    struct fiber *fiber;
     struct slab *slab;
-    size_t given = 0;
 
-    for (fiber = stacks->idle; fiber; fiber = fiber->next, given++)
-        unmake_stack(stacks, fiber);
-    assert(given == stacks->total);
-    (void)given;
+    assert(stacks->count == stacks->total);
+    while (stacks->count > stacks->bare)
+        unmake_stack(stacks, stacks->idle[stacks->count--]);
+    osri_free(stacks->memory, stacks->idle);
     while ((slab = stacks->slabs) != NULL) {
         stacks->slabs = slab->next;
         osri_sys_unmap(slab->base, slab->regions * stacks->size);
@@ -209,7 +300,7 @@ __attribute__((noinline)) void osri_fiber_switch_told(struct fiber *from, struct
         osri_asan_leave(&from->fake, to->low, osri_stack_span(to));
     if (tools & TOOL_TSAN)
         osri_tsan_switch(to->tsan);
-    osri_context_switch(&from->context, to->context);
+    osri_context_switch(&from->context, &to->context);
     if (tools & TOOL_ASAN)
         osri_asan_enter(from->fake);
 }

@@ -3,7 +3,8 @@
  *
  * A stack is a region of fixed size. Its lowest page is the guard. At its top lies the object that the owner of
  * the pool keeps there (a task), which begins with the fiber below; the stack grows down from it. The memory of
- * a stack that was given back stays as it is, and the next one that is taken is the one given back last.
+ * a stack that was given back stays as it is, and the next one that is taken is the one given back last. Those that
+ * nobody has needed for a while can be left without memory (osri_stacks_trim()); then they are the last to be taken.
  */
 #ifndef OSIER_STACK_STACK_H
 #define OSIER_STACK_STACK_H
@@ -13,9 +14,8 @@
 #include "1_stack/context.h"
 
 struct fiber {
-    void *context;      /* where it was left */
+    struct context context; /* first: where it was left */
     char *low, *high;   /* what the stack may use: from above the guard up to the object */
-    struct fiber *next; /* in the pool */
     void *fake;         /* AddressSanitizer's fake stack, kept with this one from task to task */
     void *tsan;
     unsigned valgrind;
@@ -27,11 +27,15 @@ struct stacks {
     size_t size;  /* of a region, guard included */
     size_t room;  /* at its top, for the object */
     size_t guard; /* one page */
-    struct fiber *idle;
+    struct fiber **idle;  /* those given back are at 1 to `count`, the latest last; there is room for all, and 0 is NULL */
+    size_t count, bare;   /* in the pool; of them, those without memory, which come first */
+    size_t least;         /* of those with memory, while somebody looked since the last trimming */
     struct slab *slabs;   /* newest first */
     size_t made, regions; /* of the newest slab: regions in use so far, and in all */
+    size_t guarded;       /* of the newest slab: those that have their guards */
     size_t total;         /* regions in use of all slabs */
     bool by_mprotect;     /* the system has no cheap guards */
+    bool one_by_one;      /* nor several at once */
     unsigned tools;
     const struct memory *memory;
     const struct door *door;
@@ -54,10 +58,11 @@ struct fiber *osri_stack_make(struct stacks *stacks, int *code);
 
 /* Brings what is touched first into the cache, while another task runs: the end of the stack and `lines` of the
  * object above it. */
-static inline void osri_stack_prefetch(const void *fiber, int lines)
+static inline __attribute__((always_inline)) void osri_stack_prefetch(const void *fiber, int lines)
 {
     int line;
 
+#pragma GCC unroll 8
     for (line = -1; line < lines; line++)
         __builtin_prefetch((const void *)((uintptr_t)fiber + (uintptr_t)line * 64), 1); /* harmless for NULL */
 }
@@ -66,12 +71,12 @@ static inline void osri_stack_prefetch(const void *fiber, int lines)
  * -EAGAIN where the number of mappings (vm.max_map_count) stands in the way. */
 static inline struct fiber *osri_stack_take(struct stacks *stacks, int *code)
 {
-    struct fiber *fiber = stacks->idle;
+    struct fiber *fiber;
 
-    if (unlikely(!fiber))
+    if (unlikely(stacks->count == stacks->bare))
         return osri_stack_make(stacks, code);
-    stacks->idle = fiber->next;
-    osri_stack_prefetch(stacks->idle, 6);
+    fiber = stacks->idle[stacks->count--];
+    osri_stack_prefetch(stacks->idle[stacks->count], 6);
     if (unlikely(stacks->tools & TOOL_ASAN))
         osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
     return fiber;
@@ -79,20 +84,44 @@ static inline struct fiber *osri_stack_take(struct stacks *stacks, int *code)
 
 static inline void osri_stack_give(struct stacks *stacks, struct fiber *fiber)
 {
-    fiber->next = stacks->idle;
-    stacks->idle = fiber;
+    stacks->idle[++stacks->count] = fiber;
 }
+
+/* Whether it is the one given back last. */
+static inline bool osri_stack_is_last(const struct stacks *stacks, const struct fiber *fiber)
+{
+    return stacks->count > 0 && stacks->idle[stacks->count] == fiber;
+}
+
+/* How many have memory that nobody uses. */
+static inline size_t osri_stacks_idle(const struct stacks *stacks)
+{
+    return stacks->count - stacks->bare;
+}
+
+/* To be said now and then: notes how many are idle. */
+static inline void osri_stacks_note(struct stacks *stacks)
+{
+    size_t idle = osri_stacks_idle(stacks);
+
+    if (idle < stacks->least)
+        stacks->least = idle;
+}
+
+/* Gives memory of stacks back to the system that were idle whenever that was noted since the last time, but for `keep` of
+ * them, and of `most` at once. Whether there are more of them. */
+bool osri_stacks_trim(struct stacks *stacks, size_t keep, size_t most);
 
 /* ---- Fibers ---- */
 
 /* A fiber on the stack that the thread has already, for the one who runs the others. */
 void osri_fiber_adopt(struct fiber *fiber, unsigned tools);
 
-/* Makes the fiber begin with entry(arg) when it is next switched to; `taken` bytes below the object are in use.
+/* Makes the fiber begin with entry(fiber) when it is next switched to; `taken` bytes below the object are in use.
  * The entry calls osri_fiber_begin() first, and leaves by a switch. */
-static inline void osri_fiber_make(struct fiber *fiber, size_t taken, void (*entry)(void *arg), void *arg)
+static inline void osri_fiber_make(struct fiber *fiber, size_t taken, void (*entry)(void *fiber))
 {
-    fiber->context = osri_context_make(fiber->low, fiber->high - taken, entry, arg);
+    osri_context_make(&fiber->context, fiber->low, fiber->high - taken, entry);
 }
 
 void osri_fiber_switch_told(struct fiber *from, struct fiber *to, unsigned tools);
@@ -102,7 +131,7 @@ static inline void osri_fiber_switch(struct fiber *from, struct fiber *to, unsig
     if (unlikely(tools != 0))
         osri_fiber_switch_told(from, to, tools);
     else
-        osri_context_switch(&from->context, to->context);
+        osri_context_switch(&from->context, &to->context);
 }
 
 static inline void osri_fiber_begin(struct fiber *fiber, unsigned tools)

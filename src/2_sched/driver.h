@@ -28,6 +28,7 @@ struct driver {
     int (*open)(struct sched *sched); /* 0 or a code */
     void (*close)(struct sched *sched);
     int64_t (*now)(struct sched *sched);
+    bool (*reached)(struct sched *sched, int64_t at); /* whether that moment has come */
     /* Queues the armed watches that are ready (osri_watch_fired()); waits for one, but not beyond the moment
      * `until`; 0 does not wait at all. */
     void (*poll)(struct sched *sched, int64_t until);

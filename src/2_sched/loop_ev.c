@@ -19,6 +19,9 @@
 #include "0_base/sys.h"
 #include "2_sched/sched.h"
 
+/* In nanoseconds: the clock of the tick is not that far behind. */
+enum { SAFE_LAG = 1000000000 };
+
 struct loop {
     struct ev_loop *ev;
     bool shared;            /* the program has watchers on it */
@@ -87,6 +90,13 @@ static int64_t loop_now(struct sched *sched)
 {
     (void)sched;
     return osri_sys_clock();
+}
+
+/* Deadlines are mostly far away, and then the clock of the tick is exact enough. */
+static bool loop_reached(struct sched *sched, int64_t at)
+{
+    (void)sched;
+    return osri_sys_clock_of_tick() + SAFE_LAG >= at && osri_sys_clock() >= at;
 }
 
 static void loop_poll(struct sched *sched, int64_t until);
@@ -333,7 +343,7 @@ static void loop_poll(struct sched *sched, int64_t until)
     sched->calling_back = false;
 }
 
-const struct driver osri_driver_ev = {loop_open, loop_close, loop_now, loop_poll, loop_arm, loop_disarm,
+const struct driver osri_driver_ev = {loop_open, loop_close, loop_now, loop_reached, loop_poll, loop_arm, loop_disarm,
                                        loop_refuses};
 
 struct ev_loop *osri_loop_share(struct sched *sched)
@@ -404,5 +414,5 @@ void osri_loop_abandon(struct sched *sched)
     ev_io_stop(loop->ev, &loop->mark);
 }
 
-const struct driver osri_driver_attached = {attached_open, attached_close, loop_now, attached_poll, loop_arm, loop_disarm,
+const struct driver osri_driver_attached = {attached_open, attached_close, loop_now, loop_reached, attached_poll, loop_arm, loop_disarm,
                                             loop_refuses};

@@ -47,6 +47,11 @@ static int64_t sim_now(struct sched *sched)
     return sim->now;
 }
 
+static bool sim_reached(struct sched *sched, int64_t at)
+{
+    return sim_now(sched) >= at;
+}
+
 static bool have_room(struct sched *sched, struct simulation *sim)
 {
     struct pollfd *fds;
@@ -191,4 +196,4 @@ void osri_sim_restart(struct sched *sched)
         sim->now = sim->since = 0;
 }
 
-const struct driver osri_driver_sim = {sim_open, sim_close, sim_now, sim_poll, sim_arm, sim_disarm, sim_refuses};
+const struct driver osri_driver_sim = {sim_open, sim_close, sim_now, sim_reached, sim_poll, sim_arm, sim_disarm, sim_refuses};

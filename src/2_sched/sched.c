@@ -8,6 +8,9 @@
 #include "0_base/sys.h"
 #include "2_sched/wait.h"
 
+/* Stacks that were not needed for so long, in nanoseconds, give their memory back, so many at a time. */
+enum { TIDY_AFTER = 1000000000, TIDY_STEP = 256 };
+
 _Thread_local struct slot osri_thread_slot __attribute__((tls_model("initial-exec"), visibility("hidden")));
 _Thread_local struct sched *osri_lender __attribute__((tls_model("initial-exec"), visibility("hidden")));
 _Thread_local struct sched *osri_sched __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -49,6 +52,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .memory = {.from = options->allocator ? *options->allocator : osri_malloc_allocator},
         .driver = driver_for(options, attached),
         .loop = attached,
+        .spare_stacks = options->spare_stacks,
         .slow_step = options->slow_step,
         .debug = options->debug,
         .inject = options->inject && options->choose,
@@ -141,7 +145,7 @@ static void describe_leaving(struct sched *sched, const struct task *task, char 
     if (task->wait)
         snprintf(text, size, "waited in %s at %s", task->wait->call, place_or_unknown(task->wait->where_));
     else
-        snprintf(text, size, "%s", sched->stacks.idle == &task->fiber ? "returned" : "yielded");
+        snprintf(text, size, "%s", osri_stack_is_last(&sched->stacks, &task->fiber) ? "returned" : "yielded");
 }
 
 /* Tells of the running task, which leaves now, if its step took long; `child` is one that it has spawned eagerly. */
@@ -223,16 +227,39 @@ static bool has_job(const struct sched *sched)
     return !list_empty(&sched->jobs) && sched->allowed > 0 && !sched->current;
 }
 
+/* The loop is about to wait: memory of stacks that nobody has needed for a while goes back to the system, a little at a
+ * time. Gives the moment at which to look again at the latest. */
+static int64_t tidy(struct sched *sched, int64_t until)
+{
+    int64_t now, again;
+
+    if (likely(osri_stacks_idle(&sched->stacks) <= sched->spare_stacks) || sched->driver != &osri_driver_ev)
+        return until;
+    now = osri_now(sched);
+    if (now >= sched->tidied + TIDY_AFTER) {
+        if (osri_stacks_trim(&sched->stacks, sched->spare_stacks, TIDY_STEP))
+            return 0;
+        sched->tidied = now;
+    }
+    again = sched->tidied + TIDY_AFTER;
+    return until < again ? until : again;
+}
+
 void osri_look(struct sched *sched, int64_t until)
 {
-    int64_t next = osri_timers_next(&sched->timers);
     bool works = has_job(sched);
 
     sched->steps = list_empty(&sched->calls) ? STEPS : 1; /* calls that are due come as soon as the task leaves */
     if (works)
         until = 0;
+    osri_stacks_note(&sched->stacks);
+    if (until > 0) {
+        int64_t next = osri_timers_next(&sched->timers);
+
+        until = tidy(sched, until < next ? until : next);
+    }
     if (until > 0 || sched->outside > 0 || sched->inbox) /* else nobody waits for what a poll could tell */
-        sched->driver->poll(sched, until < next ? until : next);
+        sched->driver->poll(sched, until);
     while (!list_empty(&sched->fired)) {
         struct osr_list_ *node = choose_from(sched, &sched->fired, OSR_CHOICE_EVENT, "event");
         struct watch *watch = container_of(node, struct watch, fired);
@@ -346,7 +373,7 @@ int osri_enter_slowly(struct sched *sched, struct task *task, const char *where)
 {
     if (task->hooked)
         return osri_task_failed(task, -EPERM, where);
-    if (!task->refusal && task->due != OSR_NEVER && osri_now(sched) >= task->due)
+    if (!task->refusal && task->due != OSR_NEVER && sched->driver->reached(sched, task->due))
         osri_look(sched, 0); /* at one reading of the clock, everybody's completions and deadlines */
     if (sched->inject && !task->refusal)
         inject(sched, task, where);

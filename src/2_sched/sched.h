@@ -38,6 +38,8 @@ struct sched {
     struct door door;
     struct timers timers;
     struct stacks stacks;
+    size_t spare_stacks; /* keep their memory */
+    int64_t tidied;      /* when that of others was last looked at */
     struct memory memory;
     struct fiber hub;
 
@@ -149,7 +151,8 @@ void osri_look(struct sched *sched, int64_t until);
 
 /* ---- Tasks ---- */
 
-/* A task on a stack of its own, without a name; NULL with a code. */
+/* A task on a stack of its own, without a name; NULL with a code. If no task was on that stack before, `sched` is not
+ * set yet. */
 static inline struct task *osri_task_new(struct sched *sched, int *code)
 {
     struct fiber *fiber = osri_stack_take(&sched->stacks, code);
@@ -158,13 +161,11 @@ static inline struct task *osri_task_new(struct sched *sched, int *code)
     if (unlikely(!fiber))
         return NULL;
     task = container_of(fiber, struct task, fiber);
-    task->sched = sched;
     task->wait = NULL;
     task->eager_for = NULL;
+    task->slot = (struct slot){0};
     task->budget = BUDGET;
     task->refused = 0;
-    task->hooked = false;
-    task->slot = (struct slot){0};
     task->number = ++sched->numbers;
     return task;
 }
@@ -174,7 +175,7 @@ static inline struct task *osri_task_new(struct sched *sched, int *code)
 static inline void osri_task_prepare(struct task *task, size_t taken, void (*entry)(void *task))
 {
     task->base = task->fiber.high - taken;
-    osri_fiber_make(&task->fiber, taken, entry, task);
+    osri_fiber_make(&task->fiber, taken, entry);
 }
 
 static inline void osri_task_free(struct sched *sched, struct task *task)
@@ -206,32 +207,45 @@ void osri_run_eagerly(struct sched *sched, struct task *task);
 /* Leaves the calling task, which is parked or queued, for whoever is next. */
 void osri_leave_slowly(struct sched *sched);
 
-/* The usual case: some task is ready, and nobody has to be asked or told. */
-static inline void osri_leave(struct sched *sched)
+/* Whom the running task leaves for, in the usual case: some task is ready, and nobody has to be asked or told. Else NULL,
+ * and osri_leave_slowly() finds out. */
+static inline __attribute__((always_inline)) struct task *osri_next(struct sched *sched)
 {
-    struct task *task = sched->current, *next;
     struct osr_list_ *first = sched->ready.next;
+    struct task *next;
 
-    if (unlikely(!sched->plain || task->eager_for || sched->steps == 1 || first == &sched->ready)) {
-        osri_leave_slowly(sched);
-        return;
-    }
+    if (unlikely(!sched->plain || sched->current->eager_for || sched->steps == 1 || first == &sched->ready))
+        return NULL;
     sched->steps--;
     sched->ready.next = first->next;
     first->next->prev = &sched->ready;
     next = container_of(first, struct task, ready);
-    if (unlikely(next == task))
-        return;
     sched->current = next;
-    osri_stack_prefetch(container_of(next->ready.next, struct task, ready), 1);
-    osri_context_switch(&task->fiber.context, next->fiber.context);
+    osri_stack_prefetch(container_of(next->ready.next, struct task, ready), 2);
+    return next;
+}
+
+static inline void osri_leave(struct sched *sched)
+{
+    struct task *task = sched->current, *next = osri_next(sched);
+
+    if (unlikely(!next))
+        osri_leave_slowly(sched);
+    else if (likely(next != task))
+        osri_context_switch(&task->fiber.context, &next->fiber.context);
 }
 
 /* Leaves the calling task for good. Its stack is free from here on, and nobody takes it before the switch. */
-static inline void osri_task_exit(struct sched *sched, struct task *task)
+_Noreturn static inline __attribute__((always_inline)) void osri_task_exit(struct sched *sched, struct task *task)
 {
+    struct task *next;
+
     osri_task_free(sched, task);
-    osri_leave(sched);
+    next = osri_next(sched);
+    if (likely(next != NULL))
+        osri_context_leave(&next->fiber.context);
+    osri_leave_slowly(sched);
+    __builtin_unreachable();
 }
 
 /* ---- Entering a call ---- */

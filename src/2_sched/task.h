@@ -27,31 +27,34 @@ struct slot {
     struct osr_error *error; /* or NULL */
 };
 
+/*
+ * What is touched when tasks are switched to comes first, and what only their beginning touches in the middle: as they end
+ * they touch the last part only, and with it the first part of what comes behind (4_group/child.h).
+ */
 struct task {
     struct fiber fiber; /* first: it lies on top of the task's stack */
     struct sched *sched;
     struct osr_list_ ready;
-    struct osr_wait *wait;      /* what it is parked in, or NULL */
-    struct task *eager_for; /* who spawned it eagerly, and goes on at its first wait */
-
+    struct osr_wait *wait;   /* what it is parked in, or NULL */
+    struct task *eager_for;  /* who spawned it eagerly, and goes on at its first wait */
+    struct osr_scope *scope; /* the innermost that is open */
     bool attention; /* calls have to look closer: there is a refusal, a deadline, a cancel hook runs, or the
                      * door is asked whether there is to be one */
-
-    /* From the floor above. */
-    uint64_t *refusal;       /* not NULL: cancelled, and calls are refused; notes when the last one was */
-    int64_t due;             /* the deadline in effect */
-    struct osr_scope *scope; /* the innermost that is open */
-    const char *opened;      /* where: its own memory may be gone by the time that this is asked */
-
-    const char *base; /* where its functions begin on its stack: what lies below is gone when the first has returned */
-    unsigned budget;  /* calls that may finish without waiting before others get their turn */
-    unsigned refused; /* calls in a row */
     bool hooked;      /* runs a cancel hook, which may not wait */
-    struct slot slot;
+    unsigned budget;  /* calls that may finish without waiting before others get their turn */
 
+    /* From the floor above, as the scope. */
+    uint64_t *refusal;  /* not NULL: cancelled, and calls are refused; notes when the last one was */
+    int64_t due;        /* the deadline in effect */
+    const char *opened; /* where the scope was opened: its own memory may be gone by the time that this is asked */
+
+    unsigned refused; /* calls in a row */
+    const char *base; /* where its functions begin on its stack: what lies below is gone when the first has returned */
     uint64_t number;
     const char *name;
     const char *where; /* it was spawned */
+
+    struct slot slot;
 };
 
 /* The slot of a thread, for calls outside tasks. */

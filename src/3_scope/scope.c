@@ -55,12 +55,13 @@ static void respread_due(struct osr_scope *top)
     struct osr_scope *at = top;
 
     while (at) {
+        struct task *task = at->owner_;
         int64_t due = due_of(at);
         bool same = due == at->due_;
 
         at->due_ = due;
-        if (!same)
-            osri_scope_mirror(at);
+        if (!same && task->scope == at)
+            osri_scope_mirror(task, at);
         at = osri_scope_walk(top, at, same);
     }
 }
@@ -112,7 +113,8 @@ int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const 
         return osri_task_failed(task, osri_scope_refuse(scope, rc), where);
     if (limit != OSR_NEVER && !(form & OSR_SCOPE_AT))
         at = osr_time_add(osri_now(sched), limit);
-    osri_scope_attach(scope, task, task->scope, (unsigned char)(form & OSR_SCOPE_FORM_), where);
+    osri_scope_init(scope, task);
+    osri_scope_attach(scope, task->scope, (unsigned char)(form & OSR_SCOPE_FORM_), where);
     scope->guarded_ = (form & OSR_SCOPE_GUARD_) != 0;
     if (at != OSR_NEVER)
         rc = osri_timer_set(&sched->timers, &scope->timer_, at);

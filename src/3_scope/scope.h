@@ -39,30 +39,42 @@ static inline void osri_scope_load(struct osr_scope *scope)
     scope->bound_ = NULL;
 }
 
+/* What stays as it is when the scope is detached, and so need not be said again if its owner attaches it once more. */
+static inline void osri_scope_init(struct osr_scope *scope, struct task *owner)
+{
+    scope->owner_ = owner;
+    list_init(&scope->children_);
+    osri_timer_init(&scope->timer_, osri_scope_deadline_passed, true);
+}
+
 /* Makes `scope` part of the tree below `parent`, which may be NULL. It sees what its parent sees. */
-static inline void osri_scope_attach(struct osr_scope *scope, struct task *owner, struct osr_scope *parent,
-                                     unsigned char form, const char *where)
+static inline void osri_scope_attach(struct osr_scope *scope, struct osr_scope *parent, unsigned char form,
+                                     const char *where)
 {
     bool shielded = form == OSR_SCOPE_SHIELD, sees = parent && !shielded;
 
-    scope->owner_ = owner;
     scope->parent_ = parent;
     scope->by_ = sees ? parent->by_ : NULL;
     scope->due_ = sees ? parent->due_ : OSR_NEVER;
-    list_init(&scope->children_);
     if (parent)
         list_append(&parent->children_, &scope->sibling_);
     else
         list_init(&scope->sibling_);
-    osri_timer_init(&scope->timer_, osri_scope_deadline_passed, true);
     scope->where_ = place_or_unknown(where);
-    scope->values_ = NULL;
     scope->values_from_ = parent;
+    scope->values_ = NULL;
+    scope->cancelled_at_ = scope->cut_at_ = scope->lifted_at_ = 0;
     scope->form_ = form;
     scope->state_ = SCOPE_OPEN;
     scope->shielded_ = shielded;
-    scope->caught_ = scope->guarded_ = scope->laden_ = scope->pending_rides_ = 0;
-    scope->cancelled_at_ = scope->cut_at_ = scope->lifted_at_ = 0;
+    scope->caught_ = scope->guarded_ = scope->laden_ = scope->pending_rides_ = scope->spare_ = 0;
+}
+
+/* One that has no deadline of its own, and is not laden. */
+static inline void osri_scope_detach_plain(struct osr_scope *scope)
+{
+    list_unlink(&scope->sibling_);
+    scope->state_ = SCOPE_CLOSED;
 }
 
 static inline void osri_scope_detach(struct sched *sched, struct osr_scope *scope)
@@ -70,28 +82,23 @@ static inline void osri_scope_detach(struct sched *sched, struct osr_scope *scop
     if (unlikely(scope->laden_))
         osri_scope_keep(scope, NULL);
     osri_timer_clear(&sched->timers, &scope->timer_);
-    list_remove(&scope->sibling_);
-    scope->state_ = SCOPE_CLOSED;
+    osri_scope_detach_plain(scope);
 }
 
-/* Tells the owner what is in effect for it, if this is its innermost scope. */
-static inline void osri_scope_mirror(struct osr_scope *scope)
+/* Tells the task what is in effect in its innermost scope. */
+static inline void osri_scope_mirror(struct task *task, struct osr_scope *scope)
 {
-    struct task *task = scope->owner_;
-
-    if (task->scope != scope)
-        return;
     task->refusal = unlikely(scope->by_ != NULL) ? &scope->cut_at_ : NULL;
     task->due = scope->due_;
     task->attention = unlikely(scope->by_ || scope->due_ != OSR_NEVER || task->hooked || task->sched->inject);
-    task->opened = scope->where_;
 }
 
 /* Makes it the innermost of its owner. */
 static inline void osri_scope_enter(struct task *task, struct osr_scope *scope)
 {
     task->scope = scope;
-    osri_scope_mirror(scope);
+    task->opened = scope->where_;
+    osri_scope_mirror(task, scope);
 }
 
 /* Marks an open that failed, so that the close can tell. Gives the code. */

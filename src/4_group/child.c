@@ -32,25 +32,32 @@ static inline struct outcome judge(struct child *child, int rc)
     return outcome;
 }
 
-static void record_end(struct child *child, const struct outcome *outcome)
+static void record_end(struct child *child, struct outcome outcome)
 {
-    int state = outcome->rc >= 0 ? OSR_TASK_DONE : outcome->error ? OSR_TASK_FAILED : OSR_TASK_CANCELED;
+    int state = outcome.rc >= 0 ? OSR_TASK_DONE : outcome.error ? OSR_TASK_FAILED : OSR_TASK_CANCELED;
 
-    osri_record_end(child->record, state, state == OSR_TASK_CANCELED ? -OSR_ETASKCANCELED : outcome->rc,
-                    outcome->error);
+    osri_record_end(child->record, state, state == OSR_TASK_CANCELED ? -OSR_ETASKCANCELED : outcome.rc, outcome.error);
 }
 
-static void end(struct child *child, int rc)
+/* A task that returns where it may not. */
+_Noreturn static void die(struct child *child)
 {
     struct sched *sched = child->task.sched;
-    struct outcome outcome;
 
     if (osri_sched != sched)
         osri_die(NULL, "osier: task \"%s\", spawned at %s, returned in a forked child, where its run does not go on\n",
                  child->task.name, child->task.where);
-    if (child->task.scope != &child->scope)
-        osri_die(sched, "osier: task \"%s\", spawned at %s, returned while what it opened at %s is still open\n",
-                 child->task.name, child->task.where, child->task.opened);
+    osri_die(sched, "osier: task \"%s\", spawned at %s, returned while what it opened at %s is still open\n",
+             child->task.name, child->task.where, child->task.opened);
+}
+
+/* The end of a task of which more is to be seen or told than that it has succeeded. */
+_Noreturn static __attribute__((noinline)) void end_remarkably(struct sched *sched, struct child *child, int rc)
+{
+    struct outcome outcome;
+
+    if (osri_sched != sched || child->task.scope != &child->scope)
+        die(child);
     rc = osri_scope_join_pending(sched, &child->scope, &child->task.slot, rc, child->task.where);
     if (unlikely(child->scope.laden_))
         child->scope.values_ = NULL; /* in the frame of the task's function, which is gone */
@@ -60,13 +67,30 @@ static void end(struct child *child, int rc)
     osri_scope_pass_cut(sched, &child->scope, outcome.rc);
     osri_scope_detach(sched, &child->scope);
     if (child->record)
-        record_end(child, &outcome);
-    child->ended(child, &outcome);
+        record_end(child, outcome);
+    child->ended(child, outcome);
     osri_task_exit(sched, &child->task);
 }
 
-/* The first function on a task's stack, which AddressSanitizer must not instrument: it enters a new stack here. */
-__attribute__((no_sanitize_address)) static void begin(void *arg)
+static inline bool is_remarkable(const struct sched *sched, const struct child *child, int rc)
+{
+    return rc < 0 || osri_sched != sched || child->task.scope != &child->scope || child->scope.laden_ ||
+           child->scope.cut_at_ || child->task.slot.error || child->record || sched->observe;
+}
+
+_Noreturn static inline void end(struct child *child, int rc)
+{
+    struct sched *sched = child->task.sched;
+
+    if (unlikely(is_remarkable(sched, child, rc)))
+        end_remarkably(sched, child, rc);
+    osri_errors_unpromise(sched, 1);
+    osri_scope_detach_plain(&child->scope); /* which nobody can give a deadline */
+    child->ended(child, (struct outcome){.rc = rc});
+    osri_task_exit(sched, &child->task);
+}
+
+__attribute__((no_sanitize_address)) void osri_child_begin(void *arg)
 {
     struct child *child = arg;
 
@@ -74,50 +98,7 @@ __attribute__((no_sanitize_address)) static void begin(void *arg)
     end(child, child->run(child->arg));
 }
 
-/* ---- The beginning ---- */
-
-/* What the copy of an argument takes on the stack, aligned for any type; the stack itself needs 16. */
-static size_t copy_room(size_t size)
+void *osri_child_copy(struct child *child, const void *arg, size_t size)
 {
-    return (size + 63) & ~(size_t)63;
-}
-
-struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, const struct osr_routine *routine,
-                             void *arg, const struct osr_spawn_options *options, int *code)
-{
-    struct child *child;
-    struct task *task;
-    size_t room = 0;
-
-    if (unlikely(options->copy > sched->stacks.size / 4)) {
-        *code = -E2BIG;
-        return NULL;
-    }
-    *code = osri_errors_promise(sched, 1);
-    if (unlikely(*code < 0))
-        return NULL;
-    task = osri_task_new(sched, code);
-    if (unlikely(!task)) {
-        osri_errors_unpromise(sched, 1);
-        return NULL;
-    }
-    child = child_of(task);
-    task->where = place_or_unknown(options->where);
-    task->name = routine->name ? routine->name : "";
-    if (options->name) {
-        osri_name_copy(child->name, options->name);
-        task->name = child->name;
-    }
-    if (options->copy) {
-        room = copy_room(options->copy);
-        arg = memcpy((char *)child - room, arg, options->copy);
-    }
-    child->run = routine->run;
-    child->arg = arg;
-    child->record = NULL;
-    child->extras = 0;
-    osri_scope_attach(&child->scope, task, parent, SCOPE_TASK, options->where);
-    osri_scope_enter(task, &child->scope);
-    osri_task_prepare(task, room, begin);
-    return child;
+    return memcpy((char *)child - osri_child_copy_room(size), arg, size);
 }

@@ -48,7 +48,8 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
         rc = osri_errors_promise(sched, errors_of(options->policy) + (guarded ? GUARD_ERRORS : 0));
     if (rc < 0)
         return osri_task_failed(task, osri_scope_refuse(&group->scope, rc), options->where);
-    osri_scope_attach(&group->scope, task, task->scope, SCOPE_GROUP, options->where);
+    osri_scope_init(&group->scope, task);
+    osri_scope_attach(&group->scope, task->scope, SCOPE_GROUP, options->where);
     group->scope.guarded_ = guarded;
     group->tree_ = NULL;
     group->errors_ = group->cancelled_ = 0;
@@ -119,14 +120,14 @@ static void count_failure(struct sched *sched, struct osr_group *group, const ch
 
 /* Counts one outcome, of a child or of the body. */
 static inline void count_outcome(struct sched *sched, struct osr_group *group, const char *who,
-                                 const struct outcome *outcome)
+                                 struct outcome outcome)
 {
-    if (likely(outcome->rc >= 0))
+    if (likely(outcome.rc >= 0))
         return;
-    group->passed_on_ |= outcome->passed_on;
-    group->cancelled_ += outcome->passed_on || !outcome->error;
-    if (outcome->error)
-        count_failure(sched, group, who, outcome->error);
+    group->passed_on_ |= outcome.passed_on;
+    group->cancelled_ += outcome.passed_on || !outcome.error;
+    if (outcome.error)
+        count_failure(sched, group, who, outcome.error);
 }
 
 /* ---- The end of a child ---- */
@@ -150,23 +151,32 @@ static bool only_daemons_left(const struct osr_group *group)
     return group->running_ == group->daemons_ && group->closing_;
 }
 
-/* A place under the limit is free, or a child has ended: hands the place to the next spawner, or tells the owner that
- * nobody is left. */
-static void free_place(struct sched *sched, struct osr_group *group)
+/* Nobody but daemons is left: they are cancelled, or there are none, and the owner is told. */
+static __attribute__((noinline)) void last_has_ended(struct sched *sched, struct osr_group *group)
 {
-    if (!list_empty(&group->spawners_)) {
-        osri_wake(sched, wait_of(group->spawners_.next), 0);
+    if (group->running_ > 0) {
+        cancel_daemons(sched, group);
+        return;
+    }
+    group->scope.state_ = SCOPE_ENDED;
+    osri_wake(sched, wait_of(group->closer_.next), 0);
+}
+
+static __attribute__((noinline)) void hand_place_over(struct sched *sched, struct osr_group *group)
+{
+    osri_wake(sched, wait_of(group->spawners_.next), 0);
+}
+
+/* A place under the limit is free, or a child has ended. */
+static inline void free_place(struct sched *sched, struct osr_group *group)
+{
+    if (unlikely(!list_empty(&group->spawners_))) {
+        hand_place_over(sched, group);
         return;
     }
     group->running_--;
-    if (unlikely(only_daemons_left(group))) {
-        if (group->running_ > 0) {
-            cancel_daemons(sched, group);
-        } else {
-            group->scope.state_ = SCOPE_ENDED;
-            osri_wake(sched, wait_of(group->closer_.next), 0);
-        }
-    }
+    if (unlikely(only_daemons_left(group)))
+        last_has_ended(sched, group);
 }
 
 static bool is_fatal(const struct osr_error *tree)
@@ -196,39 +206,39 @@ static void set_losses_aside(struct sched *sched, struct osr_group *group)
 }
 
 /* Who was cut together with the group has not come first. */
-static bool wins(const struct osr_group *group, const struct child *child, const struct outcome *outcome)
+static bool wins(const struct osr_group *group, const struct child *child, struct outcome outcome)
 {
-    bool cut = outcome->passed_on && !outcome->error;
+    bool cut = outcome.passed_on && !outcome.error;
 
     if (group->winner_ || child->extras & CHILD_DAEMON)
         return false;
-    return (group->policy_ == OSR_FIRST_DONE && !cut) || (group->policy_ == OSR_FIRST_SUCCESS && outcome->rc >= 0);
+    return (group->policy_ == OSR_FIRST_DONE && !cut) || (group->policy_ == OSR_FIRST_SUCCESS && outcome.rc >= 0);
 }
 
 /* Tells whoever spawned the child. Gives what is left for the group to count. */
-static struct outcome tell_spawner(const struct child *child, const struct outcome *outcome)
+static struct outcome tell_spawner(const struct child *child, struct outcome outcome)
 {
-    struct outcome left = *outcome;
-    int rc = outcome->rc < 0 && !outcome->error ? -OSR_ETASKCANCELED : outcome->rc;
+    struct outcome left = outcome;
+    int rc = outcome.rc < 0 && !outcome.error ? -OSR_ETASKCANCELED : outcome.rc;
 
     if (child->result)
         *child->result = rc;
     if (child->outcome) {
-        *child->outcome = (struct osr_outcome){rc, outcome->error};
-        if (outcome->error && is_fatal(outcome->error)) {
-            osr_error_retain(outcome->error); /* a result, and a failure all the same */
-        } else if (outcome->error) {
+        *child->outcome = (struct osr_outcome){rc, outcome.error};
+        if (outcome.error && is_fatal(outcome.error)) {
+            osr_error_retain(outcome.error); /* a result, and a failure all the same */
+        } else if (outcome.error) {
             left.error = NULL;
-            left.rc = outcome->passed_on ? -ECANCELED : 0;
+            left.rc = outcome.passed_on ? -ECANCELED : 0;
         }
     }
     return left;
 }
 
-static __attribute__((noinline)) void special_child_ended(struct sched *sched, struct child *child, const struct outcome *outcome)
+static void special_child_ended(struct sched *sched, struct child *child, struct outcome outcome)
 {
     struct osr_group *group = child->group;
-    struct outcome left = child->extras & CHILD_TELLS ? tell_spawner(child, outcome) : *outcome;
+    struct outcome left = child->extras & CHILD_TELLS ? tell_spawner(child, outcome) : outcome;
     bool won = wins(group, child, outcome);
 
     if (won) {
@@ -236,22 +246,32 @@ static __attribute__((noinline)) void special_child_ended(struct sched *sched, s
         if (group->policy_ == OSR_FIRST_SUCCESS)
             set_losses_aside(sched, group);
     }
-    count_outcome(sched, group, child->task.name, &left);
+    count_outcome(sched, group, child->task.name, left);
     if (won)
         osri_scope_cancel(sched, &group->scope, -ECANCELED, child->task.name, child->task.where, "it was the first");
     if (child->extras & CHILD_DAEMON)
         group->daemons_--;
 }
 
-void osri_group_child_ended(struct child *child, const struct outcome *outcome)
+/* The end of a child that is not usual, or has not succeeded. */
+static __attribute__((noinline)) void remarkable_child_ended(struct sched *sched, struct child *child,
+                                                             struct outcome outcome)
 {
-    struct sched *sched = child->task.sched;
-
-    if (unlikely(child->extras))
+    if (child->extras)
         special_child_ended(sched, child, outcome);
     else
         count_outcome(sched, child->group, child->task.name, outcome);
     free_place(sched, child->group);
+}
+
+void osri_group_child_ended(struct child *child, struct outcome outcome)
+{
+    struct sched *sched = child->task.sched;
+
+    if (unlikely(child->extras || outcome.rc < 0))
+        remarkable_child_ended(sched, child, outcome);
+    else
+        free_place(sched, child->group);
 }
 
 /* ---- Spawning ---- */
@@ -309,6 +329,15 @@ static void unmake(struct sched *sched, struct child *child)
     osri_task_free(sched, &child->task);
 }
 
+static int fail_to_spawn(int rc, const char *where)
+{
+    if (rc == -EAGAIN)
+        return osr_fail_here(where, -ENOMEM,
+                             "no guarded stack for the task: the system's limit on memory mappings is reached; raise "
+                             "vm.max_map_count");
+    return osri_failed(rc, where);
+}
+
 /* A child inside `parent`, for a place that is taken; NULL with a code, and then nothing is left behind. */
 static inline __attribute__((always_inline)) struct child *make_child(struct sched *sched, struct osr_group *group, struct osr_scope *parent,
                                 const struct osr_routine *routine, void *arg, const struct osr_spawn_options *options,
@@ -332,16 +361,18 @@ static inline __attribute__((always_inline)) struct child *make_child(struct sch
     return child;
 }
 
-/* The place is taken; makes the child and queues it. */
-static inline __attribute__((always_inline)) int start(struct sched *sched, struct osr_group *group,
+/* The place is taken; makes the child and queues it. If that fails the place is free again. */
+static inline __attribute__((always_inline)) int spawn(struct sched *sched, struct osr_group *group,
                                                        const struct osr_routine *routine, void *arg,
                                                        const struct osr_spawn_options *options, osri_ended *ended)
 {
     int rc;
     struct child *child = make_child(sched, group, &group->scope, routine, arg, options, &rc);
 
-    if (unlikely(!child))
-        return rc;
+    if (unlikely(!child)) {
+        free_place(sched, group);
+        return fail_to_spawn(rc, options->where);
+    }
     child->ended = ended;
     if (options->handle)
         osri_group_awaits(group, child->record);
@@ -359,10 +390,11 @@ static int may_enter(struct sched *sched, const struct osr_group *group)
 {
     const struct task *owner;
 
-    switch (group->scope.state_) {
-    case SCOPE_OPEN:
+    if (likely(group->scope.state_ == SCOPE_OPEN)) {
         owner = group->scope.owner_;
         return owner->sched == sched ? 0 : -EPERM;
+    }
+    switch (group->scope.state_) {
     case SCOPE_REFUSED:
         return group->scope.refusal_;
     case SCOPE_ENDED:
@@ -382,24 +414,10 @@ static inline int may_spawn(struct sched *sched, const struct osr_group *group, 
     return may_enter(sched, group);
 }
 
-static int fail_to_spawn(int rc, const char *where)
-{
-    if (rc == -EAGAIN)
-        return osr_fail_here(where, -ENOMEM,
-                             "no guarded stack for the task: the system's limit on memory mappings is reached; raise "
-                             "vm.max_map_count");
-    return osri_failed(rc, where);
-}
-
 int osri_spawn_placed(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
                       const struct osr_spawn_options *options, osri_ended *ended)
 {
-    int rc = start(sched, group, routine, arg, options, ended);
-
-    if (likely(rc == 0))
-        return 0;
-    free_place(sched, group);
-    return fail_to_spawn(rc, options->where);
+    return spawn(sched, group, routine, arg, options, ended);
 }
 
 int osri_group_ask_place(struct sched *sched, struct osr_group *group, struct osr_wait *wait)
@@ -434,7 +452,7 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
         return rc; /* nothing was spawned, and no place was taken */
     if (unlikely(rc < 0))
         return osri_failed(rc, options->where);
-    return osri_spawn_placed(sched, group, routine, arg, options, osri_group_child_ended);
+    return spawn(sched, group, routine, arg, options, osri_group_child_ended);
 }
 
 /* ---- Starting ---- */
@@ -458,7 +476,7 @@ static bool caller_is_cancelled(const struct starting *starting)
     return starting->parent.by_ != NULL;
 }
 
-static void ended_unstarted(struct child *child, const struct outcome *outcome)
+static void ended_unstarted(struct child *child, struct outcome outcome)
 {
     struct starting *starting = starting_of(child);
 
@@ -466,7 +484,7 @@ static void ended_unstarted(struct child *child, const struct outcome *outcome)
         (void)tell_spawner(child, outcome);
     if (child->extras & CHILD_DAEMON)
         child->group->daemons_--;
-    starting->outcome = *outcome;
+    starting->outcome = outcome;
     starting->cancelled = caller_is_cancelled(starting);
     osri_wake(child->task.sched, &starting->wait, 0);
 }
@@ -522,7 +540,8 @@ static __attribute__((noinline)) int start_and_wait(struct sched *sched, struct 
     struct osr_task handle = {0};
     int rc;
 
-    osri_scope_attach(parent, task, task->scope, SCOPE_START, options->where);
+    osri_scope_init(parent, task);
+    osri_scope_attach(parent, task->scope, SCOPE_START, options->where);
     child = make_child(sched, group, parent, routine, arg, options, &rc);
     if (!child) {
         osri_scope_detach(sched, parent);
@@ -750,7 +769,7 @@ static int close_group(struct osr_group *group, int rc, const char *where)
     struct outcome outcome;
 
     outcome = body_outcome(sched, group, rc, where);
-    count_outcome(sched, group, task->name, &outcome);
+    count_outcome(sched, group, task->name, outcome);
     wait_for_children(sched, group, where);
     group->scope.state_ = SCOPE_ENDED;
     if (unlikely(group->scope.laden_))

@@ -6,7 +6,7 @@
 #include "4_group/child.h"
 
 /* What is told of the end of a child of a group. */
-typedef void osri_ended(struct child *child, const struct outcome *outcome);
+typedef void osri_ended(struct child *child, struct outcome outcome);
 
 /* What osr_spawn() tells, and whoever gives another has to tell in its turn. */
 osri_ended osri_group_child_ended;

@@ -73,19 +73,19 @@ static void hand_over(struct call *call, struct osr_error *error)
     osr_error_release(error);
 }
 
-static void call_ended(struct child *child, const struct outcome *outcome)
+static void call_ended(struct child *child, struct outcome outcome)
 {
     struct call *call = child->arg;
-    int rc = outcome->rc < 0 && !outcome->error ? -OSR_ETASKCANCELED : outcome->rc;
-    struct outcome left = *outcome;
+    int rc = outcome.rc < 0 && !outcome.error ? -OSR_ETASKCANCELED : outcome.rc;
+    struct outcome left = outcome;
 
-    if (outcome->error && !osr_error_is_fatal(outcome->error)) {
-        hand_over(call, outcome->error);
+    if (outcome.error && !osr_error_is_fatal(outcome.error)) {
+        hand_over(call, outcome.error);
         left.error = NULL;
-        if (!outcome->passed_on)
+        if (!outcome.passed_on)
             left.rc = 0;
     }
-    osri_group_child_ended(child, &left);
+    osri_group_child_ended(child, left);
     answer(call, rc);
 }
 

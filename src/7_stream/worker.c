@@ -141,7 +141,7 @@ _Noreturn void osri_work(const struct work *given)
         report(code, work->where);
         _exit(0);
     }
-    osri_fiber_make(fiber, 0, begin, fiber);
+    osri_fiber_make(fiber, 0, begin);
     osri_fiber_switch(work->fiber, fiber, osri_tools() & (TOOL_ASAN | TOOL_TSAN));
     abort(); /* nobody comes back from there */
 }

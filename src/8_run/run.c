@@ -13,7 +13,7 @@
 #include "8_run/trace.h"
 #include "8_run/tree.h"
 
-enum { STACK_SIZE = 1 << 16, LEAST_STACK = 1 << 14 };
+enum { STACK_SIZE = 1 << 16, LEAST_STACK = 1 << 14, SPARE_STACKS = 1024 };
 
 /* In milliseconds, as in asyncio's debug mode. */
 enum { SLOW_STEP = 100 };
@@ -57,6 +57,7 @@ static int complete(struct osr_run_options *options, const struct osr_run_option
         (options->dump_signal && !osri_signal_bit(options->dump_signal)))
         return -EINVAL;
     options->stack_size = power_of_two(options->stack_size ? options->stack_size : STACK_SIZE);
+    options->spare_stacks = options->spare_stacks ? options->spare_stacks : SPARE_STACKS;
     options->slow_step = longest_step(options);
     return 0;
 }
@@ -182,11 +183,11 @@ static void close_run(struct run *run, const struct slot *result)
 
 /* ---- Running ---- */
 
-static void root_ended(struct child *root, const struct outcome *outcome)
+static void root_ended(struct child *root, struct outcome outcome)
 {
     struct sched *sched = root->task.sched;
 
-    run_of(sched)->outcome = *outcome;
+    run_of(sched)->outcome = outcome;
     if (root->scope.cancelled_at_)
         run_of(sched)->reason = root->scope.reason_;
     sched->floors[8] = NULL;

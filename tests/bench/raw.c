@@ -18,19 +18,19 @@
 enum { SWITCHES = 500000 };
 
 static char stack[1 << 16] __attribute__((aligned(64)));
-static void *here, *there;
+static struct context here, there;
 
 static void return_at_once(void *arg)
 {
     (void)arg;
-    osri_context_switch(&there, here);
+    osri_context_switch(&there, &here);
 }
 
 static void return_always(void *arg)
 {
     (void)arg;
     for (;;)
-        osri_context_switch(&there, here);
+        osri_context_switch(&there, &here);
 }
 
 static int contexts(double *results)
@@ -38,15 +38,15 @@ static int contexts(double *results)
     int64_t start = bench_clock();
     long i;
 
-    there = osri_context_make(stack, stack + sizeof(stack), return_always, NULL);
+    osri_context_make(&there, stack, stack + sizeof(stack), return_always);
     for (i = 0; i < SWITCHES; i++)
-        osri_context_switch(&here, there);
+        osri_context_switch(&here, &there);
     results[0] = bench_each(start, 2 * SWITCHES);
 
     start = bench_clock();
     for (i = 0; i < SWITCHES; i++) {
-        there = osri_context_make(stack, stack + sizeof(stack), return_at_once, NULL);
-        osri_context_switch(&here, there);
+        osri_context_make(&there, stack, stack + sizeof(stack), return_at_once);
+        osri_context_switch(&here, &there);
     }
     results[1] = bench_each(start, SWITCHES);
     return 0;
