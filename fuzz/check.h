@@ -17,9 +17,13 @@ enum outcome_of_check {
 
 struct finding {
     enum outcome_of_check outcome;
+    enum world world; /* in which it was found */
     struct verdict verdict;
     char kind[96]; /* what a smaller input must still show */
 };
+
+/* Whether each input runs under libev as well, where it must do what it does in simulated time. */
+extern bool check_hybrid;
 
 /* `twice` runs the library a second time. */
 void check_input(const unsigned char *bytes, size_t size, bool twice, struct finding *finding);

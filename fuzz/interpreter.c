@@ -1,11 +1,15 @@
 #include "interpreter.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <osier.h>
+#include <osier/attach.h>
+
+#include "hybrid.h"
 
 struct log *interpreter_keeps;
 
@@ -44,6 +48,7 @@ static struct machine {
     const struct log *expected;
     struct verdict *verdict;
     struct schedule schedule;
+    enum world world;
     unsigned executed, items, deferred, spawned;
     unsigned running; /* the number of the task that runs */
     long live;        /* allocations */
@@ -140,6 +145,38 @@ static void tell_result(int index, int rc)
     record.place = (short)index;
     record.code = rc;
     note(&record);
+}
+
+/* ---- Times ---- */
+
+/* The program counts them in units, which under the simulated clock are its nanoseconds. */
+static int64_t in_units(int64_t time)
+{
+    if (machine.world == WORLD_SIMULATED || time == OSR_NEVER)
+        return time;
+    if (time % HYBRID_UNIT)
+        broken("the time %lld lies between two units", (long long)time);
+    return time / HYBRID_UNIT;
+}
+
+static int64_t from_units(int64_t units)
+{
+    return machine.world == WORLD_SIMULATED || units == OSR_NEVER ? units : units * HYBRID_UNIT;
+}
+
+static int64_t moment(unsigned char operand)
+{
+    return from_units(moment_of(operand, in_units(osr_now())));
+}
+
+static int64_t duration(unsigned char operand)
+{
+    return from_units(duration_of(operand));
+}
+
+static int64_t grace(unsigned char operand)
+{
+    return from_units(grace_of(operand));
 }
 
 /* ---- Errors ---- */
@@ -271,7 +308,7 @@ static void observe(void *arg, const struct osr_trace_event *event)
     record.place = (short)(event->where ? place_number(event->where) : -1);
     record.call = event->call;
     record.code = event->code;
-    record.value = event->at;
+    record.value = in_units(event->at);
     if (event->kind == OSR_TRACE_SPAWN) {
         machine.spawned++;
         if (event->task <= MOST_TASKS + 1 && machine.running <= MOST_TASKS + 1)
@@ -392,11 +429,11 @@ static int64_t limit_of_scope(const struct statement *at, int *form)
     if (form_of(at) > FORM_SHIELD)
         return OSR_NEVER;
     if (form_of(at) == FORM_SHIELD)
-        return grace_of(at->b);
+        return grace(at->b);
     if (!by_moment(at))
-        return duration_of(at->b);
+        return duration(at->b);
     *form |= OSR_SCOPE_AT;
-    return moment_of(at->b, osr_now());
+    return moment(at->b);
 }
 
 /* Declared before a guard, so that it runs when that has been left. */
@@ -624,7 +661,7 @@ static int defer(struct actor *actor, int index)
         return 0;
     deferred = &machine.cleanups[machine.deferred++];
     *deferred = (struct deferred){.actor = actor, .statement = index, .scope = actor->scope};
-    return osr_defer_here(&deferred->cleanup, run_cleanup, deferred, grace_of(statement(index)->a),
+    return osr_defer_here(&deferred->cleanup, run_cleanup, deferred, grace(statement(index)->a),
                           place_of(index, false));
 }
 
@@ -835,11 +872,11 @@ static int ask(const struct statement *at)
     unsigned meant = pick_of(at->a, machine.open_scope_count);
     const struct osr_scope *scope = machine.open_scopes[meant];
 
-    tell_value(VALUE_NOW, osr_now(), 0);
+    tell_value(VALUE_NOW, in_units(osr_now()), 0);
     tell_value(VALUE_CANCELLED, osr_cancelled(), 0);
-    tell_value(VALUE_DEADLINE, osr_deadline(), 0);
+    tell_value(VALUE_DEADLINE, in_units(osr_deadline()), 0);
     tell_value(VALUE_SCOPE_CANCELLED, osr_scope_cancelled(scope), 0);
-    tell_value(VALUE_SCOPE_DEADLINE, osr_scope_deadline(scope), 0);
+    tell_value(VALUE_SCOPE_DEADLINE, in_units(osr_scope_deadline(scope)), 0);
     if (machine.group_of_scope[meant])
         tell_value(VALUE_RUNNING, (int64_t)osr_group_running(machine.group_of_scope[meant]), 0);
     read_scope(scope);
@@ -896,9 +933,9 @@ static int call(struct actor *actor, int index)
     case OP_CHECK:
         return osr_check_here(place);
     case OP_SLEEP:
-        return osr_sleep_here(duration_of(at->a), place);
+        return osr_sleep_here(duration(at->a), place);
     case OP_SLEEP_UNTIL:
-        return osr_sleep_until_here(moment_of(at->a, osr_now()), place);
+        return osr_sleep_until_here(moment(at->a), place);
     case OP_FAIL:
         return osr_fail_here(place, code_of(at->a), "statement %d", index);
     case OP_FATAL:
@@ -906,7 +943,7 @@ static int call(struct actor *actor, int index)
     case OP_CANCEL:
         return osr_scope_cancel_here(scope_meant(at), "by hand", place);
     case OP_DEADLINE:
-        return osr_scope_set_deadline(scope_meant(at), moment_of(at->b, osr_now()));
+        return osr_scope_set_deadline(scope_meant(at), moment(at->b));
     case OP_UNSHIELD:
         return osr_scope_unshield(scope_meant(at));
     case OP_GROUP:
@@ -1045,17 +1082,54 @@ static void check_end(void)
         broken("%ld allocations are left", machine.live);
 }
 
-static void begin(const struct program *program, const struct log *expected, struct verdict *verdict)
+static void begin(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict)
 {
     memset(&machine, 0, offsetof(struct machine, open_scopes));
     machine.program = program;
+    machine.world = world;
     machine.expected = expected;
     machine.verdict = verdict;
     *verdict = (struct verdict){.hash = 0xcbf29ce484222325u};
     schedule_begin(&machine.schedule, program);
 }
 
-void interpret(const struct program *program, const struct log *expected, struct verdict *verdict)
+static void note_rc(void *arg, int rc)
+{
+    *(int *)arg = rc;
+}
+
+/* The program as a guest in a loop of ours: it has turns of it, and waits when that does. */
+static int run_attached(const struct osr_routine *routine, const struct osr_run_options *how)
+{
+    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    struct osr_attachment attachment;
+    struct osr_attach_options options = {.size = sizeof(options), .where = how->where, .done = note_rc, .run = *how};
+    int rc, given = INT_MAX;
+
+    options.done_arg = &given;
+    rc = osr_attach_with(&attachment, loop, routine, &machine.actors[0], &options);
+    if (rc == 0)
+        ev_run(loop, 0);
+    if (rc == 0 && given == INT_MAX)
+        broken("the loop has come to its end, and the run has not");
+    ev_loop_destroy(loop);
+    return rc < 0 ? rc : given;
+}
+
+static int run_in_world(const struct osr_routine *routine, struct osr_run_options *how)
+{
+    int rc;
+
+    if (machine.world == WORLD_SIMULATED)
+        return osr_run_with(routine, &machine.actors[0], how);
+    how->clock = OSR_CLOCK_REAL;
+    hybrid_begin();
+    rc = machine.world == WORLD_LIBEV ? osr_run_with(routine, &machine.actors[0], how) : run_attached(routine, how);
+    hybrid_end();
+    return rc;
+}
+
+void interpret(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict)
 {
     static const struct osr_allocator allocator = {resize, NULL};
     static const struct osr_routine routine = {run_root, "t0", NULL};
@@ -1071,12 +1145,12 @@ void interpret(const struct program *program, const struct log *expected, struct
     struct osr_run_options how = options;
     struct record record;
 
-    begin(program, expected, verdict);
+    begin(program, world, expected, verdict);
     how.where = place_of(0, false);
     machine.actors[0] = (struct actor){.statement = 0};
     machine.actor_count = 1;
     machine.attempt_of[0] = &machine.actors[0];
-    record.code = osr_run_with(&routine, &machine.actors[0], &how);
+    record.code = run_in_world(&routine, &how);
     machine.running = 0;
     tell_result(-1, record.code);
     if (record.code < 0)

@@ -14,8 +14,12 @@ struct verdict {
     unsigned count;     /* of records */
 };
 
+/* What stands behind the library's scheduler: the simulation; or libev, of its own or as a guest in a loop of the
+ * program's, under a clock of ours (hybrid.h). */
+enum world { WORLD_SIMULATED, WORLD_LIBEV, WORLD_ATTACHED, WORLDS };
+
 /* The library's run must be what `expected` says. Nothing is left behind. */
-void interpret(const struct program *program, const struct log *expected, struct verdict *verdict);
+void interpret(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict);
 
 /* If set, every record is also written here. */
 extern struct log *interpreter_keeps;

@@ -7,6 +7,8 @@
  *     fuzz --shrink FILE                makes it smaller, in place
  *     fuzz --check FILE...              silently, with a status
  *     fuzz --canaries [--seed N]        with models that are wrong on purpose, which must all be found out
+ *
+ * --hybrid before any of these: each input runs under libev as well.
  */
 #include <malloc.h>
 #include <signal.h>
@@ -291,6 +293,8 @@ int main(int argc, char **argv)
             campaigns = true;
         else if (strcmp(*at, "--canaries") == 0)
             canaries = true;
+        else if (strcmp(*at, "--hybrid") == 0)
+            check_hybrid = true;
         else if (strcmp(*at, "--check") == 0)
             silent = true;
         else if (strcmp(*at, "--shrink") == 0 && at[1])
