@@ -13,17 +13,23 @@ static struct {
     bool on;
     int64_t now;   /* of the library, in nanoseconds */
     int64_t ahead; /* by how much libev is beyond that */
+    int held;
 } hybrid;
 
 void hybrid_begin(void)
 {
     hybrid.on = true;
-    hybrid.now = hybrid.ahead = 0;
+    hybrid.now = hybrid.ahead = hybrid.held = 0;
 }
 
 void hybrid_end(void)
 {
     hybrid.on = false;
+}
+
+void hybrid_hold(int more)
+{
+    hybrid.held += more;
 }
 
 /* libev calls a timer's watcher only when its moment has passed, and the library, which is linked into this program, notices
@@ -56,9 +62,10 @@ static int look(int fd, struct epoll_event *events, int most, int timeout)
 
 int epoll_wait(int fd, struct epoll_event *events, int most, int timeout)
 {
-    int ready = look(fd, events, most, hybrid.on ? 0 : timeout);
+    bool jumps = hybrid.on && hybrid.held == 0;
+    int ready = look(fd, events, most, jumps ? 0 : timeout);
 
-    if (hybrid.on && ready == 0 && timeout > 0) {
+    if (jumps && ready == 0 && timeout > 0) {
         hybrid.now += (int64_t)timeout * 1000000;
         hybrid.ahead += 1000;
     }

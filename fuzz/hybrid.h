@@ -12,4 +12,7 @@
 void hybrid_begin(void);
 void hybrid_end(void);
 
+/* One more thread, or one less, works for the run: as long as there are any, time stands still when libev waits. */
+void hybrid_hold(int more);
+
 #endif

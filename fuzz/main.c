@@ -7,6 +7,7 @@
  *     fuzz --shrink FILE                makes it smaller, in place
  *     fuzz --check FILE...              silently, with a status
  *     fuzz --canaries [--seed N]        with models that are wrong on purpose, which must all be found out
+ *     fuzz --networks [--seed N] [--first N] [--runs N]
  *
  * --hybrid before any of these: each input runs under libev as well.
  */
@@ -20,6 +21,7 @@
 
 #include "check.h"
 #include "generate.h"
+#include "network.h"
 
 enum { MOST_BYTES = 1 << 14 };
 
@@ -90,7 +92,7 @@ static double seconds_now(void)
 }
 
 struct campaign {
-    unsigned long runs, seed;
+    unsigned long runs, seed, first;
     double seconds;
     const char *corpus;
 };
@@ -280,7 +282,7 @@ static int shrink_file(const char *path)
 int main(int argc, char **argv)
 {
     struct campaign campaign = {.seed = 1};
-    bool campaigns = false, canaries = false, silent = false;
+    bool campaigns = false, canaries = false, silent = false, networks = false;
     char **at = argv + 1;
 
     (void)argc;
@@ -301,6 +303,10 @@ int main(int argc, char **argv)
             return shrink_file(at[1]);
         else if (strcmp(*at, "--seed") == 0 && at[1])
             campaign.seed = strtoul(*++at, NULL, 0);
+        else if (strcmp(*at, "--networks") == 0)
+            networks = true;
+        else if (strcmp(*at, "--first") == 0 && at[1])
+            campaign.first = strtoul(*++at, NULL, 0);
         else if (strcmp(*at, "--runs") == 0 && at[1])
             campaign.runs = strtoul(*++at, NULL, 0);
         else if (strcmp(*at, "--seconds") == 0 && at[1])
@@ -312,6 +318,8 @@ int main(int argc, char **argv)
         else
             return fprintf(stderr, "fuzz: what is %s?\n", *at), 2;
     }
+    if (networks)
+        return network_campaign(campaign.seed, campaign.first, campaign.runs);
     if (campaign.corpus)
         return make_corpus(&campaign);
     if (canaries)
