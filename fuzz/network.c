@@ -771,8 +771,8 @@ int network_campaign(unsigned long seed, unsigned long first, unsigned long runs
     clock_gettime(CLOCK_MONOTONIC, &began);
     seed_now = seed;
     for (number_now = first; number_now < first + runs; number_now++) {
-        if (number_now % 64 == 0)
-            alarm(60);
+        if (number_now % 32 == 0)
+            alarm(20); /* for one that never ends */
         make(&network, seed, number_now);
         if (!is_well(&network, number_now, &world)) {
             fprintf(stderr, "network %lu of seed %lu is another %s:\n", number_now, seed, worlds[world]);
