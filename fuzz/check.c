@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -12,7 +13,8 @@
 static struct log expected;
 static struct program program;
 
-bool check_hybrid;
+bool check_hybrid, check_faults;
+unsigned long check_faults_made;
 
 static void judge(struct finding *finding)
 {
@@ -55,6 +57,40 @@ static void run_hybrid(struct finding *finding)
         run_in(WORLD_ATTACHED, finding);
 }
 
+/* Behind a shield, what has come otherwise than it was meant may wait for ever, and then the library stops the program. */
+static bool has_shields(void)
+{
+    int i;
+
+    for (i = 0; i < program.count; i++)
+        if (program.statements[i].op == OP_SCOPE &&
+            (form_of(&program.statements[i]) == FORM_SHIELD || form_of(&program.statements[i]) == FORM_UNLIMITED))
+            return true;
+    return false;
+}
+
+static void run_with_fault(struct finding *finding, unsigned long at, bool onwards)
+{
+    interpreter_fault.at = at;
+    interpreter_fault.onwards = onwards;
+    run_in(WORLD_SIMULATED, finding);
+    interpreter_fault.at = 0;
+    check_faults_made++;
+    if (finding->outcome == CHECK_DIFFERS && finding->verdict.short_of_memory)
+        finding->outcome = CHECK_FINE;
+}
+
+static void run_with_faults(struct finding *finding)
+{
+    unsigned long calls = interpreter_fault.asked, at;
+
+    for (at = 1; at <= calls && finding->outcome == CHECK_FINE; at++) {
+        run_with_fault(finding, at, false);
+        if (finding->outcome == CHECK_FINE)
+            run_with_fault(finding, at, true);
+    }
+}
+
 void check_input(const unsigned char *bytes, size_t size, bool twice, struct finding *finding)
 {
     struct verdict again;
@@ -66,9 +102,11 @@ void check_input(const unsigned char *bytes, size_t size, bool twice, struct fin
         return;
     }
     run_in(WORLD_SIMULATED, finding);
+    if (finding->outcome == CHECK_FINE && check_faults && !has_shields())
+        run_with_faults(finding);
     if (finding->outcome == CHECK_FINE && check_hybrid)
         run_hybrid(finding);
-    if (finding->outcome != CHECK_FINE || !twice)
+    if (finding->outcome != CHECK_FINE || !twice || check_faults)
         return;
     interpret(&program, finding->world, &expected, &again);
     if (again.hash != finding->verdict.hash) {

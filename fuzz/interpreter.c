@@ -12,6 +12,7 @@
 #include "hybrid.h"
 
 struct log *interpreter_keeps;
+struct interpreter_fault interpreter_fault;
 
 /* ---- What a run of a program needs ---- */
 
@@ -54,7 +55,7 @@ static struct machine {
     long live;        /* allocations */
     int64_t now;
     unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
-    bool stuck;
+    bool stuck, begun;
 
     struct actor *actor_of[MOST_TASKS + 2]; /* by number */
     struct actor *attempt_of[MOST_TASKS + 2];
@@ -117,6 +118,7 @@ static void note(const struct record *record)
         verdict->at = verdict->count;
         verdict->got = *record;
     }
+    verdict->short_of_memory |= record->code == -ENOMEM;
     verdict->count++;
 }
 
@@ -145,6 +147,33 @@ static void tell_result(int index, int rc)
     record.place = (short)index;
     record.code = rc;
     note(&record);
+}
+
+/* ---- Faults ---- */
+
+/* The model has all the memory that it wants: what is other than it says is judged by who has ordered the fault. */
+static unsigned fails(void)
+{
+    struct interpreter_fault *fault = &interpreter_fault;
+
+    if (!machine.begun)
+        return 0;
+    fault->asked++;
+    return fault->at > 0 && (fault->onwards ? fault->asked >= fault->at : fault->asked == fault->at);
+}
+
+/* Whether something has failed by now. */
+static bool has_failed(void)
+{
+    return interpreter_fault.at > 0 && interpreter_fault.asked >= interpreter_fault.at;
+}
+
+/* What opening gave, which must be 0 unless a fault was ordered. */
+static void opened(const char *what, int rc)
+{
+    machine.verdict->short_of_memory |= rc == -ENOMEM;
+    if (rc < 0 && !(rc == -ENOMEM && has_failed()))
+        broken("%s cannot be opened: %s", what, osr_strcode(rc));
 }
 
 /* ---- Times ---- */
@@ -274,7 +303,7 @@ static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *
 
     (void)arg, (void)what;
     if (kind == OSR_CHOICE_FAULT)
-        return 0; /* the model has all the memory that it wants */
+        return fails();
     record = record_of(RECORD_CHOICE, kind);
     record.task = 0;
     record.value = n;
@@ -310,7 +339,7 @@ static void observe(void *arg, const struct osr_trace_event *event)
     record.code = event->code;
     record.value = in_units(event->at);
     if (event->kind == OSR_TRACE_SPAWN) {
-        machine.spawned++;
+        machine.spawned = (unsigned)event->task; /* a spawn that failed may have taken a number too */
         if (event->task <= MOST_TASKS + 1 && machine.running <= MOST_TASKS + 1)
             machine.actor_of[event->task] = machine.attempt_of[machine.running];
     }
@@ -451,7 +480,7 @@ static int run_guarded_scope(struct actor *actor, int index)
 
     known = &scope;
     actor->scope = &scope;
-    osr_scope_open_here(&scope, form | OSR_SCOPE_GUARD_, limit, place_of(index, false));
+    opened("a guarded scope", osr_scope_open_here(&scope, form | OSR_SCOPE_GUARD_, limit, place_of(index, false)));
     register_scope(&scope, NULL);
     return run_block(actor, index, NULL);
 }
@@ -464,8 +493,7 @@ static int run_scope(struct actor *actor, int index)
 
     actor->scope = &scope;
     rc = osr_scope_open_here(&scope, form, limit, place_of(index, false));
-    if (rc < 0)
-        broken("a scope cannot be opened: %s", osr_strcode(rc));
+    opened("a scope", rc);
     register_scope(&scope, NULL);
     rc = run_block(actor, index, NULL);
     rc = osr_scope_close_here(&scope, rc, place_of(index, true));
@@ -501,7 +529,7 @@ static int run_guarded_group(struct actor *actor, int index)
 
     known = actor->innermost = &group;
     actor->scope = &group.scope;
-    osr_group_guard_(&group, &options);
+    opened("a guarded group", osr_group_guard_(&group, &options));
     register_scope(&group.scope, &group);
     return run_block(actor, index, NULL);
 }
@@ -522,8 +550,7 @@ static int run_group(struct actor *actor, int index)
 
     actor->scope = &group.scope;
     rc = osr_group_open_with(&group, &options);
-    if (rc < 0)
-        broken("a group cannot be opened: %s", osr_strcode(rc));
+    opened("a group", rc);
     register_scope(&group.scope, &group);
     actor->innermost = &group;
     rc = run_block(actor, index, NULL);
@@ -656,13 +683,15 @@ static int run_cleanup(void *arg)
 static int defer(struct actor *actor, int index)
 {
     struct deferred *deferred;
+    int rc;
 
     if (machine.deferred == MOST_CLEANUPS)
         return 0;
     deferred = &machine.cleanups[machine.deferred++];
     *deferred = (struct deferred){.actor = actor, .statement = index, .scope = actor->scope};
-    return osr_defer_here(&deferred->cleanup, run_cleanup, deferred, grace(statement(index)->a),
-                          place_of(index, false));
+    rc = osr_defer_here(&deferred->cleanup, run_cleanup, deferred, grace(statement(index)->a), place_of(index, false));
+    deferred->has_run = rc < 0; /* and never will */
+    return rc;
 }
 
 /* ---- Primitives ---- */
@@ -901,7 +930,12 @@ static int raise_held(struct actor *actor)
 
 static int make_self(void)
 {
-    machine.handles[machine.handle_count++] = osr_self();
+    static const struct osr_task none;
+    struct osr_task *self = &machine.handles[machine.handle_count++];
+
+    *self = osr_self();
+    if (memcmp(self, &none, sizeof(none)) == 0) /* how it says that there is no memory for one */
+        machine.verdict->short_of_memory = true;
     return 0;
 }
 
@@ -993,6 +1027,7 @@ static int meet_failure(const struct statement *at, int index, int rc)
     case SWALLOW:
         return 0;
     case WRAP:
+        machine.verdict->short_of_memory |= has_failed(); /* its words are lost then, which nothing tells */
         return osr_wrap_here(place_of(index, true), rc, "wrapped");
     case LOOK_AT:
         tell_error(osr_error_last());
@@ -1060,6 +1095,7 @@ static int run_root(void *arg)
     int rc;
 
     open_primitives();
+    machine.begun = true;
     rc = run_block(actor, 0, NULL);
     tell_outcomes();
     close_primitives();
@@ -1073,7 +1109,8 @@ static void check_end(void)
     unsigned i;
 
     for (i = 1; i <= machine.spawned; i++)
-        if (machine.ends_of[i] != 1 || (machine.actor_of[i] && machine.actor_of[i]->ended != 1))
+        if ((machine.actor_of[i] || !has_failed()) &&
+            (machine.ends_of[i] != 1 || (machine.actor_of[i] && machine.actor_of[i]->ended != 1)))
             broken("task %u has ended %u times", i, machine.ends_of[i]);
     for (i = 0; i < machine.deferred; i++)
         if (!machine.cleanups[i].has_run)
@@ -1091,6 +1128,7 @@ static void begin(const struct program *program, enum world world, const struct 
     machine.verdict = verdict;
     *verdict = (struct verdict){.hash = 0xcbf29ce484222325u};
     schedule_begin(&machine.schedule, program);
+    interpreter_fault.asked = 0;
 }
 
 static void note_rc(void *arg, int rc)

@@ -9,7 +9,7 @@
  *     fuzz --canaries [--seed N]        with models that are wrong on purpose, which must all be found out
  *     fuzz --networks [--seed N] [--first N] [--runs N]
  *
- * --hybrid before any of these: each input runs under libev as well.
+ * --hybrid before any of these: each input runs under libev as well; --faults: also with each allocation failing.
  */
 #include <malloc.h>
 #include <signal.h>
@@ -258,7 +258,9 @@ static int check_files(char **paths, bool tell)
         }
     }
     if (!tell)
-        printf("%d inputs, %d not as expected\n", count, failed);
+        printf("%d inputs, %d not as expected%s", count, failed, check_faults ? "" : "\n");
+    if (!tell && check_faults)
+        printf(", %lu faults\n", check_faults_made);
     return failed > 0;
 }
 
@@ -297,6 +299,8 @@ int main(int argc, char **argv)
             canaries = true;
         else if (strcmp(*at, "--hybrid") == 0)
             check_hybrid = true;
+        else if (strcmp(*at, "--faults") == 0)
+            check_faults = true;
         else if (strcmp(*at, "--check") == 0)
             silent = true;
         else if (strcmp(*at, "--shrink") == 0 && at[1])

@@ -13,4 +13,6 @@ mkdir -p "$out"
 "$fuzzer" --canaries --seed "$seed" || exit 1
 "$fuzzer" --campaign --seed "$seed" --runs "$runs" --out "$out" || exit 1
 "$fuzzer" --hybrid --campaign --seed "$seed" --runs $((runs / 10)) --out "$out" || exit 1
-"$fuzzer" --networks --seed "$seed" --runs $((runs / 500))
+"$fuzzer" --networks --seed "$seed" --runs $((runs / 500)) || exit 1
+"$fuzzer" --faults --check fuzz/corpus/* fuzz/regressions/* || exit 1
+"$fuzzer" --faults --campaign --seed "$seed" --runs $((runs / 200)) --out "$out"
