@@ -92,8 +92,13 @@ FUZZ_SOURCES := $(filter-out fuzz/entry.c $(if $(filter-out asan,$(TOOL)),fuzz/k
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 FUZZ_ENTRY := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/generate.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
 
+TORTURE_DIR := $(BUILD)/torture
+TORTURE_OBJECTS := $(SOURCES:src/%=$(TORTURE_DIR)/src/%.o)
+TORTURE_OWN := $(patsubst tests/torture/%.c,$(TORTURE_DIR)/%.o,$(sort $(wildcard tests/torture/*.c))) $(BUILD)/fuzz/hybrid.o
+TORTURE_PROGRAM := $(TORTURE_DIR)/torture
+
 OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(KIT_STATIC_OBJECTS) $(KIT_SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o \
-    $(TEST_PROGRAMS:=.o) $(EXAMPLE_PROGRAMS:=.o)
+    $(TEST_PROGRAMS:=.o) $(EXAMPLE_PROGRAMS:=.o) $(TORTURE_OBJECTS) $(TORTURE_OWN)
 
 # ---- The library ---------------------------------------------------------------------------------------
 
@@ -202,7 +207,7 @@ test: deps-test
 
 tests: $(TEST_PROGRAMS)
 
-suite: static tests examples $(if $(TOOL),,shared)
+suite: static tests examples $(TORTURE_PROGRAM) $(if $(TOOL),,shared)
 	$(RUN_TESTS) $(SUITE)
 
 $(BUILD)/tests/%.o: tests/%.c
@@ -297,6 +302,30 @@ libfuzzer:
 $(BUILD)/entry: $(FUZZ_ENTRY) $(STATIC)
 	echo '  LINK $@'
 	$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+# ---- Torture (tests/README.md) -----------------------------------------------------------------------------
+
+# The library once more, its calls into the system and for memory replaced by those of faults.c; without inlining, so that
+# each place that makes them can be told.
+PAIRS ?= 100
+
+.PHONY: torture
+torture: $(TORTURE_PROGRAM)
+	$(TOOL_ENV_$(TOOL)) $(TORTURE_PROGRAM) --pairs $(PAIRS) --seed $(or $(SEED),1) --sites $(TORTURE_DIR)/sites $(TORTURE)
+	tests/torture/sites.py $(TORTURE_PROGRAM) $(TORTURE_DIR)/sites src
+
+$(TORTURE_DIR)/src/%.o: src/% tests/torture/calls.txt
+	echo '  CC   $<'
+	$(CC) $(LIBRARY_FLAGS) -fPIE -fno-inline -fno-optimize-sibling-calls -MMD -MP -c -o $@ $<
+	objcopy --redefine-syms=tests/torture/calls.txt $@
+
+$(TORTURE_DIR)/%.o: tests/torture/%.c
+	echo '  CC   $<'
+	$(CC) $(TEST_FLAGS) -MMD -MP -c -o $@ $<
+
+$(TORTURE_PROGRAM): $(TORTURE_OBJECTS) $(TORTURE_OWN)
+	echo '  LINK $@'
+	$(LINK) -rdynamic -o $@ $^ $(LIBS)
 
 # ---- Mutants (fuzz/mutants/README.md) --------------------------------------------------------------------
 
@@ -402,6 +431,7 @@ help:
 	echo 'make aarch64               the context switch on an emulated ARM'
 	echo 'make fuzz                  many programs against a model of the rules; SEED= RUNS= TOOL=asan'
 	echo 'make fuzz-campaign         the same for TIME= seconds in JOBS= processes; make libfuzzer: with clang'
+	echo 'make torture               each call into the system and for memory fails in turn; PAIRS= SEED='
 	echo 'make mutants               bugs put in on purpose, which the fuzzer and the tests must find; MUTANT="names"'
 	echo 'make bench                 benchmarks, on one core; BENCH="arguments"'
 	echo 'make check-floors          that no file of src/ includes a higher floor'

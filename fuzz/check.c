@@ -1,14 +1,20 @@
 #include "check.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <osier/base.h>
+#include <osier/debug.h>
+#include <osier/run.h>
 
 static struct log expected;
 static struct program program;
+
+bool check_hybrid, check_faults;
+unsigned long check_faults_made;
 
 static void judge(struct finding *finding)
 {
@@ -17,11 +23,71 @@ static void judge(struct finding *finding)
 
     if (verdict->broken[0]) {
         finding->outcome = CHECK_BROKEN;
-        snprintf(finding->kind, sizeof(finding->kind), "%.40s", verdict->broken);
+        snprintf(finding->kind, sizeof(finding->kind), "%d: %.40s", finding->world, verdict->broken);
     } else if (verdict->differs) {
         finding->outcome = CHECK_DIFFERS;
-        snprintf(finding->kind, sizeof(finding->kind), "%d/%d: %d/%d %d/%d", wanted->kind, verdict->got.kind,
-                 wanted->what, verdict->got.what, wanted->code, verdict->got.code);
+        snprintf(finding->kind, sizeof(finding->kind), "%d: %d/%d: %d/%d %d/%d", finding->world, wanted->kind,
+                 verdict->got.kind, wanted->what, verdict->got.what, wanted->code, verdict->got.code);
+    }
+}
+
+/* A guest in a loop is never taken for stuck, and such a program would not end. */
+static bool is_stuck(void)
+{
+    unsigned i;
+
+    for (i = 0; i < expected.count; i++)
+        if (expected.records[i].kind == RECORD_TRACE && expected.records[i].what == OSR_TRACE_CANCEL &&
+            expected.records[i].code == -OSR_EDEADLOCK)
+            return true;
+    return false;
+}
+
+static void run_in(enum world world, struct finding *finding)
+{
+    finding->world = world;
+    interpret(&program, world, &expected, &finding->verdict);
+    judge(finding);
+}
+
+static void run_hybrid(struct finding *finding)
+{
+    run_in(WORLD_LIBEV, finding);
+    if (finding->outcome == CHECK_FINE && !is_stuck())
+        run_in(WORLD_ATTACHED, finding);
+}
+
+/* Behind a shield, what has come otherwise than it was meant may wait for ever, and then the library stops the program. */
+static bool has_shields(void)
+{
+    int i;
+
+    for (i = 0; i < program.count; i++)
+        if (program.statements[i].op == OP_SCOPE &&
+            (form_of(&program.statements[i]) == FORM_SHIELD || form_of(&program.statements[i]) == FORM_UNLIMITED))
+            return true;
+    return false;
+}
+
+static void run_with_fault(struct finding *finding, unsigned long at, bool onwards)
+{
+    interpreter_fault.at = at;
+    interpreter_fault.onwards = onwards;
+    run_in(WORLD_SIMULATED, finding);
+    interpreter_fault.at = 0;
+    check_faults_made++;
+    if (finding->outcome == CHECK_DIFFERS && finding->verdict.short_of_memory)
+        finding->outcome = CHECK_FINE;
+}
+
+static void run_with_faults(struct finding *finding)
+{
+    unsigned long calls = interpreter_fault.asked, at;
+
+    for (at = 1; at <= calls && finding->outcome == CHECK_FINE; at++) {
+        run_with_fault(finding, at, false);
+        if (finding->outcome == CHECK_FINE)
+            run_with_fault(finding, at, true);
     }
 }
 
@@ -35,11 +101,14 @@ void check_input(const unsigned char *bytes, size_t size, bool twice, struct fin
         finding->outcome = CHECK_SKIPPED;
         return;
     }
-    interpret(&program, &expected, &finding->verdict);
-    judge(finding);
-    if (finding->outcome != CHECK_FINE || !twice)
+    run_in(WORLD_SIMULATED, finding);
+    if (finding->outcome == CHECK_FINE && check_faults && !has_shields())
+        run_with_faults(finding);
+    if (finding->outcome == CHECK_FINE && check_hybrid)
+        run_hybrid(finding);
+    if (finding->outcome != CHECK_FINE || !twice || check_faults)
         return;
-    interpret(&program, &expected, &again);
+    interpret(&program, finding->world, &expected, &again);
     if (again.hash != finding->verdict.hash) {
         finding->outcome = CHECK_UNSTEADY;
         snprintf(finding->kind, sizeof(finding->kind), "unsteady");
@@ -64,6 +133,7 @@ static void print_range(const char *heading, const struct log *log, unsigned fro
 void check_tell(const unsigned char *bytes, size_t size, FILE *stream)
 {
     static struct log got;
+    static const char *const worlds[] = {"", ", under libev", ", as a guest in a loop of libev's"};
     struct finding finding;
     unsigned at;
 
@@ -89,11 +159,12 @@ void check_tell(const unsigned char *bytes, size_t size, FILE *stream)
         break;
     }
     if (finding.verdict.broken[0])
-        fprintf(stream, "Broken: %s\n", finding.verdict.broken);
+        fprintf(stream, "Broken%s: %s\n", worlds[finding.world], finding.verdict.broken);
     if (finding.verdict.differs) {
         print_range("What went before, as expected:", &expected, at > BEFORE ? at - BEFORE : 0, at, stream);
         print_range("Expected:", &expected, at, at + AFTER, stream);
-        print_range("Got:", &got, at, at + AFTER, stream);
+        fprintf(stream, "Got%s:", worlds[finding.world]);
+        print_range("", &got, at, at + AFTER, stream);
     }
 }
 

@@ -17,9 +17,18 @@ enum outcome_of_check {
 
 struct finding {
     enum outcome_of_check outcome;
+    enum world world; /* in which it was found */
     struct verdict verdict;
     char kind[96]; /* what a smaller input must still show */
 };
+
+/* Whether each input runs under libev as well, where it must do what it does in simulated time. */
+extern bool check_hybrid;
+
+/* Whether each input also runs with each of the library's calls for memory failing, once and from there on: nothing may be
+ * broken, and if anything is other than it was, some call or error must say so. check_faults_made counts them. */
+extern bool check_faults;
+extern unsigned long check_faults_made;
 
 /* `twice` runs the library a second time. */
 void check_input(const unsigned char *bytes, size_t size, bool twice, struct finding *finding);

@@ -1,13 +1,18 @@
 #include "interpreter.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <osier.h>
+#include <osier/attach.h>
+
+#include "hybrid.h"
 
 struct log *interpreter_keeps;
+struct interpreter_fault interpreter_fault;
 
 /* ---- What a run of a program needs ---- */
 
@@ -44,12 +49,13 @@ static struct machine {
     const struct log *expected;
     struct verdict *verdict;
     struct schedule schedule;
+    enum world world;
     unsigned executed, items, deferred, spawned;
     unsigned running; /* the number of the task that runs */
     long live;        /* allocations */
     int64_t now;
     unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
-    bool stuck;
+    bool stuck, begun;
 
     struct actor *actor_of[MOST_TASKS + 2]; /* by number */
     struct actor *attempt_of[MOST_TASKS + 2];
@@ -112,6 +118,7 @@ static void note(const struct record *record)
         verdict->at = verdict->count;
         verdict->got = *record;
     }
+    verdict->short_of_memory |= record->code == -ENOMEM;
     verdict->count++;
 }
 
@@ -140,6 +147,65 @@ static void tell_result(int index, int rc)
     record.place = (short)index;
     record.code = rc;
     note(&record);
+}
+
+/* ---- Faults ---- */
+
+/* The model has all the memory that it wants: what is other than it says is judged by who has ordered the fault. */
+static unsigned fails(void)
+{
+    struct interpreter_fault *fault = &interpreter_fault;
+
+    if (!machine.begun)
+        return 0;
+    fault->asked++;
+    return fault->at > 0 && (fault->onwards ? fault->asked >= fault->at : fault->asked == fault->at);
+}
+
+/* Whether something has failed by now. */
+static bool has_failed(void)
+{
+    return interpreter_fault.at > 0 && interpreter_fault.asked >= interpreter_fault.at;
+}
+
+/* What opening gave, which must be 0 unless a fault was ordered. */
+static void opened(const char *what, int rc)
+{
+    machine.verdict->short_of_memory |= rc == -ENOMEM;
+    if (rc < 0 && !(rc == -ENOMEM && has_failed()))
+        broken("%s cannot be opened: %s", what, osr_strcode(rc));
+}
+
+/* ---- Times ---- */
+
+/* The program counts them in units, which under the simulated clock are its nanoseconds. */
+static int64_t in_units(int64_t time)
+{
+    if (machine.world == WORLD_SIMULATED || time == OSR_NEVER)
+        return time;
+    if (time % HYBRID_UNIT)
+        broken("the time %lld lies between two units", (long long)time);
+    return time / HYBRID_UNIT;
+}
+
+static int64_t from_units(int64_t units)
+{
+    return machine.world == WORLD_SIMULATED || units == OSR_NEVER ? units : units * HYBRID_UNIT;
+}
+
+static int64_t moment(unsigned char operand)
+{
+    return from_units(moment_of(operand, in_units(osr_now())));
+}
+
+static int64_t duration(unsigned char operand)
+{
+    return from_units(duration_of(operand));
+}
+
+static int64_t grace(unsigned char operand)
+{
+    return from_units(grace_of(operand));
 }
 
 /* ---- Errors ---- */
@@ -237,7 +303,7 @@ static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *
 
     (void)arg, (void)what;
     if (kind == OSR_CHOICE_FAULT)
-        return 0; /* the model has all the memory that it wants */
+        return fails();
     record = record_of(RECORD_CHOICE, kind);
     record.task = 0;
     record.value = n;
@@ -271,9 +337,9 @@ static void observe(void *arg, const struct osr_trace_event *event)
     record.place = (short)(event->where ? place_number(event->where) : -1);
     record.call = event->call;
     record.code = event->code;
-    record.value = event->at;
+    record.value = in_units(event->at);
     if (event->kind == OSR_TRACE_SPAWN) {
-        machine.spawned++;
+        machine.spawned = (unsigned)event->task; /* a spawn that failed may have taken a number too */
         if (event->task <= MOST_TASKS + 1 && machine.running <= MOST_TASKS + 1)
             machine.actor_of[event->task] = machine.attempt_of[machine.running];
     }
@@ -392,11 +458,11 @@ static int64_t limit_of_scope(const struct statement *at, int *form)
     if (form_of(at) > FORM_SHIELD)
         return OSR_NEVER;
     if (form_of(at) == FORM_SHIELD)
-        return grace_of(at->b);
+        return grace(at->b);
     if (!by_moment(at))
-        return duration_of(at->b);
+        return duration(at->b);
     *form |= OSR_SCOPE_AT;
-    return moment_of(at->b, osr_now());
+    return moment(at->b);
 }
 
 /* Declared before a guard, so that it runs when that has been left. */
@@ -414,7 +480,7 @@ static int run_guarded_scope(struct actor *actor, int index)
 
     known = &scope;
     actor->scope = &scope;
-    osr_scope_open_here(&scope, form | OSR_SCOPE_GUARD_, limit, place_of(index, false));
+    opened("a guarded scope", osr_scope_open_here(&scope, form | OSR_SCOPE_GUARD_, limit, place_of(index, false)));
     register_scope(&scope, NULL);
     return run_block(actor, index, NULL);
 }
@@ -427,8 +493,7 @@ static int run_scope(struct actor *actor, int index)
 
     actor->scope = &scope;
     rc = osr_scope_open_here(&scope, form, limit, place_of(index, false));
-    if (rc < 0)
-        broken("a scope cannot be opened: %s", osr_strcode(rc));
+    opened("a scope", rc);
     register_scope(&scope, NULL);
     rc = run_block(actor, index, NULL);
     rc = osr_scope_close_here(&scope, rc, place_of(index, true));
@@ -464,7 +529,7 @@ static int run_guarded_group(struct actor *actor, int index)
 
     known = actor->innermost = &group;
     actor->scope = &group.scope;
-    osr_group_guard_(&group, &options);
+    opened("a guarded group", osr_group_guard_(&group, &options));
     register_scope(&group.scope, &group);
     return run_block(actor, index, NULL);
 }
@@ -485,8 +550,7 @@ static int run_group(struct actor *actor, int index)
 
     actor->scope = &group.scope;
     rc = osr_group_open_with(&group, &options);
-    if (rc < 0)
-        broken("a group cannot be opened: %s", osr_strcode(rc));
+    opened("a group", rc);
     register_scope(&group.scope, &group);
     actor->innermost = &group;
     rc = run_block(actor, index, NULL);
@@ -619,13 +683,15 @@ static int run_cleanup(void *arg)
 static int defer(struct actor *actor, int index)
 {
     struct deferred *deferred;
+    int rc;
 
     if (machine.deferred == MOST_CLEANUPS)
         return 0;
     deferred = &machine.cleanups[machine.deferred++];
     *deferred = (struct deferred){.actor = actor, .statement = index, .scope = actor->scope};
-    return osr_defer_here(&deferred->cleanup, run_cleanup, deferred, grace_of(statement(index)->a),
-                          place_of(index, false));
+    rc = osr_defer_here(&deferred->cleanup, run_cleanup, deferred, grace(statement(index)->a), place_of(index, false));
+    deferred->has_run = rc < 0; /* and never will */
+    return rc;
 }
 
 /* ---- Primitives ---- */
@@ -835,11 +901,11 @@ static int ask(const struct statement *at)
     unsigned meant = pick_of(at->a, machine.open_scope_count);
     const struct osr_scope *scope = machine.open_scopes[meant];
 
-    tell_value(VALUE_NOW, osr_now(), 0);
+    tell_value(VALUE_NOW, in_units(osr_now()), 0);
     tell_value(VALUE_CANCELLED, osr_cancelled(), 0);
-    tell_value(VALUE_DEADLINE, osr_deadline(), 0);
+    tell_value(VALUE_DEADLINE, in_units(osr_deadline()), 0);
     tell_value(VALUE_SCOPE_CANCELLED, osr_scope_cancelled(scope), 0);
-    tell_value(VALUE_SCOPE_DEADLINE, osr_scope_deadline(scope), 0);
+    tell_value(VALUE_SCOPE_DEADLINE, in_units(osr_scope_deadline(scope)), 0);
     if (machine.group_of_scope[meant])
         tell_value(VALUE_RUNNING, (int64_t)osr_group_running(machine.group_of_scope[meant]), 0);
     read_scope(scope);
@@ -864,7 +930,12 @@ static int raise_held(struct actor *actor)
 
 static int make_self(void)
 {
-    machine.handles[machine.handle_count++] = osr_self();
+    static const struct osr_task none;
+    struct osr_task *self = &machine.handles[machine.handle_count++];
+
+    *self = osr_self();
+    if (memcmp(self, &none, sizeof(none)) == 0) /* how it says that there is no memory for one */
+        machine.verdict->short_of_memory = true;
     return 0;
 }
 
@@ -896,9 +967,9 @@ static int call(struct actor *actor, int index)
     case OP_CHECK:
         return osr_check_here(place);
     case OP_SLEEP:
-        return osr_sleep_here(duration_of(at->a), place);
+        return osr_sleep_here(duration(at->a), place);
     case OP_SLEEP_UNTIL:
-        return osr_sleep_until_here(moment_of(at->a, osr_now()), place);
+        return osr_sleep_until_here(moment(at->a), place);
     case OP_FAIL:
         return osr_fail_here(place, code_of(at->a), "statement %d", index);
     case OP_FATAL:
@@ -906,7 +977,7 @@ static int call(struct actor *actor, int index)
     case OP_CANCEL:
         return osr_scope_cancel_here(scope_meant(at), "by hand", place);
     case OP_DEADLINE:
-        return osr_scope_set_deadline(scope_meant(at), moment_of(at->b, osr_now()));
+        return osr_scope_set_deadline(scope_meant(at), moment(at->b));
     case OP_UNSHIELD:
         return osr_scope_unshield(scope_meant(at));
     case OP_GROUP:
@@ -956,6 +1027,7 @@ static int meet_failure(const struct statement *at, int index, int rc)
     case SWALLOW:
         return 0;
     case WRAP:
+        machine.verdict->short_of_memory |= has_failed(); /* its words are lost then, which nothing tells */
         return osr_wrap_here(place_of(index, true), rc, "wrapped");
     case LOOK_AT:
         tell_error(osr_error_last());
@@ -1023,6 +1095,7 @@ static int run_root(void *arg)
     int rc;
 
     open_primitives();
+    machine.begun = true;
     rc = run_block(actor, 0, NULL);
     tell_outcomes();
     close_primitives();
@@ -1036,7 +1109,8 @@ static void check_end(void)
     unsigned i;
 
     for (i = 1; i <= machine.spawned; i++)
-        if (machine.ends_of[i] != 1 || (machine.actor_of[i] && machine.actor_of[i]->ended != 1))
+        if ((machine.actor_of[i] || !has_failed()) &&
+            (machine.ends_of[i] != 1 || (machine.actor_of[i] && machine.actor_of[i]->ended != 1)))
             broken("task %u has ended %u times", i, machine.ends_of[i]);
     for (i = 0; i < machine.deferred; i++)
         if (!machine.cleanups[i].has_run)
@@ -1045,17 +1119,55 @@ static void check_end(void)
         broken("%ld allocations are left", machine.live);
 }
 
-static void begin(const struct program *program, const struct log *expected, struct verdict *verdict)
+static void begin(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict)
 {
     memset(&machine, 0, offsetof(struct machine, open_scopes));
     machine.program = program;
+    machine.world = world;
     machine.expected = expected;
     machine.verdict = verdict;
     *verdict = (struct verdict){.hash = 0xcbf29ce484222325u};
     schedule_begin(&machine.schedule, program);
+    interpreter_fault.asked = 0;
 }
 
-void interpret(const struct program *program, const struct log *expected, struct verdict *verdict)
+static void note_rc(void *arg, int rc)
+{
+    *(int *)arg = rc;
+}
+
+/* The program as a guest in a loop of ours: it has turns of it, and waits when that does. */
+static int run_attached(const struct osr_routine *routine, const struct osr_run_options *how)
+{
+    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    struct osr_attachment attachment;
+    struct osr_attach_options options = {.size = sizeof(options), .where = how->where, .done = note_rc, .run = *how};
+    int rc, given = INT_MAX;
+
+    options.done_arg = &given;
+    rc = osr_attach_with(&attachment, loop, routine, &machine.actors[0], &options);
+    if (rc == 0)
+        ev_run(loop, 0);
+    if (rc == 0 && given == INT_MAX)
+        broken("the loop has come to its end, and the run has not");
+    ev_loop_destroy(loop);
+    return rc < 0 ? rc : given;
+}
+
+static int run_in_world(const struct osr_routine *routine, struct osr_run_options *how)
+{
+    int rc;
+
+    if (machine.world == WORLD_SIMULATED)
+        return osr_run_with(routine, &machine.actors[0], how);
+    how->clock = OSR_CLOCK_REAL;
+    hybrid_begin();
+    rc = machine.world == WORLD_LIBEV ? osr_run_with(routine, &machine.actors[0], how) : run_attached(routine, how);
+    hybrid_end();
+    return rc;
+}
+
+void interpret(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict)
 {
     static const struct osr_allocator allocator = {resize, NULL};
     static const struct osr_routine routine = {run_root, "t0", NULL};
@@ -1071,12 +1183,12 @@ void interpret(const struct program *program, const struct log *expected, struct
     struct osr_run_options how = options;
     struct record record;
 
-    begin(program, expected, verdict);
+    begin(program, world, expected, verdict);
     how.where = place_of(0, false);
     machine.actors[0] = (struct actor){.statement = 0};
     machine.actor_count = 1;
     machine.attempt_of[0] = &machine.actors[0];
-    record.code = osr_run_with(&routine, &machine.actors[0], &how);
+    record.code = run_in_world(&routine, &how);
     machine.running = 0;
     tell_result(-1, record.code);
     if (record.code < 0)

@@ -9,13 +9,27 @@ struct verdict {
     bool differs;       /* from the model */
     unsigned at;        /* the first record that does */
     struct record got;  /* instead of it */
+    bool short_of_memory; /* something says so */
     char broken[256];   /* an invariant that does not hold; else empty */
     uint64_t hash;      /* of all that happened */
     unsigned count;     /* of records */
 };
 
+/* What stands behind the library's scheduler: the simulation; or libev, of its own or as a guest in a loop of the
+ * program's, under a clock of ours (hybrid.h). */
+enum world { WORLD_SIMULATED, WORLD_LIBEV, WORLD_ATTACHED, WORLDS };
+
 /* The library's run must be what `expected` says. Nothing is left behind. */
-void interpret(const struct program *program, const struct log *expected, struct verdict *verdict);
+void interpret(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict);
+
+/* Which call of the library's for memory or the system fails, counted from the program's first statement; and whether all
+ * after it do. */
+struct interpreter_fault {
+    unsigned long at; /* 0: none */
+    bool onwards;
+    unsigned long asked; /* out: how many there were */
+};
+extern struct interpreter_fault interpreter_fault;
 
 /* If set, every record is also written here. */
 extern struct log *interpreter_keeps;

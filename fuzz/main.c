@@ -7,6 +7,9 @@
  *     fuzz --shrink FILE                makes it smaller, in place
  *     fuzz --check FILE...              silently, with a status
  *     fuzz --canaries [--seed N]        with models that are wrong on purpose, which must all be found out
+ *     fuzz --networks [--seed N] [--first N] [--runs N]
+ *
+ * --hybrid before any of these: each input runs under libev as well; --faults: also with each allocation failing.
  */
 #include <malloc.h>
 #include <signal.h>
@@ -18,6 +21,7 @@
 
 #include "check.h"
 #include "generate.h"
+#include "network.h"
 
 enum { MOST_BYTES = 1 << 14 };
 
@@ -88,7 +92,7 @@ static double seconds_now(void)
 }
 
 struct campaign {
-    unsigned long runs, seed;
+    unsigned long runs, seed, first;
     double seconds;
     const char *corpus;
 };
@@ -254,7 +258,9 @@ static int check_files(char **paths, bool tell)
         }
     }
     if (!tell)
-        printf("%d inputs, %d not as expected\n", count, failed);
+        printf("%d inputs, %d not as expected%s", count, failed, check_faults ? "" : "\n");
+    if (!tell && check_faults)
+        printf(", %lu faults\n", check_faults_made);
     return failed > 0;
 }
 
@@ -278,7 +284,7 @@ static int shrink_file(const char *path)
 int main(int argc, char **argv)
 {
     struct campaign campaign = {.seed = 1};
-    bool campaigns = false, canaries = false, silent = false;
+    bool campaigns = false, canaries = false, silent = false, networks = false;
     char **at = argv + 1;
 
     (void)argc;
@@ -291,12 +297,20 @@ int main(int argc, char **argv)
             campaigns = true;
         else if (strcmp(*at, "--canaries") == 0)
             canaries = true;
+        else if (strcmp(*at, "--hybrid") == 0)
+            check_hybrid = true;
+        else if (strcmp(*at, "--faults") == 0)
+            check_faults = true;
         else if (strcmp(*at, "--check") == 0)
             silent = true;
         else if (strcmp(*at, "--shrink") == 0 && at[1])
             return shrink_file(at[1]);
         else if (strcmp(*at, "--seed") == 0 && at[1])
             campaign.seed = strtoul(*++at, NULL, 0);
+        else if (strcmp(*at, "--networks") == 0)
+            networks = true;
+        else if (strcmp(*at, "--first") == 0 && at[1])
+            campaign.first = strtoul(*++at, NULL, 0);
         else if (strcmp(*at, "--runs") == 0 && at[1])
             campaign.runs = strtoul(*++at, NULL, 0);
         else if (strcmp(*at, "--seconds") == 0 && at[1])
@@ -308,6 +322,8 @@ int main(int argc, char **argv)
         else
             return fprintf(stderr, "fuzz: what is %s?\n", *at), 2;
     }
+    if (networks)
+        return network_campaign(campaign.seed, campaign.first, campaign.runs);
     if (campaign.corpus)
         return make_corpus(&campaign);
     if (canaries)

@@ -21,7 +21,7 @@ struct osr_address {
 
 /*
  * Makes an address from a numeric host, "127.0.0.1" or "::1" (a scope such as "fe80::1%eth0" is allowed), and a
- * port. Names are not looked up. 0, -EINVAL. May be called from anywhere.
+ * port. Names are not looked up. 0, -EINVAL, -ENOMEM. May be called from anywhere.
  */
 OSR_API int osr_address_ip(struct osr_address *address, const char *host, unsigned port);
 

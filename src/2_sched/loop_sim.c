@@ -14,6 +14,7 @@
 struct simulation {
     int64_t now;
     int64_t since; /* when the clock began to stand still, in real time; 0: it jumps */
+    bool blind;    /* at the last look the system could not tell what is ready */
     struct osr_list_ armed;
     unsigned count;
     struct pollfd *fds; /* as many as were ever armed */
@@ -71,22 +72,24 @@ static struct pollfd question(const struct watch *watch)
     return (struct pollfd){watch->fd, watch->what == WATCH_READ ? POLLIN : POLLOUT, 0};
 }
 
-/* Without memory for all at once: asks about one after the other, and never waits. Says whether any is ready. */
-static bool poll_one_by_one(struct sched *sched, struct simulation *sim)
+/* Without memory for all at once: asks about one after the other, and never waits. How many are ready; a code if of none
+ * it can be said that it is, and of some it cannot be told. */
+static int poll_one_by_one(struct sched *sched, struct simulation *sim)
 {
     struct osr_list_ *node;
-    bool any = false;
+    int count = 0, code = 0;
 
     for (node = sim->armed.next; node != &sim->armed; node = node->next) {
         struct watch *watch = container_of(node, struct watch, armed_node);
         struct pollfd fd = question(watch);
+        int ready = osri_sys_poll(&sched->door, &fd, 1, 0);
 
-        if (osri_sys_poll(&sched->door, &fd, 1, 0) != 0) {
+        if (ready != 0)
             osri_watch_fired(sched, watch);
-            any = true;
-        }
+        count += ready > 0;
+        code = ready < 0 ? ready : code;
     }
-    return any;
+    return count ? count : code;
 }
 
 /* Asks the system about all armed watches: how many are ready, or a code. */
@@ -100,16 +103,16 @@ static int ask(struct sched *sched, struct simulation *sim, int timeout)
     return osri_sys_poll(&sched->door, sim->fds, sim->count, timeout);
 }
 
-/* Queues the armed watches that are ready, in the order in which they were armed; says whether there are any. Where the
- * system cannot tell, all of them are taken to be, and the operations that wait find out for themselves. */
-static bool poll_armed(struct sched *sched, struct simulation *sim, int timeout)
+/* Queues the armed watches that are ready, in the order in which they were armed: how many there are. Where the system
+ * cannot tell, which gives a code, all of them are taken to be, and the operations that wait find out for themselves. */
+static int poll_armed(struct sched *sched, struct simulation *sim, int timeout)
 {
     struct osr_list_ *node;
     unsigned i = 0;
     int ready;
 
     if (sim->count == 0)
-        return false;
+        return 0;
     if (!have_room(sched, sim))
         return poll_one_by_one(sched, sim);
     ready = ask(sched, sim, timeout);
@@ -117,7 +120,7 @@ static bool poll_armed(struct sched *sched, struct simulation *sim, int timeout)
     for (node = sim->armed.next; ready != 0 && node != &sim->armed; node = node->next, i++)
         if (ready < 0 || sim->fds[i].revents)
             osri_watch_fired(sched, container_of(node, struct watch, armed_node));
-    return ready != 0;
+    return ready;
 }
 
 /* How many milliseconds of real time are left of the way to the moment `until`; -1: for ever. */
@@ -142,12 +145,23 @@ static void stand_still(struct sched *sched, struct simulation *sim, int64_t unt
     timeout = left_until(sim, until);
     if (sim->count == 0)
         (void)osri_sys_poll(&sched->door, NULL, 0, timeout);
-    else if (poll_armed(sched, sim, timeout))
+    else if (poll_armed(sched, sim, timeout) > 0)
         return;
     if (left_until(sim, until) == 0) {
         sim->now = until;
         sim->since = osri_sys_clock();
     }
+}
+
+/* Whether time may pass now: nothing is ready. Where that could not be told, those who wait have found out for themselves
+ * when the loop looks for the second time. */
+static bool may_pass(struct sched *sched, struct simulation *sim)
+{
+    int ready = poll_armed(sched, sim, 0);
+    bool was_blind = sim->blind;
+
+    sim->blind = ready < 0;
+    return ready == 0 || (ready < 0 && was_blind);
 }
 
 static void sim_poll(struct sched *sched, int64_t until)
@@ -156,7 +170,11 @@ static void sim_poll(struct sched *sched, int64_t until)
 
     if (sched->elsewhere == 0)
         sim->since = 0;
-    if (poll_armed(sched, sim, 0) || until <= sim->now)
+    if (until <= sim->now) {
+        (void)poll_armed(sched, sim, 0);
+        return;
+    }
+    if (!may_pass(sched, sim))
         return;
     if (sched->elsewhere > 0)
         stand_still(sched, sim, until);
@@ -192,8 +210,10 @@ void osri_sim_restart(struct sched *sched)
 {
     struct simulation *sim = sched->loop;
 
-    if (sched->driver == &osri_driver_sim)
-        sim->now = sim->since = 0;
+    if (sched->driver != &osri_driver_sim)
+        return;
+    sim->now = sim->since = 0;
+    sim->blind = false;
 }
 
 const struct driver osri_driver_sim = {sim_open, sim_close, sim_now, sim_reached, sim_poll, sim_arm, sim_disarm, sim_refuses};

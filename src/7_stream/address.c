@@ -28,10 +28,12 @@ static int make_ip6(struct osr_address *address, const char *host, unsigned port
         .ai_family = AF_INET6, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found;
     char service[16];
+    int rc;
 
     snprintf(service, sizeof(service), "%u", port);
-    if (getaddrinfo(host, service, &hints, &found) != 0)
-        return -EINVAL;
+    rc = getaddrinfo(host, service, &hints, &found);
+    if (rc != 0)
+        return rc == EAI_MEMORY ? -ENOMEM : -EINVAL;
     *address = (struct osr_address){.size = found->ai_addrlen};
     memcpy(&address->storage, found->ai_addr, found->ai_addrlen);
     freeaddrinfo(found);

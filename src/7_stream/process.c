@@ -287,7 +287,7 @@ static int await(struct worker *worker, bool uncut)
         }
         wait.timer_ = &tick.timer;
     }
-    if (!worker->silent && !worker->output.broken)
+    if (!worker->ended && !worker->silent && !worker->output.broken) /* then it has nothing more to say */
         osri_watch_arm(sched, &worker->output);
     if (!dies_unseen(worker))
         osri_watch_arm(sched, &worker->death);
