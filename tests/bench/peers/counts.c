@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <valgrind/callgrind.h>
 
-enum { REPEATS = 2000, TASKS = 100 };
+enum { REPEATS = 2000, TASKS = 100, SHALLOW = 250, DEEP = 4000 };
 
 static void must(int rc)
 {
@@ -170,6 +170,70 @@ static void cancelled_scope(long times)
         osr_scope_cancel(&inner, "enough");
         must(osr_scope_close(&inner, osr_yield()));
     }
+}
+
+/* ---- Nests, cancelled from outside: `times` deep, to see that a level costs the same at any depth ---- */
+
+struct nest {
+    long left;
+    struct osr_event complete;
+};
+
+OSR_TASK(level, struct nest, nest)
+{
+    struct osr_group group;
+    int rc;
+
+    if (--nest->left == 0) {
+        osr_event_set(&nest->complete);
+        return osr_sleep(OSR_NEVER);
+    }
+    osr_group_open(&group);
+    rc = osr_spawn(&group, level, nest);
+    return osr_group_close(&group, rc);
+}
+
+static void nested_groups(long times)
+{
+    struct nest nest = {.left = times};
+    struct osr_group outer;
+    int rc;
+
+    osr_event_init(&nest.complete);
+    osr_group_open(&outer);
+    rc = osr_spawn(&outer, level, &nest);
+    if (rc == 0)
+        rc = osr_event_wait(&nest.complete);
+    osr_group_cancel(&outer, "from outside");
+    must(osr_group_close(&outer, rc));
+}
+
+static struct osr_scope limits[DEEP];
+
+OSR_TASK(nested_limits, long, times)
+{
+    long i;
+    int rc;
+
+    for (i = 0; i < *times; i++)
+        osr_timeout_open(&limits[i], osr_s(1000));
+    rc = osr_sleep(OSR_NEVER);
+    while (i-- > 0)
+        rc = osr_scope_close(&limits[i], rc);
+    return rc;
+}
+
+static void nested_timeouts(long times)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, nested_limits, &times);
+    if (rc == 0)
+        rc = osr_yield();
+    osr_group_cancel(&group, "from outside");
+    must(osr_group_close(&group, rc));
 }
 
 /* ---- Waiting and waking ---- */
@@ -341,6 +405,10 @@ OSR_TASK(program, void, unused)
     count("timeout", timeout, REPEATS);
     count("timeout+yield", timeout_yield, REPEATS);
     count("scope-cancel+refused+close", cancelled_scope, REPEATS);
+    count("nested-group,of-250", nested_groups, SHALLOW);
+    count("nested-group,of-4,000", nested_groups, DEEP);
+    count("nested-timeout,of-250", nested_timeouts, SHALLOW);
+    count("nested-timeout,of-4,000", nested_timeouts, DEEP);
     count("wait+wake", wait_wake, REPEATS);
     count("lock+release", lock, REPEATS);
     count("semaphore+release", semaphore, REPEATS);

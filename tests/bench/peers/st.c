@@ -372,6 +372,7 @@ static void echo(long n)
     (void)n;
     while ((client = st_accept(listener, NULL, NULL, ST_UTIME_NO_TIMEOUT)) != NULL)
         peer_need(st_thread_create(serve, client, 0, 0) != NULL, "no more threads");
+    peer_give_up(strerror(errno));
 }
 
 static const struct peer_workload workloads[] = {
