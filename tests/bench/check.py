@@ -26,8 +26,8 @@ HEAD = """# Instructions for each time that a common path is taken, as counted b
 
 
 def built_with(program):
-    output = subprocess.run([program, "--built-with"], capture_output=True, text=True, check=True).stdout.strip()
-    return f"{output}, {os.uname().machine}"
+    output = subprocess.run([program, "--built-with"], capture_output=True, text=True, check=True).stdout
+    return f"{' '.join(output.split()).replace(' ,', ',')}, {os.uname().machine}"
 
 
 def count(program):

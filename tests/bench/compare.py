@@ -228,6 +228,11 @@ class Bench:
                     errors.seek(0)
                     return self.judge(server.returncode or 1, "", errors.read())
                 return self.load(server.pid, int(float(first.split()[1])), connections, watch)
+            except Failed:
+                if server.poll() is None:
+                    raise
+                errors.seek(0)  # it knows better what has happened
+                return self.judge(server.returncode or 1, "", errors.read())
             finally:
                 server.kill()
                 server.communicate()

@@ -1,8 +1,8 @@
 /*
  * Puts a load on an echo server: `load PORT CONNECTIONS SECONDS`. On each connection there is one request of 64 bytes
- * on its way at any time; the next one is sent when the answer has come. Each has had two answers on average before
- * the counting begins, and has three while it lasts. Prints requests for each second, the median
- * and the 99th percentile of the time to an answer in microseconds, and how many requests there were.
+ * on its way at any time; the next one is sent when the answer has come. Each has had two answers on average before the
+ * counting begins, and has at least three while it lasts; when it begins and ends, nothing is on its way. Prints requests
+ * for each second, the median and the 99th percentile of the time to an answer in microseconds, and how many there were.
  */
 #include "peer.h"
 
@@ -52,12 +52,15 @@ struct connection {
 };
 
 static struct connection *connections;
+static int connected, on_the_way; /* and how many of them have a request there */
+static bool asking;
 static char message[PEER_MESSAGE];
 
 static void ask(struct connection *connection)
 {
     connection->got = 0;
     connection->sent = peer_clock();
+    on_the_way++;
     peer_need(send(connection->fd, message, sizeof(message), MSG_NOSIGNAL) == sizeof(message), "cannot send");
 }
 
@@ -72,7 +75,9 @@ static void take(struct connection *connection)
         return;
     times.buckets[bucket_of(peer_clock() - connection->sent)]++;
     times.count++;
-    ask(connection);
+    on_the_way--;
+    if (asking)
+        ask(connection);
 }
 
 static int connect_to(int port)
@@ -86,15 +91,20 @@ static int connect_to(int port)
     return fd;
 }
 
-/* Until the moment `until`, and until `least` answers have come. */
-static void answer_all(int epoll, int64_t until, long least)
+/* Asks on all connections until the moment `until`, and until `least` answers have come; then takes those that are still to
+ * come. So whoever looks before and after sees all that the server does for these requests, and nothing else. */
+static void ask_and_answer(int epoll, int64_t until, long least)
 {
     struct epoll_event events[256];
+    int i;
 
-    while (peer_clock() < until || times.count < least) {
-        int ready = epoll_wait(epoll, events, 256, 5000), i;
+    for (i = 0; i < connected; i++)
+        ask(&connections[i]);
+    while (on_the_way > 0) {
+        int ready = epoll_wait(epoll, events, 256, 5000);
 
         peer_need(ready > 0, "the server has not answered for five seconds");
+        asking = peer_clock() < until || times.count < least;
         for (i = 0; i < ready; i++)
             take(events[i].data.ptr);
     }
@@ -110,36 +120,35 @@ static void tell(const char *what)
     peer_need(fgets(line, sizeof(line), stdin) != NULL, "nobody there");
 }
 
-static void connect_all(int epoll, int port, int count)
+static void connect_all(int epoll, int port)
 {
     int i;
 
-    connections = calloc((size_t)count, sizeof(*connections));
+    connections = calloc((size_t)connected, sizeof(*connections));
     peer_need(connections != NULL, "no memory");
-    for (i = 0; i < count; i++) {
+    for (i = 0; i < connected; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &connections[i]};
 
         connections[i].fd = connect_to(port);
         peer_need(epoll_ctl(epoll, EPOLL_CTL_ADD, connections[i].fd, &event) == 0, "no watch");
-        ask(&connections[i]);
     }
 }
 
 int main(int count, char **arguments)
 {
-    int epoll = epoll_create1(0), connected;
+    int epoll = epoll_create1(0);
     double seconds;
     int64_t start;
 
     peer_need(count == 4, "usage: load PORT CONNECTIONS SECONDS");
     connected = atoi(arguments[2]);
     seconds = atof(arguments[3]);
-    connect_all(epoll, atoi(arguments[1]), connected);
-    answer_all(epoll, peer_clock() + 200000000, 2L * connected); /* all are accepted by then */
+    connect_all(epoll, atoi(arguments[1]));
+    ask_and_answer(epoll, peer_clock() + 100000000, 2L * connected); /* all are accepted by then */
     tell("begin");
     memset(&times, 0, sizeof(times));
     start = peer_clock();
-    answer_all(epoll, start + (int64_t)(seconds * 1e9), 3L * connected);
+    ask_and_answer(epoll, start + (int64_t)(seconds * 1e9), 3L * connected);
     seconds = (double)(peer_clock() - start) * 1e-9;
     tell("end");
     peer_say("requests", (double)times.count);
