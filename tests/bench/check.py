@@ -19,7 +19,8 @@ import tempfile
 TOLERANCE = 0.03
 SKIPPED = 77
 # So that the C library chooses the same functions on every processor.
-PLAIN = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-AVX,-ERMS,-FSRM,-AVX_Fast_Unaligned_Load,-AVX2_Usable,-AVX512F_Usable"
+PLAIN = ("glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-AVX,-ERMS,-FSRM,-AVX_Fast_Unaligned_Load,-AVX2_Usable,"
+         "-AVX512F_Usable")
 HEAD = """# Instructions for each time that a common path is taken, as counted by callgrind in a release build: made and compared by
 # `make bench-check`, made anew by `make bench-check RECORD=1`.
 """

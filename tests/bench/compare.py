@@ -35,11 +35,12 @@ SLOW = 6  # seconds; who takes longer is asked once
 
 
 class Peer:
-    """`needs`: commands and files, and the packages that have them. `build` and `run` are commands; {out} is the program that is
-    built, {programs} where the Makefile builds, {sources} where the peers are."""
+    """`needs`: commands and files, and the packages that have them. `build` and `run` are commands; {out} is the program
+    that is built, {programs} where the Makefile builds, {sources} where the peers are."""
 
     def __init__(self, name, run=("{out}",), build=None, source=None, needs=(), version=None):
-        self.name, self.run, self.build, self.source, self.needs, self.version = name, run, build, source, needs, version
+        self.name, self.run, self.build, self.source = name, run, build, source
+        self.needs, self.version = needs, version
         self.missing, self.command, self.said = None, None, ""
 
     def prepare(self, directory):
@@ -124,7 +125,8 @@ NS = [("ns", "", "ns")]
 SLEEPERS = [("ns", "spawn, cancel, join", "ns/task"), ("cancel-ns", "cancel and join alone", "ns/task"),
             ("bytes", "memory", "bytes/task")]
 WAKE = [("beyond-ms", "time beyond 100 ms", "ms"), ("cpu-ms", "CPU", "ms")]
-ECHO = [("cpu-ns", "CPU of the server", "ns/request"), ("per-second", "requests", "1/s"), ("p99-us", "99th percentile", "us")]
+ECHO = [("cpu-ns", "CPU of the server", "ns/request"), ("per-second", "requests", "1/s"),
+        ("p99-us", "99th percentile", "us")]
 MORE_IS_BETTER = {"per-second"}
 
 
@@ -148,7 +150,8 @@ WORKLOADS = [
     *of_each("timeout", [0, 10000], "a timeout that does not fire, beside {} sleepers", unit="ns"),
     *of_each("timeout-yield", [0, 10000], "the same with a yield inside, beside {} sleepers", unit="ns"),
     *of_each("nested-groups", [250, 1000, 10000], "{} nested groups, made and cancelled from outside", unit="ns/level"),
-    *of_each("nested-timeouts", [250, 1000, 10000], "{} nested timeouts, opened and cancelled from outside", unit="ns/level"),
+    *of_each("nested-timeouts", [250, 1000, 10000], "{} nested timeouts, opened and cancelled from outside",
+             unit="ns/level"),
     *of_each("fail-one", [1000], "{} tasks, one fails, the others are cancelled", unit="ns/task"),
     *of_each("fail-all", [1000], "{} tasks, all fail, all errors are kept", unit="ns/task"),
     *of_each("queue", [64], "a queue of {}", unit="ns/item"),
@@ -195,7 +198,8 @@ class Bench:
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self.environment, preexec_fn=pin, **rest)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self.environment, preexec_fn=pin,
+                                **rest)
 
     def measure(self, peer, workload):
         command = [part.format(workload=workload.name, n=workload.n) for part in peer.command]
@@ -208,6 +212,9 @@ class Bench:
             process.kill()
             process.communicate()
             raise Failed(f"took more than {TIME_LIMIT} s") from None
+        except BaseException:
+            process.kill()
+            raise
         return self.judge(process.returncode, output, errors)
 
     @staticmethod
@@ -238,8 +245,8 @@ class Bench:
                 server.communicate()
 
     def load(self, pid, port, connections, watch):
-        """Has the load put on the server; `watch` is called with its number when the counting begins, and what that gives
-        when it ends."""
+        """Has the load put on the server; `watch` is called with its number when the counting begins, and what that
+        gives when it ends."""
         load = [str(self.directory / "load"), str(port), str(connections), str(self.seconds)]
         process = self.start(load, self.other, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         timer = signal.signal(signal.SIGALRM, lambda *_: process.kill())
@@ -291,7 +298,8 @@ def count_calls(bench, peer, connections):
     with tempfile.NamedTemporaryFile("r") as file:
 
         def watch(pid):
-            strace = subprocess.Popen(["strace", "-c", "-f", "-o", file.name, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
+            strace = subprocess.Popen(["strace", "-c", "-f", "-o", file.name, "-p", str(pid)], stderr=subprocess.PIPE,
+                                      text=True)
             strace.stderr.readline()  # attached
 
             def stop():
@@ -451,7 +459,8 @@ def markdown(tables, peers, machine):
     yield "| --- |" + " ---: |" * len(peers)
     for table in tables:
         yield table.markdown(peers)
-    failures = sorted({f"{table.title.split(':')[0]}, {name}: {why}" for table in tables for name, why in table.failures.items()})
+    failures = sorted({f"{table.title.split(':')[0]}, {name}: {why}"
+                       for table in tables for name, why in table.failures.items()})
     if failures:
         yield "\nWhat fails:\n"
         yield from (f"- {failure}" for failure in failures)
@@ -460,13 +469,15 @@ def markdown(tables, peers, machine):
 
 def processor():
     with open("/proc/cpuinfo") as file:
-        return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "an unknown processor")
+        names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+    return names[0] if names else "an unknown processor"
 
 
 def describe(peers, rounds):
     versions = ", ".join(f"{peer.name} {peer.said}" for peer in peers if peer.said)
     return (f"Medians of {rounds} rounds, {datetime.date.today()}, on {processor()}, {os.cpu_count()} cores, Linux "
-            f"{platform.release()}, load {os.getloadavg()[1]:.1f}; each on one core, the load of the servers on another. {versions}.")
+            f"{platform.release()}, load {os.getloadavg()[1]:.1f}; each on one core, the load of the servers on another. "
+            f"{versions}.")
 
 
 def plot(tables, peers, path):
@@ -481,9 +492,10 @@ def plot(tables, peers, path):
             ratios = [ratio and 1 / ratio for ratio in ratios]
         title = table.title.replace("_", " ").replace('"', "'")
         lines.append(f'{number} "{title}" ' + " ".join("NaN" if ratio is None else f"{ratio:.4f}" for ratio in ratios))
-    lines += ["end", f'set terminal svg size 1200,{60 + 22 * len(shown)} background "white" font "sans,11"', f'set output "{path}"',
-              "set logscale x", 'set format x "%g"', "set grid x", "set key outside right top", "set lmargin 48", 'set title "What others take, in terms of osier (less is better)"',
-              f"set yrange [{len(shown)}:-1]", "set arrow from 1,-1 to 1," + str(len(shown)) + " nohead lw 2"]
+    lines += ["end", f'set terminal svg size 1400,{80 + 22 * len(shown)} background "white" font "sans,11"',
+              f'set output "{path}"', "set logscale x", 'set format x "%g"', "set grid x", "set key outside right top",
+              "set lmargin 72", 'set title "What others take, in terms of osier (less is better)"',
+              f"set yrange [{len(shown)}:-1]", f"set arrow from 1,-1 to 1,{len(shown)} nohead lw 2"]
     series = [f'$data using {index + 3}:1:ytic(2) with points pt {index % 12 + 4} ps 0.8 title "{peer.name}"'
               for index, peer in enumerate(peers) if peer.name != OSIER]
     lines.append("plot " + ", ".join(series))
@@ -543,20 +555,21 @@ def chosen_peers(names, directory):
 
 
 def identity_of(options, peers, directory):
-    """A run goes on only with the same programs and the same wishes."""
+    """A run that was broken off goes on only with the same programs and the same wishes."""
     programs = hashlib.sha256()
     for path in sorted([*SOURCES.iterdir(), directory / "osier"]):
         programs.update(path.read_bytes())
-    return {"programs": programs.hexdigest(), "peers": [peer.name for peer in peers], "seconds": options.seconds, "only": options.only,
-            "rounds": options.rounds}
+    return {"programs": programs.hexdigest(), "peers": [peer.name for peer in peers], "seconds": options.seconds,
+            "only": options.only, "rounds": options.rounds}
 
 
 def as_json(record, tables, calls, cores, peers, left_out, machine):
     results = [{"workload": table.workload.key, "title": table.title, "what": table.name, "unit": table.unit,
                 "median": {name: table.median(name) for name in table.values}, "all": table.values, "failed": table.failures}
                for table in tables]
-    return {"machine": machine, "peers": {peer.name: peer.said for peer in peers}, "left out": left_out, "results": results,
-            "system calls for each request": calls, "cores": [{"what": w, "cores": c, "per-second": v} for (w, c), v in cores.items()]}
+    return {"machine": machine, "peers": {peer.name: peer.said for peer in peers}, "left out": left_out,
+            "results": results, "system calls for each request": calls,
+            "cores": [{"what": what, "cores": count, "per-second": value} for (what, count), value in cores.items()]}
 
 
 def all_calls(bench, peers):
@@ -614,4 +627,7 @@ def main():
     return 0
 
 
-sys.exit(main())
+try:
+    sys.exit(main())
+except KeyboardInterrupt:
+    sys.exit("broken off; the same command goes on from here")
