@@ -219,7 +219,7 @@ static int look_up(struct sched *sched, int fd, const char *where, struct descri
     if (descriptor && was_closed_elsewhere(descriptor)) {
         forget(sched, descriptor);
         descriptor = NULL;
-    } else if (descriptor && drop_replaced(sched, descriptor, where)) {
+    } else if (descriptor && unlikely(sched->debug) && drop_replaced(sched, descriptor, where)) {
         descriptor = NULL;
     }
     if (!descriptor) {

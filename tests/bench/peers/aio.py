@@ -1,5 +1,5 @@
 """asyncio, and uvloop if the third argument says so: TaskGroup, timeout(), Queue, Lock, Semaphore, to_thread() as they
-are. A queue that hands over is one of 1 with join(): asyncio has none. Echo is by streams, as its documentation has it."""
+are. A queue that hands over is one of 1 with join(): asyncio has none. Echo is by streams, as in its documentation."""
 
 import asyncio
 import contextlib

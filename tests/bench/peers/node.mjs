@@ -1,6 +1,7 @@
 // Node: async functions with Promise.all() as the group, an AbortController as what cancels, setTimeout() of
-// node:timers/promises with its signal as the sleep, a controller for each level of a nest. A yield is `await` of nothing. A timeout that does not fire is a timer started
-// and cleared. It has no queues, locks or semaphores (left out); a worker thread echoes messages for the offload.
+// node:timers/promises with its signal as the sleep, a controller for each level of a nest. A yield is `await` of nothing.
+// A timeout that does not fire is a timer started and cleared. It has no queues, locks or semaphores (left out); a worker
+// thread echoes messages for the offload.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -1,5 +1,5 @@
-"""Trio: nurseries, fail_after(), memory channels, Lock, Semaphore, to_thread as they are. Python's limit of recursion is raised,
-or nests of more than 500 fail."""
+"""Trio: nurseries, fail_after(), memory channels, Lock, Semaphore, to_thread as they are. Python's limit of recursion is
+raised, or nests of more than 500 fail."""
 
 import sys
 
