@@ -515,16 +515,18 @@ def shards(directory, rounds):
             for cores in sorted({1, min(2, os.cpu_count())}):
                 done = subprocess.run([program, what, str(cores)], capture_output=True, text=True, timeout=60)
                 if done.returncode == 0:
-                    results.setdefault((what, cores), []).append(values_of(done.stdout)["per-second"])
-    return {key: statistics.median(values) for key, values in results.items()}
+                    results.setdefault((what, cores), []).append(values_of(done.stdout))
+    return {key: {name: statistics.median(line[name] for line in lines) for name in lines[0]}
+            for key, lines in results.items()}
 
 
 def tell_shards(results):
-    yield "one runtime for each thread, 1/s"
-    for (what, cores), value in results.items():
+    yield f"one runtime for each thread{'1/s':>45}{'':17}{'CPU, ns':>10}"
+    for (what, cores), values in results.items():
         title = {"spawn": "tasks spawned and joined", "echo": "echoes, SO_REUSEPORT, the load on the same cores"}[what]
-        yield f"    {title + f', {cores} core' + 's' * (cores > 1):70}{figure(value):>14}" + \
-              (f"   {value / results[(what, 1)]:.2f} x one core" if cores > 1 else "")
+        more = f"{values['per-second'] / results[(what, 1)]['per-second']:.2f} x one core" if cores > 1 else ""
+        yield (f"    {title + f', {cores} core' + 's' * (cores > 1):57}{figure(values['per-second']):>11}   {more:14}"
+               f"{figure(values['cpu-ns']):>10}")
 
 
 # ---- The whole -------------------------------------------------------------------------------------------------------
@@ -569,7 +571,7 @@ def as_json(record, tables, calls, cores, peers, left_out, machine):
                for table in tables]
     return {"machine": machine, "peers": {peer.name: peer.said for peer in peers}, "left out": left_out,
             "results": results, "system calls for each request": calls,
-            "cores": [{"what": what, "cores": count, "per-second": value} for (what, count), value in cores.items()]}
+            "cores": [{"what": what, "cores": count, **values} for (what, count), values in cores.items()]}
 
 
 def all_calls(bench, peers):
