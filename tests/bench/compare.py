@@ -480,6 +480,10 @@ def describe(peers, rounds):
             f"{versions}.")
 
 
+COLOURS = ["black", "#888888", "#000000", "#1b9e77", "#66c2a5", "#7570b3", "#d95f02", "#00a0e0", "#55aa00", "#e7298a", "#c00000",
+           "#8b4513"]
+
+
 def plot(tables, peers, path):
     """Each peer's costs in those of osier, as an SVG."""
     if not shutil.which("gnuplot"):
@@ -496,8 +500,8 @@ def plot(tables, peers, path):
               f'set output "{path}"', "set logscale x", 'set format x "%g"', "set grid x", "set key outside right top",
               "set lmargin 72", 'set title "What others take, in terms of osier (less is better)"',
               f"set yrange [{len(shown)}:-1]", f"set arrow from 1,-1 to 1,{len(shown)} nohead lw 2"]
-    series = [f'$data using {index + 3}:1:ytic(2) with points pt {index % 12 + 4} ps 0.8 title "{peer.name}"'
-              for index, peer in enumerate(peers) if peer.name != OSIER]
+    series = [f'$data using {index + 3}:1:ytic(2) with points pt {index % 12 + 4} lc rgb "{COLOURS[index % len(COLOURS)]}" '
+              f'ps 0.8 title "{peer.name}"' for index, peer in enumerate(peers) if peer.name != OSIER]
     lines.append("plot " + ", ".join(series))
     done = subprocess.run(["gnuplot"], input="\n".join(lines), capture_output=True, text=True)
     return f"plot: {path}" if done.returncode == 0 else "no plot: " + last_line(done.stderr)
