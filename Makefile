@@ -86,6 +86,8 @@ TEST_PROGRAMS := $(TESTS:tests/%.c=$(BUILD)/tests/%)
 EXAMPLE_PROGRAMS := $(EXAMPLES:examples/%.c=$(BUILD)/examples/%)
 BENCH_PROGRAM := $(BUILD)/bench
 BENCH_OBJECTS := $(BENCHES:%.c=$(BUILD)/%.o)
+# Those that compare.py runs beside the programs in other languages, and what counts instructions.
+PEERS := $(addprefix $(BUILD)/peers/,osier raw libev load shards counts)
 FUZZ_PROGRAM := $(BUILD)/fuzzer
 # Under the other checkers, which have to see them, the calls by which stacks are made are not stood in for.
 FUZZ_SOURCES := $(filter-out fuzz/entry.c $(if $(filter-out asan,$(TOOL)),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
@@ -165,13 +167,13 @@ needs:
 
 # ---- What has to be installed --------------------------------------------------------------------------
 
-# Sets of tests/deps.sh: demo, test, tools, coverage, aarch64. Where nothing is missing this is silent.
+# Sets of tests/deps.sh: demo, test, tools, coverage, aarch64, peers. Where nothing is missing this is silent.
 SETS ?= demo test tools
 
-.PHONY: deps deps-demo deps-test deps-tools deps-coverage
+.PHONY: deps deps-demo deps-test deps-tools deps-coverage deps-peers
 deps:
 	CC='$(CC)' tests/deps.sh $(SETS)
-deps-demo deps-test deps-tools deps-coverage: deps-%:
+deps-demo deps-test deps-tools deps-coverage deps-peers: deps-%:
 	CC='$(CC)' tests/deps.sh $*
 
 # ---- Examples ------------------------------------------------------------------------------------------
@@ -253,10 +255,33 @@ build/aarch64/cross_context: tests/cross_context.c $(wildcard src/[01]_*/*) $(HE
 
 # ---- Benchmarks ----------------------------------------------------------------------------------------
 
-# BENCH= is passed on to the program.
-.PHONY: bench
-bench: $(BENCH_PROGRAM)
+# All that is measured is built for release, that is with -O2 and NDEBUG (no assertions), in a directory of its own.
+RELEASE = $(MAKE) BUILD='$(BUILD)-release' CFLAGS='$(CFLAGS) -DNDEBUG'
+
+# BENCH= is passed on to the program; for bench-peers, to compare.py.
+.PHONY: bench bench-run bench-peers bench-check bench-programs
+bench:
+	$(RELEASE) bench-run
+
+bench-run: $(BENCH_PROGRAM)
 	$$(command -v taskset >/dev/null && echo taskset -c 0) $(BENCH_PROGRAM) $(BENCH)
+
+bench-peers: deps-demo
+	CC='$(CC)' tests/deps.sh peers || echo 'osier: what is not there is left out'
+	$(RELEASE) bench-programs
+	tests/bench/compare.py $(BUILD)-release $(BENCH)
+
+bench-programs: $(PEERS)
+
+# RECORD=1: what is counted now is what will be expected.
+bench-check: deps-tools
+	$(RELEASE) bench-programs
+	tests/bench/check.py $(BUILD)-release/peers/counts tests/bench/instructions.txt $(if $(RECORD),--record) || [ $$? = 77 ]
+
+$(BUILD)/peers/%: tests/bench/peers/%.c tests/bench/peers/peer.h $(STATIC)
+	mkdir -p $(@D)
+	echo '  LINK $@'
+	$(CC) $(TEST_FLAGS) $(LDFLAGS) -o $@ $< $(STATIC) $(LIBS)
 
 $(BENCH_PROGRAM): $(BENCH_OBJECTS) $(STATIC)
 	echo '  LINK $@'
@@ -434,6 +459,8 @@ help:
 	echo 'make torture               each call into the system and for memory fails in turn; PAIRS= SEED='
 	echo 'make mutants               bugs put in on purpose, which the fuzzer and the tests must find; MUTANT="names"'
 	echo 'make bench                 benchmarks, on one core; BENCH="arguments"'
+	echo 'make bench-peers           the same work done by other libraries and languages, installed for it; BENCH="arguments"'
+	echo 'make bench-check           instructions of the common paths against those recorded; RECORD=1 records them'
 	echo 'make check-floors          that no file of src/ includes a higher floor'
 	echo 'make clean                 removes build/'
 	echo

@@ -6,6 +6,7 @@
 #   tools     valgrind, clang and its runtime
 #   coverage  gcovr
 #   aarch64   a cross compiler and an emulator
+#   peers     what the benchmarks compare osier with, and gnuplot
 #
 # On Debian and Ubuntu it uses apt-get, elsewhere it names what is missing and gives 1. Where nothing is
 # missing it does nothing and says nothing.
@@ -28,6 +29,11 @@ need_header() { # HEADER PACKAGE
         [[ -e $root/$1 ]] && return
     done
     missing+=("$2")
+}
+
+# What is neither a command nor a header.
+need_package() { # PACKAGE
+    [[ -e /usr/share/doc/$1 ]] || missing+=("$1")
 }
 
 # The package is named after clang's version, and not the same way in every release.
@@ -74,6 +80,23 @@ need_set() {
         need_command aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
         [[ -e /usr/aarch64-linux-gnu/include/stdio.h ]] || missing+=(libc6-dev-arm64-cross)
         need_command qemu-aarch64 qemu-user
+        ;;
+    peers)
+        need_command g++ g++
+        need_header boost/asio.hpp libboost-dev
+        need_header boost/fiber/all.hpp libboost-fiber-dev
+        need_header boost/context/fiber.hpp libboost-context-dev
+        need_header st.h libst-dev
+        need_command go golang-go
+        need_command cargo cargo
+        need_command rustc rustc
+        need_package librust-tokio-dev
+        need_command node nodejs
+        need_command /usr/bin/python3 python3 # Debian's, whose packages the next two are
+        need_package python3-uvloop
+        need_package python3-trio
+        need_command gnuplot gnuplot-nox
+        need_command strace strace
         ;;
     *)
         echo "$0: there is no set '$1'" >&2

@@ -15,16 +15,24 @@
 /* ---- Descriptors that the system refuses to watch ------------------------------------------------------ */
 
 static int refusals; /* how many epoll_ctl(ADD) fail next */
+static int watched, polled; /* how often the system was told what to watch, and asked */
 
 /* In the place of the C library's, for libev. */
 int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
 {
+    watched++;
     if (refusals > 0 && operation == EPOLL_CTL_ADD) {
         refusals--;
         errno = ENOSPC;
         return -1;
     }
     return (int)syscall(SYS_epoll_ctl, epoll, operation, fd, event);
+}
+
+int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
+{
+    polled++;
+    return (int)syscall(SYS_epoll_pwait, epoll, events, most, timeout, NULL, 8);
 }
 
 OSR_TASK(read_what_cannot_be_watched, void, unused)
@@ -727,6 +735,100 @@ static void a_child_that_is_forked_while_other_threads_begin_and_end_runs_can_ha
     assert_true(fine);
 }
 
+/* ---- Many that are ready at once ----------------------------------------------------------------------- */
+
+enum { READERS = 600, ROUNDS = 5 }; /* more than there are steps between two looks */
+
+struct reader {
+    int ends[2];
+    bool looks; /* has the loop look when it has read */
+};
+
+static int have_a_look(void)
+{
+    struct osr_scope limit;
+
+    osr_move_on_open(&limit, 0);
+    return osr_scope_close(&limit, osr_yield());
+}
+
+OSR_TASK(read_rounds, struct reader, reader)
+{
+    char byte;
+    int i;
+
+    for (i = 0; i < ROUNDS; i++) {
+        check_int(osr_read(reader->ends[0], &byte, 1), 1);
+        if (reader->looks)
+            check_int(have_a_look(), 0);
+    }
+    return 0;
+}
+
+struct crowd {
+    struct reader readers[READERS];
+    int count;
+    bool looks;
+    int watched, polled; /* after the first round */
+};
+
+static void write_rounds(struct crowd *crowd)
+{
+    int round, i;
+
+    for (round = 0; round < ROUNDS; round++) {
+        for (i = 0; i < crowd->count; i++)
+            check_int(write(crowd->readers[i].ends[1], "x", 1), 1);
+        check_int(osr_sleep(osr_ms(20)), 0);
+        if (round == 0)
+            watched = polled = 0;
+    }
+    crowd->watched = watched;
+    crowd->polled = polled;
+}
+
+OSR_TASK(serve_crowd, struct crowd, crowd)
+{
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < crowd->count; i++) {
+        crowd->readers[i].looks = crowd->looks;
+        check_int(socketpair(AF_UNIX, SOCK_STREAM, 0, crowd->readers[i].ends), 0);
+        check_int(osr_spawn(&group, read_rounds, &crowd->readers[i]), 0);
+    }
+    check_int(osr_yield(), 0);
+    write_rounds(crowd);
+    check_int(osr_group_close(&group, 0), 0);
+    for (i = 0; i < crowd->count; i++) {
+        check_int(osr_fd_close(crowd->readers[i].ends[0]), 0);
+        check_int(close(crowd->readers[i].ends[1]), 0);
+    }
+    return 0;
+}
+
+static void a_reader_that_was_woken_stays_watched_when_the_loop_looks_before_it_runs(void **state)
+{
+    static struct crowd crowd = {.count = 10, .looks = true};
+
+    (void)state;
+    assert_int_equal(osr_run(serve_crowd, &crowd), 0);
+    assert_checked();
+    assert_int_equal(crowd.watched, 0);
+}
+
+static void all_that_are_ready_have_their_turn_before_the_loop_looks_again(void **state)
+{
+    static struct crowd crowd = {.count = READERS};
+
+    (void)state;
+    assert_int_equal(osr_run(serve_crowd, &crowd), 0);
+    assert_checked();
+    assert_int_equal(crowd.watched, 0);
+    assert_in_range(crowd.polled, ROUNDS - 1, 3 * (ROUNDS - 1)); /* for the readers, the sleeper, and for those to come */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -750,6 +852,8 @@ int main(void)
         story_test(a_print_that_fails_takes_the_slot),
         story_test(a_run_ends_though_a_post_is_still_to_be_told),
         story_test(a_queue_that_disposes_of_its_items_is_not_destroyed_meanwhile),
+        story_test(a_reader_that_was_woken_stays_watched_when_the_loop_looks_before_it_runs),
+        story_test(all_that_are_ready_have_their_turn_before_the_loop_looks_again),
         story_test(a_child_that_is_forked_while_other_threads_begin_and_end_runs_can_have_one),
     };
 

@@ -16,20 +16,18 @@ static int fault(const struct door *door, const char *call, const int *codes)
 {
     unsigned n = 0, pick;
 
-    if (likely(!door->choose))
-        return 0;
     while (codes[n])
         n++;
     pick = osri_choose(door, OSR_CHOICE_FAULT, n + 1, call);
     return pick ? -codes[pick - 1] : 0;
 }
 
-/* Leaves the calling function with the fault that the door chose, if any. */
-#define MAY_FAIL(door, call, ...)                                         \
-    do {                                                                  \
-        int fault_ = fault(door, call, (const int[]){__VA_ARGS__, 0});    \
-        if (unlikely(fault_ != 0))                                        \
-            return fault_;                                                \
+/* Leaves the calling function with the fault that the door chose, if there is one and it did. */
+#define MAY_FAIL(door, call, ...)                                                                      \
+    do {                                                                                               \
+        int fault_ = unlikely((door)->choose) ? fault(door, call, (const int[]){__VA_ARGS__, 0}) : 0; \
+        if (unlikely(fault_ != 0))                                                                     \
+            return fault_;                                                                             \
     } while (0)
 
 /* The result of a call that is made again as long as signals interrupt it. */

@@ -245,6 +245,22 @@ static int64_t tidy(struct sched *sched, int64_t until)
     return until < again ? until : again;
 }
 
+/* Where more are ready at once than there are steps to the next look, each has its turn before that, as asking the system
+ * about those again that have not had theirs would be in vain. */
+static void tell_watches(struct sched *sched)
+{
+    unsigned told = 0;
+
+    for (; !list_empty(&sched->fired); told++) {
+        struct osr_list_ *node = choose_from(sched, &sched->fired, OSR_CHOICE_EVENT, "event");
+        struct watch *watch = container_of(node, struct watch, fired);
+
+        watch->ready(watch);
+    }
+    if (told > STEPS && sched->steps == STEPS)
+        sched->steps = told;
+}
+
 void osri_look(struct sched *sched, int64_t until)
 {
     bool works = has_job(sched);
@@ -260,12 +276,7 @@ void osri_look(struct sched *sched, int64_t until)
     }
     if (until > 0 || sched->outside > 0 || sched->inbox) /* else nobody waits for what a poll could tell */
         sched->driver->poll(sched, until);
-    while (!list_empty(&sched->fired)) {
-        struct osr_list_ *node = choose_from(sched, &sched->fired, OSR_CHOICE_EVENT, "event");
-        struct watch *watch = container_of(node, struct watch, fired);
-
-        watch->ready(watch);
-    }
+    tell_watches(sched);
     if (works)
         sched->run_job(sched);
     if (sched->timers.count > 0)

@@ -116,13 +116,14 @@ void osri_descriptors_close(struct sched *sched)
 
 /* ---- Readiness ---- */
 
+/* Who has been woken may not have run yet when the loop looks again; the watch stays armed for the wait after that. */
 static void ready(struct direction *direction)
 {
     direction->spent = false;
-    if (list_empty(&direction->waiter))
-        osri_watch_disarm(osri_sched, &direction->watch);
-    else
+    if (!list_empty(&direction->waiter))
         osri_wake(osri_sched, wait_of(direction->waiter.next), 0);
+    else if (!direction->busy)
+        osri_watch_disarm(osri_sched, &direction->watch);
 }
 
 static void watch_ready(struct watch *watch)
@@ -218,7 +219,7 @@ static int look_up(struct sched *sched, int fd, const char *where, struct descri
     if (descriptor && was_closed_elsewhere(descriptor)) {
         forget(sched, descriptor);
         descriptor = NULL;
-    } else if (descriptor && drop_replaced(sched, descriptor, where)) {
+    } else if (descriptor && unlikely(sched->debug) && drop_replaced(sched, descriptor, where)) {
         descriptor = NULL;
     }
     if (!descriptor) {

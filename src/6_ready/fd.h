@@ -3,7 +3,7 @@
  * done: try, wait until ready, try again.
  *
  * A watch that was armed for a wait stays armed after it, so that a task that reads, writes and reads again costs no
- * system call for it; when it is found ready and nobody waits, it is disarmed.
+ * system call for it; when it is found ready and no task is at it, it is disarmed.
  */
 #ifndef OSIER_READY_FD_H
 #define OSIER_READY_FD_H

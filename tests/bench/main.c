@@ -34,6 +34,12 @@ struct bench {
 #define COMPILER "gcc " __VERSION__
 #endif
 
+#ifdef NDEBUG
+#define BUILD "for release (-O2 -DNDEBUG)"
+#else
+#define BUILD "with assertions (-O2)"
+#endif
+
 /* ---- Measuring ---- */
 
 static bool wanted(const struct workload *workload, const char *part)
@@ -158,7 +164,7 @@ static void print_machine(int rounds)
     CPU_ZERO(&cores);
     sched_getaffinity(0, sizeof(cores), &cores);
     printf("\nIn brackets: what the raw limits were on the machine where the targets were set.\n");
-    printf("Medians of %d rounds on %s, using %d of its %ld cores, under %s %s; compiled by %s.\n", rounds,
+    printf("Medians of %d rounds on %s, using %d of its %ld cores, under %s %s; built " BUILD " by %s.\n", rounds,
            processor(text), CPU_COUNT(&cores), sysconf(_SC_NPROCESSORS_ONLN), system.sysname, system.release, COMPILER);
 }
 
