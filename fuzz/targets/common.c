@@ -11,9 +11,60 @@ unsigned wrong;
 FILE *story;
 void (*on_finding)(const char *where);
 
+/* ---- Inputs at random ---- */
+
+/* splitmix64 */
+unsigned draw(uint64_t *state, unsigned n)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (unsigned)((z ^ z >> 31) % n);
+}
+
+size_t make_input(unsigned long seed, unsigned long run, unsigned char bytes[MOST_BYTES])
+{
+    uint64_t state = (uint64_t)seed * 0x2545f4914f6cdd1du + run;
+    size_t size, i;
+
+    (void)draw(&state, 1);
+    if (target.generate)
+        return target.generate(&state, bytes, MOST_BYTES);
+    size = draw(&state, (unsigned)target.longest + 1);
+    for (i = 0; i < size; i++)
+        bytes[i] = (unsigned char)draw(&state, 256);
+    return size;
+}
+
 /* ---- The entry point ---- */
 
-/* What the first run does once and for all is done before the first input, and before AFL++ forks. */
+enum { WARM_UPS = 300 };
+
+void __afl_coverage_discard(void) __attribute__((weak)); /* only under AFL++ */
+
+static pid_t warm_in; /* this process */
+
+static void run_one(const unsigned char *bytes, size_t size)
+{
+    refuse_at = refused = 0;
+    refuse_onwards = false;
+    target.run(bytes, size);
+}
+
+/* What the first runs do once and for all, such as making stacks, is no coverage of an input. AFL++ forks, and in the child
+ * it has to be done again. */
+static void warm_up(void)
+{
+    static unsigned char bytes[MOST_BYTES];
+    unsigned long run;
+
+    for (run = 0; run < WARM_UPS && !wrong; run++)
+        run_one(bytes, make_input(0, run, bytes));
+    warm_in = getpid();
+    __afl_coverage_discard();
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     const char *asked = getenv("OSR_FUZZ_WRONG");
@@ -29,9 +80,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
 {
-    refuse_at = refused = 0;
-    refuse_onwards = false;
-    target.run(bytes, size);
+    if (__afl_coverage_discard && getpid() != warm_in)
+        warm_up();
+    run_one(bytes, size);
     return 0;
 }
 
@@ -51,18 +102,6 @@ void found(const char *where, const char *format, ...)
     if (on_finding)
         on_finding(where);
     abort();
-}
-
-/* ---- Randomness ---- */
-
-/* splitmix64 */
-unsigned draw(uint64_t *state, unsigned n)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (unsigned)((z ^ z >> 31) % n);
 }
 
 /* ---- Runs ---- */

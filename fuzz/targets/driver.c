@@ -18,7 +18,7 @@
 
 #include "target.h"
 
-enum { MOST_BYTES = 1 << 14, CANARY_RUNS = 1000000 };
+enum { CANARY_RUNS = 1000000 };
 
 static unsigned char input[MOST_BYTES];
 static size_t input_size;
@@ -212,21 +212,6 @@ static double seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static void make_input(unsigned long seed, unsigned long run)
-{
-    uint64_t state = (uint64_t)seed * 0x2545f4914f6cdd1du + run;
-    size_t i;
-
-    draw(&state, 1);
-    if (target.generate) {
-        input_size = target.generate(&state, input, sizeof(input));
-        return;
-    }
-    input_size = draw(&state, (unsigned)target.longest + 1);
-    for (i = 0; i < input_size; i++)
-        input[i] = (unsigned char)draw(&state, 256);
-}
-
 static int run_campaign(const struct campaign *campaign)
 {
     double began = seconds_now(), took;
@@ -237,7 +222,7 @@ static int run_campaign(const struct campaign *campaign)
             alarm(60); /* for an input that never ends */
         if (i % 256 == 0 && campaign->seconds > 0 && seconds_now() - began >= campaign->seconds)
             break;
-        make_input(campaign->seed, i);
+        input_size = make_input(campaign->seed, i, input);
         LLVMFuzzerTestOneInput(input, input_size);
     }
     alarm(0);
@@ -263,7 +248,7 @@ static unsigned long find_out(unsigned which, const struct campaign *campaign)
         wrong = which;
         (void)!freopen("/dev/null", "w", stderr);
         for (; shared->runs < campaign->runs; shared->runs++) {
-            make_input(campaign->seed, shared->runs);
+            input_size = make_input(campaign->seed, shared->runs, input);
             LLVMFuzzerTestOneInput(input, input_size);
         }
         _exit(0);

@@ -67,6 +67,10 @@ static inline bool is_over(const struct input *input)
 /* A random number below `n`. */
 unsigned draw(uint64_t *state, unsigned n);
 
+/* The input of a campaign, always the same one: its size. */
+enum { MOST_BYTES = 1 << 14 };
+size_t make_input(unsigned long seed, unsigned long run, unsigned char bytes[MOST_BYTES]);
+
 /* ---- Runs ---- */
 
 /* Memory that can be made to fail: the `refuse_at`-th allocation from now on (0: none), and all after it if `onwards`. */

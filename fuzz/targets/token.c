@@ -19,7 +19,7 @@ static const char *const wrongs[] = {"the sum need not be right", "a token may b
                                      "lines are counted from 0", "the replay need not say where it parts", NULL};
 enum { WRONG_SUM = 1, WRONG_CUT, WRONG_VERSION, WRONG_NAME, WRONG_ANSWER, WRONG_COUNT, WRONG_PARTED };
 
-enum { MOST_TOKEN = 4096, MOST_LINES = 40 };
+enum { MOST_TOKEN = 4096, MOST_LINES = 30 };
 
 /* ---- The test that is replayed ---- */
 
@@ -216,7 +216,7 @@ static void replay(int parsed, bool too_far)
 
 /* ---- Inputs ---- */
 
-enum damage { DAMAGE_NONE, DAMAGE_CUT, DAMAGE_CHANGED, DAMAGE_VERSION, DAMAGE_NAME, DAMAGE_ANSWER, DAMAGE_RAW, DAMAGES };
+enum damage { DAMAGE_NONE, DAMAGE_CUT, DAMAGE_CHANGED, DAMAGE_VERSION, DAMAGE_NAME, DAMAGE_ANSWER, DAMAGE_MARK, DAMAGE_RAW, DAMAGES };
 
 /* Makes another token of it. What reading it must give; 1: what it may be. */
 static int spoil(struct input *input, enum damage damage)
@@ -249,6 +249,13 @@ static int spoil(struct input *input, enum damage damage)
         put("%sT%d=%u/%u", line_count ? "," : "", 999999, 4, 4 - take(input, 4));
         put(";%04x", sum_of(length));
         return wrong == WRONG_ANSWER ? 0 : -EINVAL;
+    case DAMAGE_MARK: /* one more than belongs there, and the right sum */
+        at = strlen("osr1:fuzzed:") + (take_byte(input) * 256u + take_byte(input)) % (length - 5 - strlen("osr1:fuzzed:") + 1);
+        memmove(token + at + 1, token + at, length - at + 1);
+        token[at] = ",;:="[take(input, 4)];
+        length++;
+        snprintf(token + length - 5, 6, ";%04x", sum_of(length - 5));
+        return -EINVAL;
     default:
         return 1;
     }
