@@ -10,7 +10,7 @@ what=$1
 replay_token() {
     local name source program
     name=$(cut -d: -f2 <<<"$what")
-    source=$(grep -lE "OSR_TEST\(\"$name\"" tests/*.c examples/*.c | head -n 1)
+    source=$(grep -lE "_TEST\(\"$name\"" tests/*.c examples/*.c | head -n 1)
     if [[ -z $source ]]; then
         echo "osier: no test of tests/ or examples/ is called \"$name\"" >&2
         exit 2
