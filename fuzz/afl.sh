@@ -16,7 +16,8 @@ start() { # NAME ROLE...
     shift
     dictionary=$(dictionary_of "$name")
     [[ -n $dictionary ]] && options+=(-x "$dictionary")
-    afl-fuzz "${options[@]}" "$@" -- "$build/entry-$name" >"$build/$name-$2.log" 2>&1 &
+    # The fuzzer and its target wait for each other: on one core they are four times as fast as on two.
+    taskset -c $((${#pids[@]} % $(nproc))) afl-fuzz "${options[@]}" "$@" -- "$build/entry-$name" >"$build/$name-$2.log" 2>&1 &
     pids+=($!)
 }
 

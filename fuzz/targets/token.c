@@ -279,7 +279,7 @@ static void run(const unsigned char *bytes, size_t size)
 {
     struct input input = {bytes, bytes + size};
     enum damage damage = take(&input, DAMAGES);
-    bool replayed = take(&input, 8) == 0, too_far;
+    bool replayed = take(&input, 8) == 7, too_far; /* it takes long */
     struct script script = {0};
     char why[512] = "";
     int rc, expected;
