@@ -358,7 +358,8 @@ MUTANT_DIR := $(BUILD)/mutants
 MUTANT_STATIC := $(MUTANT_DIR)/libosier-mutants.a
 MUTANT_SOURCES := $(SOURCES:src/%=$(MUTANT_DIR)/src/%)
 MUTANT_OBJECTS := $(MUTANT_SOURCES:=.o) $(MUTANT_DIR)/mutant.c.o
-MUTANT_PROGRAMS := $(TEST_PROGRAMS:$(BUILD)/tests/%=$(MUTANT_DIR)/%) $(MUTANT_DIR)/fuzzer
+MUTANT_PROGRAMS := $(TEST_PROGRAMS:$(BUILD)/tests/%=$(MUTANT_DIR)/%) $(MUTANT_DIR)/fuzzer \
+    $(FUZZ_NAMES:%=$(MUTANT_DIR)/fuzz-%)
 
 # MUTANT=: only these, and all programs that kill them.
 .PHONY: mutants mutants-build
@@ -394,6 +395,11 @@ $(MUTANT_DIR)/test_%: $(BUILD)/tests/test_%.o $(HARNESS) $(MUTANT_STATIC)
 $(MUTANT_DIR)/fuzzer: $(FUZZ_OBJECTS) $(MUTANT_STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ $(LIBS)
+
+# Two of these include a file of the library, which is then the one with the mutants.
+$(MUTANT_DIR)/fuzz-%: fuzz/targets/%.c $(FUZZ_SHARED) $(FUZZ_DRIVER) $(KIT_STATIC) $(MUTANT_STATIC)
+	echo '  LINK $@'
+	$(LINK) $(filter-out -W%,$(COMMON)) -w -Iinclude -I$(MUTANT_DIR)/src -include $(MUTANT_DIR)/mutant.h -o $@ $^ $(LIBS)
 
 -include $(MUTANT_OBJECTS:.o=.d)
 

@@ -226,7 +226,7 @@ static void run(const unsigned char *bytes, size_t size)
 
 static const char *const pieces[] = {"127.0.0.1", "::1",  "::",   ":",   ".",   "0",  "255", "256", "1",    "01", "fe80::",
                                      "%lo",       "%1",   "ffff", "a:b", "1::", "G",  "%",   "@",   "/tmp/", "x", "12345",
-                                     "1:2:3:4:",  "1.2.", "3.4",  "5:6:7", "8", "12", "::ffff:", "0:0:0:0:0:0:0:0"};
+                                     "1:2:3:4:",  "1.2.", "3.4",  "5:6:7", "8", "12", "::ffff:", "0:0:0:0:0:0:0:0", "1.2.3.04", "1.2.3.256", "1::2::3", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::"};
 enum { PIECES = sizeof(pieces) / sizeof(pieces[0]) };
 
 static size_t generate(uint64_t *state, unsigned char *bytes, size_t room)
