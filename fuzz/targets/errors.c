@@ -31,13 +31,14 @@ struct node {
     struct node *cause;
     struct node *children[CHILDREN];
     unsigned count;
-    const struct osr_error *real; /* of a leaf: once it has been seen, it is always the same one */
+    const struct osr_error *real; /* once it has been seen, it is always the same one, but for groups inside others */
 };
 
 static struct node nodes[NODES];
 static unsigned made, tasks;
 static char texts[NODES][320];
 static char names[MOST_TASKS][80];
+static unsigned raised; /* the register that was raised last */
 static bool lossy; /* memory has been short: words and causes may be missing */
 
 static struct input input;
@@ -300,6 +301,18 @@ static int fail_as(struct slot *slot, const char *task)
     return code;
 }
 
+/* A call of the library's that fails, where no place is known: the error of before does not count any more. */
+static int misuse(struct slot *slot, const char *task)
+{
+    if (take(&input, 2))
+        (void)fail_as(slot, task);
+    slot->node = new_node(false, -EINVAL, "fuzz:spawn", task, NULL);
+    slot->rides = false;
+    slot->code = osr_error_split(NULL, NULL, NULL, NULL, NULL);
+    check(slot->code == -EINVAL, "a split of nothing gives %d", slot->code);
+    return slot->code;
+}
+
 /* Around the error in the slot. */
 static int wrap_as(struct slot *slot, const char *task, int code)
 {
@@ -443,9 +456,12 @@ static int build(const char *task, unsigned depth, bool is_cancelled, struct slo
     case 3:
         return (void)fail_as(slot, task), -EXDEV;
     case 4:
+        if (depth > 0 && take(&input, 2))
+            return misuse(slot, task);
         return take_code();
     case 5: /* an error that stands elsewhere already, perhaps here too */
-        which = take(&input, REGISTERS);
+        which = take(&input, 3 * REGISTERS);
+        which = raised = which < REGISTERS ? which : raised;
         if (!registers[which].real || count_leaves(registers[which].node) > 30) {
             rc = osr_check(); /* cut where a sibling has failed */
             check(rc == (is_cancelled ? -ECANCELED : 0), "osr_check() gives %d", rc);
@@ -465,6 +481,9 @@ static int build(const char *task, unsigned depth, bool is_cancelled, struct slo
 
 static void set_register(unsigned which, struct osr_error *real, struct node *node)
 {
+    check(lossy || !node || !node->real || node->real == real, "it has become another object");
+    if (node && !lossy)
+        node->real = real;
     osr_error_release(registers[which].real);
     registers[which].real = real;
     registers[which].node = node;
@@ -652,6 +671,7 @@ static void derive(unsigned which)
     set_register(into, real, derived);
 }
 
+/* What is found becomes an error of its own, which may outlive its group. */
 static void find(unsigned which)
 {
     static struct node *leaves[MOST_LEAVES];
@@ -664,8 +684,11 @@ static void find(unsigned which)
     for (i = 0; i < count && leaves[i]->code != code; i++)
         ;
     check(!leaf == (i == count), "%s is found", leaf ? "a leaf that is not there" : "no leaf");
-    if (leaf)
-        check_leaf(leaf, leaves[i]);
+    if (!leaf)
+        return;
+    check_leaf(leaf, leaves[i]);
+    if (take(&input, 2))
+        set_register(take(&input, REGISTERS), osr_error_retain((struct osr_error *)leaf), leaves[i]);
 }
 
 /* The cause becomes an error of its own. */
@@ -768,21 +791,29 @@ OSR_TASK(root, void, unused)
     while (!is_over(&input))
         step();
     refuse_at = 0;
-    for (i = 0; i < REGISTERS; i++)
+    for (i = 0; i < REGISTERS && !lets_leak; i++) {
         look_at(i);
-    for (i = 0; i < REGISTERS; i++)
         set_register(i, NULL, NULL);
+    }
     osr_error_clear();
     return 0;
 }
 
 static void run(const unsigned char *bytes, size_t size)
 {
+    unsigned i;
+
     input = (struct input){bytes, bytes + size};
     tells_text = size % 4 == 0;
-    made = tasks = 0;
+    lets_leak = size % 8 == 1; /* then the errors outlive the run */
+    made = tasks = raised = 0;
     lossy = false;
     check(run_simulated(&root.routine_, NULL) == 0, "the run failed");
+    for (i = 0; i < REGISTERS; i++) {
+        look_at(i);
+        set_register(i, NULL, NULL);
+    }
+    lets_leak = false;
 }
 
 const struct target target = {.name = "errors", .run = run, .longest = 250, .wrongs = wrongs};

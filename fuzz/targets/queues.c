@@ -328,7 +328,7 @@ static void prepare_select(struct actor *actor, struct input *input)
     unsigned i;
 
     actor->count = 1 + take(input, CASES);
-    actor->until = take(input, 3) ? OSR_NEVER : actors_now() + take(input, 5);
+    actor->until = take(input, 3) ? OSR_NEVER : actors_now() - 1 + take(input, 6);
     for (i = 0; i < actor->count; i++) {
         unsigned what = take(input, 4);
 

@@ -77,6 +77,7 @@ size_t make_input(unsigned long seed, unsigned long run, unsigned char bytes[MOS
 extern const struct osr_allocator failing_memory;
 extern unsigned refuse_at, refused;
 extern bool refuse_onwards;
+extern bool lets_leak; /* what is left when a run ends is no finding */
 
 /* Runs `routine` as the root of a run under the simulated clock; everything that the library has to diagnose is a
  * finding. The loop and the stacks are kept for the next one. */

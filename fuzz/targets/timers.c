@@ -129,6 +129,24 @@ static void reserve_one(void)
     room = set_count + reserved > room ? set_count + reserved : room;
 }
 
+/* What was reserved can be set for certain. */
+static void use_reserved(void)
+{
+    struct one *one = ones;
+
+    while (one < ones + TIMERS && one->set)
+        one++;
+    tell("unreserve\n");
+    osri_timers_unreserve(&timers);
+    reserved--;
+    if (one == ones + TIMERS)
+        return;
+    refuse_at = 1;
+    set_one(one);
+    check(one->set, "a timer for which a place was reserved is not set");
+    refuse_at = 0;
+}
+
 static void ask_next(void)
 {
     int64_t at = osri_timers_next(&timers);
@@ -212,9 +230,7 @@ static void step(void)
         break;
     default:
         if (reserved > 0 && take(&input, 2)) {
-            tell("unreserve\n");
-            osri_timers_unreserve(&timers);
-            reserved--;
+            use_reserved();
         } else if (take(&input, 2)) {
             reserve_one();
         } else {

@@ -182,14 +182,15 @@ static char words[3][1200];
 
 static const char *take_words(struct input *input, unsigned which)
 {
-    size_t length = take_byte(input), i;
+    size_t length = take_byte(input), some, i;
 
     if (length == 255)
         return NULL;
+    some = length > 240 ? 4 : length;
     if (length > 240)
-        length = 1000 + length % 16 * 4; /* around where they are cut */
+        length = 1000 + length % 16 * 4; /* around where they are cut, and soon more than one buffer */
     for (i = 0; i < length; i++)
-        words[which][i] = (char)(take_byte(input) ? input->at[-1] : 0x80 + i % 128);
+        words[which][i] = i >= some ? words[which][i - some] : (char)(take_byte(input) | (input->at[-1] == 0) << 7);
     words[which][length] = '\0';
     return words[which];
 }

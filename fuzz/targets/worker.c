@@ -166,6 +166,22 @@ static int hear(struct worker *worker, int out)
     return rc;
 }
 
+/* How the process ended, in words. */
+static void check_death(const char *message)
+{
+    char words[64];
+
+    if (exit_status == -1)
+        snprintf(words, sizeof(words), "taken by somebody else");
+    else if (WIFEXITED(exit_status))
+        snprintf(words, sizeof(words), "with exit status %d and", WEXITSTATUS(exit_status));
+    else if (sigabbrev_np(WTERMSIG(exit_status)))
+        snprintf(words, sizeof(words), "died of SIG%s:", sigabbrev_np(WTERMSIG(exit_status)));
+    else
+        snprintf(words, sizeof(words), "died of signal %d", WTERMSIG(exit_status));
+    check(strstr(message, words), "of a process that ended with %d is said: %s", exit_status, message);
+}
+
 OSR_TASK(root, void, unused)
 {
     unsigned char result[ROOM], expected_result[ROOM];
@@ -189,6 +205,8 @@ OSR_TASK(root, void, unused)
     check(worker.got == reading.got && memcmp(result, expected_result, ROOM) == 0, "%zu bytes came, and not %zu", worker.got,
           reading.got);
     check(rc >= 0 || osr_error_code(osr_error_last()) == rc, "the error is another one");
+    if (!refused && reading.rc == 0 && !reading.ended)
+        check_death(osr_error_message(osr_error_last()));
     if (!refused && has_error(&reading, rc))
         check_error(&reading, osr_error_last());
     close(fds[0]);
