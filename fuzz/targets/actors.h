@@ -1,8 +1,8 @@
 /*
  * Tasks that wait for primitives, for the targets that compare these with plain models. A director, which is the root
- * task, tells one actor at a time to make a call; the actor does so in a scope of its own, which can be cancelled or has a
- * limit. The model of a call says what it gives, or that it waits in one or more lines; whatever comes to pass later in a
- * line, of whomever's doing, is said there. After each step everything is compared.
+ * task, tells one actor at a time to make a call; the actor does so in a scope of its own, which can be cancelled or
+ * has a limit. The model of a call says what it gives, or that it waits in one or more lines; whatever comes to pass
+ * later in a line, of whomever's doing, is said there. After each step everything is compared.
  */
 #ifndef OSIER_FUZZ_ACTORS_H
 #define OSIER_FUZZ_ACTORS_H

@@ -14,8 +14,9 @@
 #include <osier/error.h>
 #include <osier/socket.h>
 
-static const char *const wrongs[] = {"256 is a byte", "leading zeros are fine", ":: may stand twice", "any port will do",
-                                     "a path may be as long as its room", "an abstract name is ended with a NUL", NULL};
+static const char *const wrongs[] = {
+    "256 is a byte", "leading zeros are fine", ":: may stand twice", "any port will do",
+    "a path may be as long as its room", "an abstract name is ended with a NUL", NULL};
 enum { WRONG_256 = 1, WRONG_ZEROS, WRONG_TWICE, WRONG_PORT, WRONG_LONG, WRONG_ABSTRACT };
 
 /* ---- Readers ---- */
@@ -104,7 +105,8 @@ static const char *write_out(const struct osr_address *address, size_t room)
     memset(part, 'x', sizeof(part));
     room %= length + 2;
     check(osr_address_format(address, part, room) == length, "the length depends on the room");
-    check(room == 0 || (strlen(part) == (room <= length ? room - 1 : length) && strncmp(part, whole, strlen(part)) == 0),
+    check(room == 0 ||
+              (strlen(part) == (room <= length ? room - 1 : length) && strncmp(part, whole, strlen(part)) == 0),
           "in %zu bytes, \"%s\" is \"%s\"", room, whole, part);
     check(part[room] == 'x', "more than %zu bytes were written", room);
     tell("is written as %s\n", whole);
@@ -155,9 +157,11 @@ static void try_ip(const char *host, unsigned port)
     if (rc < 0)
         return;
     if (six && !scoped)
-        check(memcmp(&((struct sockaddr_in6 *)&address.storage)->sin6_addr, bytes, 16) == 0, "%s is another address", host);
+        check(memcmp(&((struct sockaddr_in6 *)&address.storage)->sin6_addr, bytes, 16) == 0, "%s is another address",
+              host);
     if (!six)
-        check(memcmp(&((struct sockaddr_in *)&address.storage)->sin_addr, bytes, 4) == 0, "%s is another address", host);
+        check(memcmp(&((struct sockaddr_in *)&address.storage)->sin_addr, bytes, 4) == 0, "%s is another address",
+              host);
     read_back(&address, port);
 }
 
@@ -212,8 +216,8 @@ static void run(const unsigned char *bytes, size_t size)
         try_raw(&input);
         return;
     }
-    port = take_byte(&input) << 8;
-    port = (port | take_byte(&input)) + (take(&input, 16) == 15 ? 65000 : 0);
+    port = take_word(&input);
+    port += take(&input, 16) == 15 ? 65000 : 0;
     length = (size_t)(input.end - input.at) < sizeof(words) - 1 ? (size_t)(input.end - input.at) : sizeof(words) - 1;
     memcpy(words, input.at, length);
     if (mode == 1)
@@ -224,9 +228,10 @@ static void run(const unsigned char *bytes, size_t size)
 
 /* ---- At random ---- */
 
-static const char *const pieces[] = {"127.0.0.1", "::1",  "::",   ":",   ".",   "0",  "255", "256", "1",    "01", "fe80::",
-                                     "%lo",       "%1",   "ffff", "a:b", "1::", "G",  "%",   "@",   "/tmp/", "x", "12345",
-                                     "1:2:3:4:",  "1.2.", "3.4",  "5:6:7", "8", "12", "::ffff:", "0:0:0:0:0:0:0:0", "1.2.3.04", "1.2.3.256", "1::2::3", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::"};
+static const char *const pieces[] = {
+    "127.0.0.1", "1.2.", "3.4", "255", "256", "0", "01", "1", "8", "12", "12345", "1.2.3.04", "1.2.3.256", ".",
+    "::1", "::", ":", "1:2:3:4:", "5:6:7", "a:b", "ffff", "G", "1::", "1::2::3", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::",
+    "0:0:0:0:0:0:0:0", "::ffff:", "fe80::", "%", "%1", "%lo", "@", "/tmp/", "x"};
 enum { PIECES = sizeof(pieces) / sizeof(pieces[0]) };
 
 static size_t generate(uint64_t *state, unsigned char *bytes, size_t room)

@@ -52,8 +52,8 @@ static void run_one(const unsigned char *bytes, size_t size)
     target.run(bytes, size);
 }
 
-/* What the first runs do once and for all, such as making stacks, is no coverage of an input. AFL++ forks, and in the child
- * it has to be done again. */
+/* What the first runs do once and for all, such as making stacks, is no coverage of an input. AFL++ forks, and in the
+ * child it has to be done again. */
 static void warm_up(void)
 {
     static unsigned char bytes[MOST_BYTES];

@@ -1,7 +1,7 @@
 /*
- * Errors and exception groups against plain trees of our own: groups inside groups that tasks fail in, wrapping, raising
- * an error a second time, split, subgroup, derive, find, walking, causes, the text of it all; and allocations that fail,
- * after which words and causes may be missing, but no code, place or task.
+ * Errors and exception groups against plain trees of our own: groups inside groups that tasks fail in, wrapping,
+ * raising an error a second time, split, subgroup, derive, find, walking, causes, the text of it all; and allocations
+ * that fail, after which words and causes may be missing, but no code, place or task.
  */
 #include "target.h"
 
@@ -12,13 +12,26 @@
 
 #include <osier.h>
 
-static const char *const wrongs[] = {"a split forgets the groups' names", "the last error of a group is lost",
-                                     "an error raised twice in a group counts twice", "wrapping a group hides its leaves",
-                                     "a bare code has no cause", "derive keeps the group's own errors",
-                                     "leaves come in reverse", "a split that fails leaves half of it", NULL};
+static const char *const wrongs[] = {"a split forgets the groups' names",
+                                     "the last error of a group is lost",
+                                     "an error raised twice in a group counts twice",
+                                     "wrapping a group hides its leaves",
+                                     "a bare code has no cause",
+                                     "derive keeps the group's own errors",
+                                     "leaves come in reverse",
+                                     "a split that fails leaves half of it",
+                                     NULL};
 enum { WRONG_NAME = 1, WRONG_LAST, WRONG_TWICE, WRONG_HIDES, WRONG_CAUSE, WRONG_DERIVE, WRONG_REVERSE, WRONG_HALF };
 
-enum { NODES = 1500, CHILDREN = 12, MOST_LEAVES = 4096, MOST_DEPTH = 5, REGISTERS = 6, MOST_TEXT = 1 << 17, MOST_TASKS = 60 };
+enum {
+    NODES = 1500,
+    CHILDREN = 12,
+    MOST_LEAVES = 4096,
+    MOST_DEPTH = 5,
+    REGISTERS = 6,
+    MOST_TEXT = 1 << 17,
+    MOST_TASKS = 60
+};
 
 /* ---- Errors as they should be ---- */
 
@@ -66,7 +79,8 @@ static struct node *new_node(bool is_group, int code, const char *where, const c
     struct node *node = &nodes[made++];
 
     check(made < NODES, "the target is too small");
-    *node = (struct node){.is_group = is_group, .code = code, .where = where, .task = task, .message = message, .group = ""};
+    *node = (struct node){
+        .is_group = is_group, .code = code, .where = where, .task = task, .message = message, .group = ""};
     return node;
 }
 
@@ -141,7 +155,8 @@ static void put_line(const struct node *node, unsigned depth)
         }
     put("  [");
     if (node->is_group)
-        put(node->group[0] ? "group \"%.63s\" of task \"%.63s\", " : "group %.0sof task \"%.63s\", ", node->group, node->task);
+        put(node->group[0] ? "group \"%.63s\" of task \"%.63s\", " : "group %.0sof task \"%.63s\", ", node->group,
+            node->task);
     else
         put("task \"%.63s\", ", node->task);
     put("%s]\n", node->where);
@@ -241,9 +256,10 @@ static void check_same(const struct osr_error *real, struct node *node)
         return;
     check(osr_error_count(real) == count, "%zu leaves, and not %u", osr_error_count(real), count);
     check(osr_error_is_group(real) == node->is_group, "one is a group, the other is not");
-    check(strcmp(osr_error_where(real), node->where) == 0, "it is of %s, and not of %s", osr_error_where(real), node->where);
-    check(strncmp(osr_error_group(real), node->group, OSR_NAME_SIZE - 1) == 0, "the group is called \"%s\", and not \"%s\"",
-          osr_error_group(real), node->group);
+    check(strcmp(osr_error_where(real), node->where) == 0, "it is of %s, and not of %s", osr_error_where(real),
+          node->where);
+    check(strncmp(osr_error_group(real), node->group, OSR_NAME_SIZE - 1) == 0,
+          "the group is called \"%s\", and not \"%s\"", osr_error_group(real), node->group);
     check(osr_error_cancelled(real) == node->cancelled, "%u were cancelled, and not %u", osr_error_cancelled(real),
           node->cancelled);
     check(!osr_error_cause(real) == !node->cause, "one has a cause, the other has none");
@@ -282,7 +298,8 @@ static int take_code(void)
 
 static const char *take_message(void)
 {
-    static const char *const kinds[] = {"number %u", "", "two\nlines %u", "a \x01 in %u", "ends with a line %u\n ", "100%% of %u"};
+    static const char *const kinds[] = {"number %u",  "", "two\nlines %u", "a \x01 in %u", "ends with a line %u\n ",
+                                        "100%% of %u"};
     char *text = texts[made];
 
     snprintf(text, 40, kinds[take(&input, 6)], made);
@@ -422,12 +439,12 @@ static int build_group(const char *task, unsigned depth, bool is_cancelled, stru
 {
     struct osr_group group;
     bool unwraps = take(&input, 4) == 0;
-    const struct osr_group_options options = {
-        .size = sizeof(options), .where = "fuzz:open", .unwrap = unwraps, .name = take(&input, 2) ? "group" : NULL,
-        .policy = take(&input, 4) ? OSR_COLLECT : OSR_FAIL_FAST};
+    struct osr_group_options options = {.size = sizeof(options), .where = "fuzz:open", .unwrap = unwraps};
     struct node *node;
     unsigned count = take(&input, CHILDREN - 2);
 
+    options.name = take(&input, 2) ? "group" : NULL;
+    options.policy = take(&input, 4) ? OSR_COLLECT : OSR_FAIL_FAST;
     if (osr_group_open_with(&group, &options) < 0) {
         check(refused > 0, "a group could not be opened");
         return fail_as(slot, task);
@@ -495,7 +512,8 @@ static void look_at(unsigned which)
 
     if (!registers[which].real)
         return;
-    tell("register %u: %s [%s, %s], %u leaves\n", which, osr_strcode(node->code), node->where, node->task, count_leaves(node));
+    tell("register %u: %s [%s, %s], %u leaves\n", which, osr_strcode(node->code), node->where, node->task,
+         count_leaves(node));
     if (lossy)
         check_nothing_lost(registers[which].real, node);
     check_same(registers[which].real, node);
@@ -507,6 +525,15 @@ struct wish {
     int code;
     unsigned bits;
 };
+
+static struct wish take_wish(void)
+{
+    struct wish wish = {.kind = take(&input, 5)};
+
+    wish.code = take_code();
+    wish.bits = take_byte(&input);
+    return wish;
+}
 
 static bool matches(const struct osr_error *leaf, void *arg)
 {
@@ -574,7 +601,7 @@ static unsigned size_of(const struct node *node)
 
 static void split(unsigned which)
 {
-    struct wish wish = {take(&input, 5), take_code(), take_byte(&input)};
+    struct wish wish = take_wish();
     struct osr_error *real[2] = {NULL, NULL};
     unsigned into = take(&input, REGISTERS), rest = (into + 1) % REGISTERS, parts = take(&input, 4);
     struct node *node = registers[which].node;
@@ -582,7 +609,8 @@ static void split(unsigned which)
 
     if (!registers[which].real || made + 2 * size_of(node) >= NODES)
         return;
-    rc = osr_error_split(registers[which].real, matches, &wish, parts == 1 ? NULL : &real[0], parts == 2 ? NULL : &real[1]);
+    rc = osr_error_split(registers[which].real, matches, &wish, parts == 1 ? NULL : &real[0],
+                         parts == 2 ? NULL : &real[1]);
     tell("split register %u: %d\n", which, rc);
     if (rc < 0) {
         check(rc == -ENOMEM && refused > 0 && node->is_group, "osr_error_split() gives %d", rc);
@@ -614,7 +642,7 @@ static void split(unsigned which)
 
 static void take_subgroup(unsigned which)
 {
-    struct wish wish = {take(&input, 5), take_code(), take_byte(&input)};
+    struct wish wish = take_wish();
     struct osr_error *real;
     struct node *part;
     unsigned into = take(&input, REGISTERS);

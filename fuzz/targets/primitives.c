@@ -6,10 +6,14 @@
 
 #include <errno.h>
 
-static const char *const wrongs[] = {WRONG_IN_LINES, "a permit that is given back to somebody who waits is there as well",
+static const char *const wrongs[] = {WRONG_IN_LINES,
+                                     "a permit that is given back to somebody who waits is there as well",
                                      "a condition that was cut comes back without its lock",
-                                     "a barrier counts who was cut", "a notification wakes two",
-                                     "an event wakes one", "a limiter that grows wakes nobody", NULL};
+                                     "a barrier counts who was cut",
+                                     "a notification wakes two",
+                                     "an event wakes one",
+                                     "a limiter that grows wakes nobody",
+                                     NULL};
 enum { WRONG_PERMIT = WRONG_OWN, WRONG_LOCK, WRONG_BARRIER, WRONG_NOTIFY, WRONG_EVENT, WRONG_TOTAL };
 
 enum { PERMITS = 5 };
@@ -149,7 +153,8 @@ static int perform(struct actor *actor)
     case AWAIT:
         return osr_condition_wait(&condition);
     case NOTIFY:
-        return actor->count == 3 ? osr_condition_notify_all(&condition) : osr_condition_notify(&condition, actor->count);
+        return actor->count == 3 ? osr_condition_notify_all(&condition)
+                                 : osr_condition_notify(&condition, actor->count);
     case MEET:
         return osr_barrier_wait(&barrier);
     default:
@@ -289,7 +294,8 @@ static void set_total(unsigned to)
 
 static void tell_actor(struct input *input)
 {
-    static const char *const names[] = {"acquire", "borrow", "lock", "try to lock", "unlock", "await", "notify", "meet", "wait"};
+    static const char *const names[] = {"acquire", "borrow", "lock", "try to lock", "unlock",
+                                        "await",   "notify", "meet", "wait"};
     struct actor *actor = idle_actor(input);
 
     if (!actor)
@@ -298,7 +304,8 @@ static void tell_actor(struct input *input)
     actor->which = take(input, PERMITS);
     actor->count = take(input, 4);
     actor->tries = actor->call == TRY_LOCK || actor->call == UNLOCK || actor->call == NOTIFY;
-    if (owner && !owner->busy && take(input, 2) && (actor->call == AWAIT || actor->call == UNLOCK || actor->call == NOTIFY)) {
+    if (owner && !owner->busy && take(input, 2) &&
+        (actor->call == AWAIT || actor->call == UNLOCK || actor->call == NOTIFY)) {
         owner->call = actor->call;
         owner->count = actor->count;
         owner->tries = actor->tries;
@@ -381,7 +388,8 @@ static void open(struct input *input)
 static void compare(void)
 {
     check(osr_semaphore_value(&semaphore) == value, "%u permits, and not %u", osr_semaphore_value(&semaphore), value);
-    check(osr_limiter_borrowed(&limiter) == borrowed, "%u are lent, and not %u", osr_limiter_borrowed(&limiter), borrowed);
+    check(osr_limiter_borrowed(&limiter) == borrowed, "%u are lent, and not %u", osr_limiter_borrowed(&limiter),
+          borrowed);
     check(osr_limiter_total(&limiter) == total, "%u can be lent, and not %u", osr_limiter_total(&limiter), total);
     check(osr_lock_held(&lock) == (owner != NULL), "the lock is %s", owner ? "free" : "held");
     check(osr_barrier_waiting(&barrier) == line_count(BARRIER), "%u are at the barrier, and not %u",

@@ -306,7 +306,8 @@ static void done(struct actor *actor)
         return;
     if (actor->call >= SELECT) {
         which = (unsigned)actor->rc;
-        check(hand->cases[which].rc == hand->case_rc, "the case gives %d, and not %d", hand->cases[which].rc, hand->case_rc);
+        check(hand->cases[which].rc == hand->case_rc, "the case gives %d, and not %d", hand->cases[which].rc,
+              hand->case_rc);
         if (hand->case_rc < 0)
             return;
     }
@@ -382,8 +383,8 @@ static void try_get(unsigned q)
     int rc = osr_queue_try_get(&queues[q].real, &real), expected = get_now(q, &item);
 
     tell("try_get, queue %u: %d, item %u\n", q, rc, real.number);
-    check(rc == expected && memcmp(&real, &item, sizeof(item)) == 0, "it gives %d and item %u, and not %d and item %u", rc,
-          real.number, expected, item.number);
+    check(rc == expected && memcmp(&real, &item, sizeof(item)) == 0, "it gives %d and item %u, and not %d and item %u",
+          rc, real.number, expected, item.number);
 }
 
 static void step(struct input *input)

@@ -1,6 +1,6 @@
 /*
- * What the smaller targets share. Each is one file that defines `target`; any bytes are an input of it. What it finds it
- * says through check(), which ends the process, as fuzzers want it; what it does it tells through tell(), which is
+ * What the smaller targets share. Each is one file that defines `target`; any bytes are an input of it. What it finds
+ * it says through check(), which ends the process, as fuzzers want it; what it does it tells through tell(), which is
  * silent but for the story of an input.
  */
 #ifndef OSIER_FUZZ_TARGET_H
@@ -20,7 +20,7 @@ struct target {
     /* Makes an input at random: its size. NULL: bytes at random, `longest` of them at most. */
     size_t (*generate)(uint64_t *state, unsigned char *bytes, size_t room);
     size_t longest;
-    const char *const *wrongs; /* what it can take for right on purpose, each of which it has to find out; ends with NULL */
+    const char *const *wrongs; /* what it is wrong about when asked to be, and has to find out; ends with NULL */
 };
 extern const struct target target;
 
@@ -59,6 +59,14 @@ static inline unsigned take(struct input *input, unsigned n)
     return take_byte(input) % n;
 }
 
+/* Of two bytes, in this order, whatever the compiler thinks of several calls in one expression. */
+static inline unsigned take_word(struct input *input)
+{
+    unsigned first = take_byte(input);
+
+    return first << 8 | take_byte(input);
+}
+
 static inline bool is_over(const struct input *input)
 {
     return input->at == input->end;
@@ -73,7 +81,8 @@ size_t make_input(unsigned long seed, unsigned long run, unsigned char bytes[MOS
 
 /* ---- Runs ---- */
 
-/* Memory that can be made to fail: the `refuse_at`-th allocation from now on (0: none), and all after it if `onwards`. */
+/* Memory that can be made to fail: the `refuse_at`-th allocation from now on (0: none), and all after it with
+ * `refuse_onwards`. */
 extern const struct osr_allocator failing_memory;
 extern unsigned refuse_at, refused;
 extern bool refuse_onwards;

@@ -1,7 +1,7 @@
 /*
- * The timers of src/0_base/timers.c against a list that is sorted anew whenever somebody asks: setting, moving, clearing,
- * reserving, firing with callbacks that set and clear others, equal times in the order of setting, late ones after the
- * others, and no memory.
+ * The timers of src/0_base/timers.c against a list that is sorted anew whenever somebody asks: setting, moving,
+ * clearing, reserving, firing with callbacks that set and clear others, equal times in the order of setting, late ones
+ * after the others, and no memory.
  */
 #include "target.h"
 

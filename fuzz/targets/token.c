@@ -1,6 +1,6 @@
 /*
- * Replay tokens (src/9_test/token.c): those that are right are read as they were written, and replayed as far as they go,
- * which is said; those that are cut short, damaged, of another version or test are refused, with where and why.
+ * Replay tokens (src/9_test/token.c): those that are right are read as they were written, and replayed as far as they
+ * go, which is said; those that are cut short, damaged, of another version or test are refused, with where and why.
  */
 #include "target.h"
 
@@ -216,12 +216,22 @@ static void replay(int parsed, bool too_far)
 
 /* ---- Inputs ---- */
 
-enum damage { DAMAGE_NONE, DAMAGE_CUT, DAMAGE_CHANGED, DAMAGE_VERSION, DAMAGE_NAME, DAMAGE_ANSWER, DAMAGE_MARK, DAMAGE_RAW, DAMAGES };
+enum damage {
+    DAMAGE_NONE,
+    DAMAGE_CUT,
+    DAMAGE_CHANGED,
+    DAMAGE_VERSION,
+    DAMAGE_NAME,
+    DAMAGE_ANSWER,
+    DAMAGE_MARK,
+    DAMAGE_RAW,
+    DAMAGES
+};
 
 /* Makes another token of it. What reading it must give; 1: what it may be. */
 static int spoil(struct input *input, enum damage damage)
 {
-    size_t at = length ? (take_byte(input) * 256u + take_byte(input)) % length : 0;
+    size_t at = length ? take_word(input) % length : 0;
 
     switch (damage) {
     case DAMAGE_NONE:
@@ -250,7 +260,8 @@ static int spoil(struct input *input, enum damage damage)
         put(";%04x", sum_of(length));
         return wrong == WRONG_ANSWER ? 0 : -EINVAL;
     case DAMAGE_MARK: /* one more than belongs there, and the right sum */
-        at = strlen("osr1:fuzzed:") + (take_byte(input) * 256u + take_byte(input)) % (length - 5 - strlen("osr1:fuzzed:") + 1);
+        at = strlen("osr1:fuzzed:") +
+             take_word(input) % (length - 5 - strlen("osr1:fuzzed:") + 1);
         memmove(token + at + 1, token + at, length - at + 1);
         token[at] = ",;:="[take(input, 4)];
         length++;

@@ -189,8 +189,11 @@ static const char *take_words(struct input *input, unsigned which)
     some = length > 240 ? 4 : length;
     if (length > 240)
         length = 1000 + length % 16 * 4; /* around where they are cut, and soon more than one buffer */
-    for (i = 0; i < length; i++)
-        words[which][i] = i >= some ? words[which][i - some] : (char)(take_byte(input) | (input->at[-1] == 0) << 7);
+    for (i = 0; i < length; i++) {
+        unsigned byte = i < some ? take_byte(input) : (unsigned char)words[which][i - some];
+
+        words[which][i] = (char)(byte ? byte : 0x80);
+    }
     words[which][length] = '\0';
     return words[which];
 }

@@ -202,8 +202,8 @@ OSR_TASK(root, void, unused)
     tell("gives %s (%d), %zu bytes, %u errors%s\n", osr_strcode(rc), rc, worker.got, reading.count,
          refused ? ", short of memory" : "");
     check(rc == expected, "it gives %d, and not %d", rc, expected);
-    check(worker.got == reading.got && memcmp(result, expected_result, ROOM) == 0, "%zu bytes came, and not %zu", worker.got,
-          reading.got);
+    check(worker.got == reading.got && memcmp(result, expected_result, ROOM) == 0, "%zu bytes came, and not %zu",
+          worker.got, reading.got);
     check(rc >= 0 || osr_error_code(osr_error_last()) == rc, "the error is another one");
     if (!refused && reading.rc == 0 && !reading.ended)
         check_death(osr_error_message(osr_error_last()));
@@ -253,8 +253,10 @@ static void add_frame(struct input *input)
         size -= lie == 2;
     }
     frame.size = size;
-    if (lie == 0)
-        frame.size = (uint64_t)take_byte(input) << take(input, 64);
+    if (lie == 0) {
+        frame.size = take_byte(input);
+        frame.size <<= take(input, 64);
+    }
     if (lie == 1)
         frame.kind ^= 1u << take(input, 32);
     add(&frame, sizeof(frame));
@@ -267,7 +269,7 @@ static void run(const unsigned char *bytes, size_t size)
     unsigned i, mode = take_byte(&input);
 
     streamed = piece_count = 0;
-    exit_status = take(&input, 4) == 0 ? -1 : (int)take_byte(&input) << take(&input, 9);
+    exit_status = take(&input, 4) == 0 ? -1 : (int)take_word(&input);
     fails_at = mode % 8 == 1 ? 1 + take(&input, 6) : 0;
     for (i = take(&input, 16); i > 0; i--)
         pieces[piece_count++] = 1 + take_byte(&input);
