@@ -23,14 +23,15 @@ start() { # NAME ROLE...
 
 tell() { # NAME: of each of its fuzzers
     local stats found stability
-    for stats in "$build/found/$1"/*/fuzzer_stats; do
+    for stats in "$build/found/$1"/{main,second*}/fuzzer_stats; do
+        [[ -e $stats ]] || continue
         found=$(sed -n 's/^saved_crashes *: //p' "$stats")
         stability=$(sed -n 's/^stability *: //p' "$stats")
         echo "afl++ $1: $(sed -n 's/^execs_done *: //p' "$stats") inputs," \
             "$(sed -n 's/^execs_per_sec *: //p' "$stats") a second, stability $stability, $found found"
         [[ $found == 0 && $stability == 100.00% ]] || failed=1
     done
-    [[ -e $stats ]] || failed=1
+    [[ -e $build/found/$1/main/fuzzer_stats ]] || failed=1
 }
 
 for name in "$@"; do

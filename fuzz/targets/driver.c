@@ -31,11 +31,17 @@ static struct shared {
     unsigned long runs;
 } *shared;
 
-/* So that what AddressSanitizer finds comes to dying() as well. */
+/* So that what the sanitizers find comes to dying() as well. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
     return "abort_on_error=1:detect_stack_use_after_return=1:detect_leaks=1";
+}
+
+const char *__ubsan_default_options(void);
+const char *__ubsan_default_options(void)
+{
+    return "abort_on_error=1:print_stacktrace=1";
 }
 
 static void note_place(const char *where)

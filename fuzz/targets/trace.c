@@ -159,7 +159,7 @@ static void check_file(const unsigned char *text, size_t size)
 static struct trace trace;
 static int file;
 static unsigned char *content;
-enum { MOST_FILE = 1 << 20 };
+enum { MOST_FILE = 1 << 20, MOST_TRACE = 1 << 17 };
 
 static void begin_file(void)
 {
@@ -245,6 +245,7 @@ static void run(const unsigned char *bytes, size_t size)
 {
     const struct osr_run_options options = {.where = size % 3 ? "here" : NULL};
     struct input input = {bytes, bytes + size};
+    int looks = 2; /* at what is written before the end: each is at the whole file */
 
     if (take(&input, 16) == 0) {
         check_path(&input);
@@ -255,9 +256,9 @@ static void run(const unsigned char *bytes, size_t size)
     trace.failed = 0;
     trace.running = 0;
     begin(&trace, &options);
-    while (!is_over(&input) && trace.offset < MOST_FILE / 2) {
+    while (!is_over(&input) && trace.offset < MOST_TRACE) {
         put_one(&input);
-        if (take(&input, 16) == 15) {
+        if (take(&input, 16) == 15 && looks-- > 0) {
             write_out(&trace, false);
             check_file(content, end_of_text());
         }
