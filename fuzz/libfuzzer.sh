@@ -20,7 +20,10 @@ for name in "$@"; do
     done
 
     mkdir -p "$build/corpus/$name"
+    touch "$build/started"
     "$build/entry-$name" "${options[@]}" "$build/corpus/$name" "${kept[@]}" || failed=1
+    # Forking, it says nothing in its exit status.
+    [[ -z $(find "$build/found" -name "$name-*" -newer "$build/started") ]] || failed=1
 done
 ((failed == 0)) || echo "libfuzzer: see $build/found" >&2
 exit "$failed"

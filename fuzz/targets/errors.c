@@ -673,7 +673,7 @@ static void derive(unsigned which)
         of[i] = registers[from].node;
         leaves += errors[i] ? count_leaves(of[i]) : 0;
     }
-    if (leaves > 200) /* of groups in groups there may be more than anybody can count */
+    if (leaves > 60) /* of groups in groups there may be more than anybody can count */
         return;
     real = osr_error_derive(registers[which].real, errors, count);
     tell("derive from register %u: %s\n", which, real ? "a group" : "none");
