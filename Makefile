@@ -99,7 +99,15 @@ TORTURE_OBJECTS := $(SOURCES:src/%=$(TORTURE_DIR)/src/%.o)
 TORTURE_OWN := $(patsubst tests/torture/%.c,$(TORTURE_DIR)/%.o,$(sort $(wildcard tests/torture/*.c))) $(BUILD)/fuzz/hybrid.o
 TORTURE_PROGRAM := $(TORTURE_DIR)/torture
 
-OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(KIT_STATIC_OBJECTS) $(KIT_SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o \
+
+# The other targets: a file each, and what they share.
+FUZZ_SHARED := $(BUILD)/fuzz/targets/common.o $(BUILD)/fuzz/targets/actors.o
+FUZZ_DRIVER := $(BUILD)/fuzz/targets/driver.o
+FUZZ_NAMES := $(filter-out common actors driver,$(basename $(notdir $(sort $(wildcard fuzz/targets/*.c)))))
+FUZZ_PROGRAMS := $(FUZZ_NAMES:%=$(BUILD)/fuzz-%)
+FUZZ_TARGET_OBJECTS := $(FUZZ_SHARED) $(FUZZ_DRIVER) $(FUZZ_NAMES:%=$(BUILD)/fuzz/targets/%.o)
+
+OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(KIT_STATIC_OBJECTS) $(KIT_SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o $(FUZZ_TARGET_OBJECTS) \
     $(TEST_PROGRAMS:=.o) $(EXAMPLE_PROGRAMS:=.o) $(TORTURE_OBJECTS) $(TORTURE_OWN)
 
 # ---- The library ---------------------------------------------------------------------------------------
@@ -167,13 +175,13 @@ needs:
 
 # ---- What has to be installed --------------------------------------------------------------------------
 
-# Sets of tests/deps.sh: demo, test, tools, coverage, aarch64, peers. Where nothing is missing this is silent.
+# Sets of tests/deps.sh: demo, test, tools, fuzz, coverage, aarch64, peers. Where nothing is missing this is silent.
 SETS ?= demo test tools
 
-.PHONY: deps deps-demo deps-test deps-tools deps-coverage deps-peers
+.PHONY: deps deps-demo deps-test deps-tools deps-fuzz deps-coverage deps-peers
 deps:
 	CC='$(CC)' tests/deps.sh $(SETS)
-deps-demo deps-test deps-tools deps-coverage deps-peers: deps-%:
+deps-demo deps-test deps-tools deps-fuzz deps-coverage deps-peers: deps-%:
 	CC='$(CC)' tests/deps.sh $*
 
 # ---- Examples ------------------------------------------------------------------------------------------
@@ -234,7 +242,7 @@ coverage: deps-test deps-coverage
 	[ ! -d build/gcc-coverage ] || find build/gcc-coverage -name '*.gcda' -delete
 	status=0; \
 	$(MAKE) suite CC=gcc TOOL=coverage BUILD=build/gcc-coverage || status=$$?; \
-	tests/coverage.sh build/gcc-coverage build/coverage && exit $$status
+	$(RECORD) coverage 'make coverage' tests/coverage.sh build/gcc-coverage build/coverage && exit $$status
 
 # Floors 0 and 1, which hold all that depends on the processor, on the other one that we know.
 AARCH64 := aarch64-linux-gnu-gcc
@@ -296,37 +304,81 @@ RUNS ?= $(if $(TOOL),100000,1000000)
 TIME ?= 60
 JOBS ?= $(shell nproc)
 
-.PHONY: fuzz fuzz-campaign fuzz-build libfuzzer
-fuzz-build: $(FUZZ_PROGRAM)
+# orders, which is the fuzzer of cancellation orderings, or one of fuzz/targets/; where nothing is said, all of them.
+ALL_TARGETS := orders $(FUZZ_NAMES)
+TARGET ?= $(ALL_TARGETS)
+# Runs a command, and keeps what it says for `make fuzz-report`: $(RECORD) NAME 'make …' COMMAND.
+RECORD := fuzz/record.sh
 
-fuzz: $(FUZZ_PROGRAM)
-	$(TOOL_ENV_$(TOOL)) fuzz/run.sh $(FUZZ_PROGRAM) $(or $(SEED),1) $(RUNS)
+.PHONY: fuzz fuzz-campaign fuzz-build fuzz-corpora
+fuzz-build: $(FUZZ_PROGRAM) $(FUZZ_PROGRAMS)
 
-fuzz-campaign: $(FUZZ_PROGRAM)
-	$(TOOL_ENV_$(TOOL)) fuzz/campaign.sh $(FUZZ_PROGRAM) $(TIME) $(JOBS)
+fuzz: fuzz-build
+	$(TOOL_ENV_$(TOOL)) $(RECORD) fuzz$(TOOL:%=-%) 'make fuzz RUNS=$(RUNS)$(TOOL:%= TOOL=%)' fuzz/run.sh $(BUILD) $(or $(SEED),1) $(RUNS) $(TARGET)
+
+fuzz-campaign: fuzz-build
+	$(TOOL_ENV_$(TOOL)) $(RECORD) fuzz-campaign$(TOOL:%=-%) 'make fuzz-campaign TIME=$(TIME) JOBS=$(JOBS)$(TOOL:%= TOOL=%)' fuzz/campaign.sh $(BUILD) $(TIME) $(JOBS) $(TARGET)
+
+# What is kept, and nothing else: for TOOL=valgrind, and CC=clang TOOL=asan.
+fuzz-corpora: fuzz-build
+	RUN='$(TOOL_RUN_$(TOOL))' $(TOOL_ENV_$(TOOL)) fuzz/corpora.sh $(BUILD) $(TARGET)
 
 $(BUILD)/fuzz/%.o: fuzz/%.c
 	echo '  CC   $<'
 	$(CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 
-# It is called before AddressSanitizer is ready.
+# It is called before AddressSanitizer is ready; and what it does differs from run to run, which is no coverage.
+$(BUILD)/fuzz/keep.o: override CC := $(CC:afl-clang-fast=clang)
 $(BUILD)/fuzz/keep.o: FUZZ_FLAGS += -fno-sanitize=all $(if $(TOOL),-DKEEP_EMPTY)
 
 $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ $(LIBS)
 
-# The same entry point under clang's libFuzzer; TIME= in seconds, TOOL=asan for AddressSanitizer as well.
-LIBFUZZER := build/libfuzzer$(TOOL:%=-%)
-libfuzzer:
-	$(MAKE) CC=clang BUILD=$(LIBFUZZER) CFLAGS='$(CFLAGS) -fsanitize=fuzzer-no-link' $(LIBFUZZER)/entry
-	mkdir -p $(LIBFUZZER)/corpus
-	$(TOOL_ENV_$(TOOL)) $(LIBFUZZER)/entry -max_total_time=$(TIME) -max_len=400 -entropic=0 -artifact_prefix=$(LIBFUZZER)/ \
-	    $(LIBFUZZER)/corpus fuzz/corpus fuzz/regressions
-
-$(BUILD)/entry: $(FUZZ_ENTRY) $(STATIC)
+$(FUZZ_PROGRAMS): $(BUILD)/fuzz-%: $(BUILD)/fuzz/targets/%.o $(FUZZ_SHARED) $(FUZZ_DRIVER) $(KIT_STATIC) $(STATIC)
 	echo '  LINK $@'
-	$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	$(LINK) -o $@ $^ $(LIBS)
+
+# These look at what is inside, or include it.
+$(FUZZ_TARGET_OBJECTS): FUZZ_FLAGS += -Isrc
+
+# The same entry points under a fuzzer, by whose compiler all is built; LIB_FUZZING_ENGINE as OSS-Fuzz calls it.
+LIB_FUZZING_ENGINE ?= -fsanitize=fuzzer
+FUZZ_LINK := $(CXX) -pthread $(TOOL_CFLAGS) $(CFLAGS) $(LDFLAGS)
+
+.PHONY: fuzz-entries libfuzzer libfuzzer-merge afl replay oss-fuzz fuzz-report
+fuzz-entries: $(ALL_TARGETS:%=$(BUILD)/entry-%)
+
+$(BUILD)/entry-orders: $(FUZZ_ENTRY) $(STATIC)
+	echo '  LINK $@'
+	$(FUZZ_LINK) -o $@ $^ $(LIB_FUZZING_ENGINE) $(LIBS)
+
+$(FUZZ_NAMES:%=$(BUILD)/entry-%): $(BUILD)/entry-%: $(BUILD)/fuzz/targets/%.o $(FUZZ_SHARED) $(KIT_STATIC) $(STATIC)
+	echo '  LINK $@'
+	$(FUZZ_LINK) -o $@ $^ $(LIB_FUZZING_ENGINE) $(LIBS)
+
+# TIME= in seconds for each target, JOBS= processes, TOOL=asan for AddressSanitizer as well.
+LIBFUZZER := build/libfuzzer$(TOOL:%=-%)
+libfuzzer libfuzzer-merge:
+	$(MAKE) CC=clang CXX=clang++ BUILD=$(LIBFUZZER) CFLAGS='$(CFLAGS) -fsanitize=fuzzer-no-link' $(TARGET:%=$(LIBFUZZER)/entry-%)
+	$(TOOL_ENV_$(TOOL)) fuzz/$@.sh $(LIBFUZZER) $(TIME) $(JOBS) $(TARGET)
+
+AFL := build/afl$(TOOL:%=-%)
+afl: deps-fuzz
+	$(MAKE) CC=afl-clang-fast CXX=afl-clang-fast++ BUILD=$(AFL) $(TARGET:%=$(AFL)/entry-%)
+	$(RECORD) afl 'make afl TIME=$(TIME) JOBS=$(JOBS)' fuzz/afl.sh $(AFL) $(TIME) $(JOBS) $(TARGET)
+
+# TOKEN= is a file with an input, or a token of the test kit's.
+replay:
+	test -n '$(TOKEN)' || { echo 'osier: make replay TOKEN=file, or TOKEN=osr1:…' >&2; exit 2; }
+	BUILD='$(BUILD)' TARGET='$(if $(filter-out file,$(origin TARGET)),$(TARGET))' fuzz/replay.sh '$(TOKEN)'
+
+# The form that OSS-Fuzz and ClusterFuzzLite want, tried with clang: a few minutes.
+oss-fuzz: deps-fuzz
+	fuzz/oss-fuzz/check.sh build/oss-fuzz
+
+fuzz-report:
+	fuzz/report.py fuzz/README.md build/report
 
 # ---- Torture (tests/README.md) -----------------------------------------------------------------------------
 
@@ -361,12 +413,13 @@ MUTANT_DIR := $(BUILD)/mutants
 MUTANT_STATIC := $(MUTANT_DIR)/libosier-mutants.a
 MUTANT_SOURCES := $(SOURCES:src/%=$(MUTANT_DIR)/src/%)
 MUTANT_OBJECTS := $(MUTANT_SOURCES:=.o) $(MUTANT_DIR)/mutant.c.o
-MUTANT_PROGRAMS := $(TEST_PROGRAMS:$(BUILD)/tests/%=$(MUTANT_DIR)/%) $(MUTANT_DIR)/fuzzer
+MUTANT_PROGRAMS := $(TEST_PROGRAMS:$(BUILD)/tests/%=$(MUTANT_DIR)/%) $(MUTANT_DIR)/fuzzer \
+    $(FUZZ_NAMES:%=$(MUTANT_DIR)/fuzz-%)
 
 # MUTANT=: only these, and all programs that kill them.
 .PHONY: mutants mutants-build
 mutants: mutants-build
-	$(TOOL_ENV_$(TOOL)) fuzz/mutants/run.py $(MUTANTS) $(MUTANT_DIR) $(MUTANT)
+	$(TOOL_ENV_$(TOOL)) $(RECORD) mutants 'make mutants' fuzz/mutants/run.py $(MUTANTS) $(MUTANT_DIR) $(MUTANT)
 
 mutants-build: $(MUTANT_PROGRAMS)
 
@@ -390,13 +443,18 @@ $(MUTANT_STATIC): $(MUTANT_OBJECTS)
 	rm -f $@
 	ar rcs $@ $^
 
-$(MUTANT_DIR)/test_%: $(BUILD)/tests/test_%.o $(HARNESS) $(MUTANT_STATIC)
+$(MUTANT_DIR)/test_%: $(BUILD)/tests/test_%.o $(HARNESS) $(KIT_STATIC) $(MUTANT_STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ -lcmocka $(LIBS)
 
 $(MUTANT_DIR)/fuzzer: $(FUZZ_OBJECTS) $(MUTANT_STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ $(LIBS)
+
+# Two of these include a file of the library, which is then the one with the mutants.
+$(MUTANT_DIR)/fuzz-%: fuzz/targets/%.c $(FUZZ_SHARED) $(FUZZ_DRIVER) $(KIT_STATIC) $(MUTANT_STATIC)
+	echo '  LINK $@'
+	$(LINK) $(filter-out -W%,$(COMMON)) -w -Iinclude -I$(MUTANT_DIR)/src -include $(MUTANT_DIR)/mutant.h -o $@ $^ $(LIBS)
 
 -include $(MUTANT_OBJECTS:.o=.d)
 
@@ -449,13 +507,17 @@ help:
 	echo 'make examples    the programs of examples/'
 	echo 'make install     into PREFIX ($(PREFIX)), under DESTDIR; also LIBDIR, INCLUDEDIR, DATADIR'
 	echo 'make uninstall   takes that away again'
-	echo 'make deps        installs what building and testing need; SETS="demo test tools coverage aarch64"'
+	echo 'make deps        installs what building and testing need; SETS="demo test tools fuzz coverage aarch64"'
 	echo
 	echo 'make valgrind asan tsan    the tests under memcheck, Address/Undefined/Leak and ThreadSanitizer'
 	echo 'make coverage              the tests, and which lines and branches they ran'
 	echo 'make aarch64               the context switch on an emulated ARM'
 	echo 'make fuzz                  many programs against a model of the rules; SEED= RUNS= TOOL=asan'
-	echo 'make fuzz-campaign         the same for TIME= seconds in JOBS= processes; make libfuzzer: with clang'
+	echo 'make fuzz-campaign         the same for TIME= seconds in JOBS= processes; TARGET=: one of $(ALL_TARGETS)'
+	echo 'make libfuzzer afl         the same targets, guided by coverage; TARGET= TIME= JOBS='
+	echo 'make fuzz-corpora          inputs that are kept, once: TOOL=valgrind, TOOL=asan'
+	echo 'make replay                tells what an input or a token does: TOKEN=file, TOKEN=osr1:…'
+	echo 'make fuzz-report           the figures of fuzz/README.md, of what has been run since'
 	echo 'make torture               each call into the system and for memory fails in turn; PAIRS= SEED='
 	echo 'make mutants               bugs put in on purpose, which the fuzzer and the tests must find; MUTANT="names"'
 	echo 'make bench                 benchmarks, on one core; BENCH="arguments"'

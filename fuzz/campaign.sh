@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
-# A campaign: SECONDS of new programs in as many processes as JOBS says, each with seeds of its own. What is found is
-# written to a directory beside the fuzzer, as it was and made small.
-#   campaign.sh FUZZER SECONDS JOBS
+# A campaign: so many seconds of new inputs for each target in turn, in as many processes as JOBS says, each with seeds of
+# its own. What is found is written to a directory beside the programs, as it was and made small.
+#   campaign.sh BUILD SECONDS JOBS TARGET...
 set -u
 cd "$(dirname "$0")/.." || exit 1
-fuzzer=$1 seconds=$2 jobs=$3 failed=0 pids=()
-out=$(dirname "$fuzzer")/found
+. fuzz/names.sh
+build=$1 seconds=$2 jobs=$3 failed=0
+shift 3
+out=$build/found
 mkdir -p "$out"
 
-for ((job = 0; job < jobs; job++)); do
-    "$fuzzer" --campaign --seed "$(date +%s)$job" --seconds "$seconds" --out "$out" &
-    pids+=($!)
-done
-for pid in "${pids[@]}"; do
-    wait "$pid" || failed=1
+for name in "$@"; do
+    pids=()
+    for ((job = 0; job < jobs; job++)); do
+        "$(program_of "$build" "$name")" --campaign --seed "$(date +%s)$job" --seconds "$seconds" --out "$out" &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do
+        wait "$pid" || failed=1
+    done
 done
 ((failed == 0)) || echo "campaign: see $out" >&2
 exit "$failed"

@@ -1,18 +1,28 @@
 #!/usr/bin/env bash
-# A short, bounded run of the fuzzer: inputs that are kept, wrong models that must be found out, and new programs, a tenth
-# of them under libev too, and networks.
-#   run.sh FUZZER SEED RUNS
+# A short, bounded run of each target: inputs that are kept, what is wrong on purpose and must be found out, and new
+# inputs; for those that are not the fuzzer of orders, a tenth as many. That one also runs a tenth of its programs under
+# libev, and networks, and some without memory.
+#   run.sh BUILD SEED RUNS TARGET...
 set -u
-shopt -s nullglob # there may be no corpus
 cd "$(dirname "$0")/.." || exit 1
-fuzzer=$1 seed=$2 runs=$3
-out=$(dirname "$fuzzer")/found
+. fuzz/names.sh
+build=$1 seed=$2 runs=$3
+shift 3
+out=$build/found
 mkdir -p "$out"
 
-"$fuzzer" --hybrid --check fuzz/corpus/* fuzz/regressions/* || exit 1
-"$fuzzer" --canaries --seed "$seed" || exit 1
-"$fuzzer" --campaign --seed "$seed" --runs "$runs" --out "$out" || exit 1
-"$fuzzer" --hybrid --campaign --seed "$seed" --runs $((runs / 10)) --out "$out" || exit 1
-"$fuzzer" --networks --seed "$seed" --runs $((runs / 500)) || exit 1
-"$fuzzer" --faults --check fuzz/corpus/* fuzz/regressions/* || exit 1
-"$fuzzer" --faults --campaign --seed "$seed" --runs $((runs / 200)) --out "$out"
+for name in "$@"; do
+    fuzzer=$(program_of "$build" "$name")
+    mapfile -t kept < <(kept_of "$name")
+    [[ $name == orders ]] && share=$runs || share=$((runs / 10))
+
+    "$fuzzer" --check "${kept[@]}" || exit 1
+    "$fuzzer" --canaries --seed "$seed" || exit 1
+    "$fuzzer" --campaign --seed "$seed" --runs "$share" --out "$out" || exit 1
+    [[ $name == orders ]] || continue
+    "$fuzzer" --hybrid --check "${kept[@]}" || exit 1
+    "$fuzzer" --hybrid --campaign --seed "$seed" --runs $((runs / 10)) --out "$out" || exit 1
+    "$fuzzer" --networks --seed "$seed" --runs $((runs / 500)) || exit 1
+    "$fuzzer" --faults --check "${kept[@]}" || exit 1
+    "$fuzzer" --faults --campaign --seed "$seed" --runs $((runs / 200)) --out "$out" || exit 1
+done

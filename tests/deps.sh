@@ -4,6 +4,7 @@
 #   demo      a compiler, make, libev
 #   test      these and cmocka, a C++ compiler, pkg-config
 #   tools     valgrind, clang and its runtime
+#   fuzz      clang and its runtime, AFL++, zip
 #   coverage  gcovr
 #   aarch64   a cross compiler and an emulator
 #   peers     what the benchmarks compare osier with, and gnuplot
@@ -72,6 +73,13 @@ need_set() {
         ;;
     clang)
         need_command clang clang
+        ;;
+    fuzz)
+        need_set clang
+        need_clang_runtime
+        need_command afl-clang-fast afl++
+        need_command zip zip
+        need_command unzip unzip
         ;;
     coverage)
         need_command gcovr gcovr

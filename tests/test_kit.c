@@ -528,6 +528,9 @@ static void tokens_that_are_not_whole_are_refused(void **state)
     assert_int_equal(osr_test_replay(&test, token), 1);
     assert_refused(&test, "", "this is no token");
     assert_refused(&test, "hello", "this is no token, at character 1");
+    /* With the right sum, but by no kit. */
+    assert_refused(&test, "osr1:orders:;;faa7", "something stands behind the end, at character");
+    assert_refused(&test, "osr1:orders:R1=1,;c5cd", "a choice is missing, at character");
     assert_refused(&test, "osr9:orders:R1=3/4;0000", "another version");
     token[strlen(token) - 1] ^= 1;
     assert_refused(&test, token, "damaged");

@@ -24,16 +24,21 @@ QUICK = 1.0  # what those that cannot be told from the original need not live th
 FUZZER = "fuzzer"
 
 
+def is_fuzzer(name):
+    """The fuzzer of orders, or another target."""
+    return name == FUZZER or name.startswith("fuzz-")
+
+
 class Program:
     def __init__(self, directory, name):
         self.name, self.usual, self.silence = name, 0.0, 60.0 / TIMES_USUAL
         self.command = [str(directory / name)]
-        if name == FUZZER:
+        if is_fuzzer(name):
             self.command += ["--campaign", "--seed", SEED, "--runs", RUNS, "--out", str(directory / "found")]
 
     def gives_up(self, said):
         """Whether what it has said so far means failure: no need to wait for its end."""
-        return b"program " in said or b"written: " in said if self.name == FUZZER else b"[  ERROR   ]" in said
+        return b"program " in said or b"written: " in said if is_fuzzer(self.name) else b"[  ERROR   ]" in said
 
     def run(self, mutant):
         """What was wrong ("" for nothing), what it has said, and for how long it was silent at most."""
@@ -83,7 +88,7 @@ def try_mutant(mutant, programs):
     for program in in_order(mutant, programs):
         trial.runs += 1
         wrong, said, _ = program.run(mutant.name)
-        if wrong and program.name != FUZZER and program.name[5:] not in mutant.first:
+        if wrong and not is_fuzzer(program.name) and program.name[5:] not in mutant.first:
             wrong, said, _ = program.run(mutant.name)  # nobody expected that: once more
         if wrong:
             trial.killer, trial.how = program.name, how(program, wrong, said)
@@ -93,7 +98,7 @@ def try_mutant(mutant, programs):
 
 
 def in_order(mutant, programs):
-    first = [name if name == FUZZER else "test_" + name for name in mutant.first]
+    first = [name if is_fuzzer(name) else "test_" + name for name in mutant.first]
     for name in first:
         if not any(program.name == name for program in programs):
             raise descriptions.Misfit(f"mutant {mutant.name}: there is no program {name}")
@@ -143,10 +148,10 @@ def sum_up(trials, seconds):
     killed = [trial for trial in trials if trial.killer]
     alive = [trial.mutant.name for trial in trials if not trial.killer and not trial.mutant.same]
     wrongly = [trial.mutant.name for trial in killed if trial.mutant.same]
-    fuzzed = sum(trial.killer == FUZZER for trial in killed)
+    fuzzed = sum(is_fuzzer(trial.killer) for trial in killed)
     quick = sum(trial.seconds <= 1 for trial in killed)
     classes = len({trial.mutant.kind for trial in trials})
-    print(f"{len(trials)} mutants of {classes} classes: {len(killed)} killed, {fuzzed} of them by the fuzzer, "
+    print(f"{len(trials)} mutants of {classes} classes: {len(killed)} killed, {fuzzed} of them by fuzzers, "
           f"{100 * quick // max(1, len(killed))} % within 1 s; {sum(bool(t.mutant.same) for t in trials)} justified; "
           f"{seconds:.0f} s")
     if alive:
@@ -171,7 +176,7 @@ def main(listed, directory, *names):
     if unknown:
         sys.exit(f"fuzz/mutants: there is no mutant {' '.join(unknown)}")
     programs = [Program(directory, path.name) for path in sorted(directory.iterdir())
-                if path.name == FUZZER or (path.name.startswith("test_") and not path.suffix)]
+                if (is_fuzzer(path.name) and not path.suffix) or (path.name.startswith("test_") and not path.suffix)]
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
         measure(programs, pool)
         if names:

@@ -226,9 +226,13 @@ static int take_lines(struct reader *reader, struct script *script)
             return rc;
         reached[line.kind] = line.last;
         osri_kit_script_add(script, line);
-        if (!take(reader, ',') && *reader->at != ';')
+        if (take(reader, ','))
+            rc = *reader->at == ';' ? refuse(reader, "a choice is missing") : 0;
+        else if (*reader->at != ';')
             rc = refuse(reader, *reader->at ? "',' is missing" : "the end is missing");
     }
+    if (rc == 0 && strchr(reader->at + 1, ';'))
+        rc = refuse(reader, "something stands behind the end");
     return rc;
 }
 
