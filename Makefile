@@ -242,7 +242,7 @@ coverage: deps-test deps-coverage
 	[ ! -d build/gcc-coverage ] || find build/gcc-coverage -name '*.gcda' -delete
 	status=0; \
 	$(MAKE) suite CC=gcc TOOL=coverage BUILD=build/gcc-coverage || status=$$?; \
-	$(RECORD) coverage 'make coverage' tests/coverage.sh build/gcc-coverage build/coverage && exit $$status
+	$(REPORTED) coverage 'make coverage' tests/coverage.sh build/gcc-coverage build/coverage && exit $$status
 
 # Floors 0 and 1, which hold all that depends on the processor, on the other one that we know.
 AARCH64 := aarch64-linux-gnu-gcc
@@ -307,17 +307,17 @@ JOBS ?= $(shell nproc)
 # orders, which is the fuzzer of cancellation orderings, or one of fuzz/targets/; where nothing is said, all of them.
 ALL_TARGETS := orders $(FUZZ_NAMES)
 TARGET ?= $(ALL_TARGETS)
-# Runs a command, and keeps what it says for `make fuzz-report`: $(RECORD) NAME 'make …' COMMAND.
-RECORD := fuzz/record.sh
+# Runs a command, and keeps what it says for `make fuzz-report`: $(REPORTED) NAME 'make …' COMMAND.
+REPORTED := fuzz/record.sh
 
 .PHONY: fuzz fuzz-campaign fuzz-build fuzz-corpora
 fuzz-build: $(FUZZ_PROGRAM) $(FUZZ_PROGRAMS)
 
 fuzz: fuzz-build
-	$(TOOL_ENV_$(TOOL)) $(RECORD) fuzz$(TOOL:%=-%) 'make fuzz RUNS=$(RUNS)$(TOOL:%= TOOL=%)' fuzz/run.sh $(BUILD) $(or $(SEED),1) $(RUNS) $(TARGET)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) fuzz$(TOOL:%=-%) 'make fuzz RUNS=$(RUNS)$(TOOL:%= TOOL=%)' fuzz/run.sh $(BUILD) $(or $(SEED),1) $(RUNS) $(TARGET)
 
 fuzz-campaign: fuzz-build
-	$(TOOL_ENV_$(TOOL)) $(RECORD) fuzz-campaign$(TOOL:%=-%) 'make fuzz-campaign TIME=$(TIME) JOBS=$(JOBS)$(TOOL:%= TOOL=%)' fuzz/campaign.sh $(BUILD) $(TIME) $(JOBS) $(TARGET)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) fuzz-campaign$(TOOL:%=-%) 'make fuzz-campaign TIME=$(TIME) JOBS=$(JOBS)$(TOOL:%= TOOL=%)' fuzz/campaign.sh $(BUILD) $(TIME) $(JOBS) $(TARGET)
 
 # What is kept, and nothing else: for TOOL=valgrind, and CC=clang TOOL=asan.
 fuzz-corpora: fuzz-build
@@ -366,7 +366,7 @@ libfuzzer libfuzzer-merge:
 AFL := build/afl$(TOOL:%=-%)
 afl: deps-fuzz
 	$(MAKE) CC=afl-clang-fast CXX=afl-clang-fast++ BUILD=$(AFL) $(TARGET:%=$(AFL)/entry-%)
-	$(RECORD) afl 'make afl TIME=$(TIME) JOBS=$(JOBS)' fuzz/afl.sh $(AFL) $(TIME) $(JOBS) $(TARGET)
+	$(REPORTED) afl 'make afl TIME=$(TIME) JOBS=$(JOBS)' fuzz/afl.sh $(AFL) $(TIME) $(JOBS) $(TARGET)
 
 # TOKEN= is a file with an input, or a token of the test kit's.
 replay:
@@ -388,7 +388,7 @@ PAIRS ?= 100
 
 .PHONY: torture
 torture: $(TORTURE_PROGRAM)
-	$(TOOL_ENV_$(TOOL)) $(TORTURE_PROGRAM) --pairs $(PAIRS) --seed $(or $(SEED),1) --sites $(TORTURE_DIR)/sites $(TORTURE)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) torture 'make torture' $(TORTURE_PROGRAM) --pairs $(PAIRS) --seed $(or $(SEED),1) --sites $(TORTURE_DIR)/sites $(TORTURE)
 	tests/torture/sites.py $(TORTURE_PROGRAM) $(TORTURE_DIR)/sites src
 
 $(TORTURE_DIR)/src/%.o: src/% tests/torture/calls.txt
@@ -419,7 +419,7 @@ MUTANT_PROGRAMS := $(TEST_PROGRAMS:$(BUILD)/tests/%=$(MUTANT_DIR)/%) $(MUTANT_DI
 # MUTANT=: only these, and all programs that kill them.
 .PHONY: mutants mutants-build
 mutants: mutants-build
-	$(TOOL_ENV_$(TOOL)) $(RECORD) mutants 'make mutants' fuzz/mutants/run.py $(MUTANTS) $(MUTANT_DIR) $(MUTANT)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) mutants 'make mutants' fuzz/mutants/run.py $(MUTANTS) $(MUTANT_DIR) $(MUTANT)
 
 mutants-build: $(MUTANT_PROGRAMS)
 
