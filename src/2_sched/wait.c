@@ -114,6 +114,8 @@ int osr_park_uncut_here(struct osr_waiters *waiters, struct osr_wait *wait, cons
     struct task *task = osri_current();
     int rc = !task || task->hooked ? -EPERM : may_park(waiters, wait);
 
+    if (rc == 0)
+        osri_touch(&task->sched->door, OSR_TOUCH_ALL, NULL);
     return rc < 0 ? osri_failed(rc, where) : park(waiters, wait, true, where);
 }
 
@@ -123,6 +125,7 @@ int osr_unpark(struct osr_waiters *waiters, int result)
 
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch_all();
     if (osr_waiters_empty(waiters))
         return 0;
     osri_wake(osri_sched, wait_of(waiters->list_.next), result);
@@ -135,6 +138,7 @@ int osr_unpark_one(struct osr_wait *wait, int result)
         return osri_failed(-EINVAL, NULL);
     if (!osri_is_inside(osri_sched))
         return osri_failed(-EPERM, NULL);
+    osri_touch_all();
     if (!wait->linked_) /* its task may be gone */
         return osri_failed(-ESTALE, NULL);
     if (((struct task *)wait->task_)->sched != osri_sched)

@@ -83,7 +83,7 @@ static inline void osri_scope_mirror(struct osr_scope *scope)
         return;
     task->refusal = unlikely(scope->by_ != NULL) ? &scope->cut_at_ : NULL;
     task->due = scope->due_;
-    task->attention = unlikely(scope->by_ || scope->due_ != OSR_NEVER || task->hooked || task->sched->inject);
+    task->attention = unlikely(scope->by_ || scope->due_ != OSR_NEVER || task->hooked || task->sched->slowly);
     task->opened = scope->where_;
 }
 

@@ -42,7 +42,7 @@ int osr_barrier_wait_here(struct osr_barrier *barrier, const char *where)
 {
     struct sched *sched = osri_sched;
     struct osr_wait wait;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, barrier, where);
 
     if (rc < 0)
         return rc;
@@ -67,6 +67,7 @@ static int dismiss(struct osr_barrier *barrier, bool broken)
 
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, barrier);
     barrier->broken_ = broken;
     barrier->arrived_ = 0;
     while ((first = osri_first(&barrier->waiters_)) != NULL)

@@ -28,7 +28,7 @@ int osr_lock_acquire_here(struct osr_lock *lock, const char *where)
 {
     struct sched *sched = osri_sched;
     struct osr_wait wait;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, lock, where);
 
     if (rc < 0)
         return rc;
@@ -45,16 +45,21 @@ int osr_lock_acquire_here(struct osr_lock *lock, const char *where)
 int osr_lock_try_acquire(struct osr_lock *lock)
 {
     struct task *task = osri_current();
-    int rc = task ? take_now(lock, task) : -EPERM;
+    int rc;
 
+    if (task)
+        osri_touch(&task->sched->door, OSR_TOUCH_WRITE, lock);
+    rc = task ? take_now(lock, task) : -EPERM;
     return rc < 0 ? osri_failed(rc, NULL) : 0;
 }
 
 /* The lock goes to whoever has waited longest. */
 static void hand_over(struct sched *sched, struct osr_lock *lock)
 {
-    struct osr_waiter_ *first = osri_first(&lock->waiters_);
+    struct osr_waiter_ *first;
 
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, lock);
+    first = osri_first(&lock->waiters_);
     lock->owner_ = 0;
     if (likely(!first))
         return;
@@ -107,6 +112,7 @@ static void take_again(struct sched *sched, struct osr_lock *lock, const char *w
 {
     struct osr_wait wait;
 
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, lock);
     if (take_now(lock, sched->current) == 0)
         return;
     wait_begin(&wait, sched->current, &lock->waiters_.list_, NULL, "osr_condition_wait", where);
@@ -119,7 +125,7 @@ int osr_condition_wait_here(struct osr_condition *condition, const char *where)
     struct sched *sched = osri_sched;
     struct osr_lock *lock;
     struct osr_wait wait;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, condition, where);
 
     if (rc < 0)
         return rc;
@@ -156,6 +162,8 @@ int osr_condition_notify(struct osr_condition *condition, unsigned count)
 
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, condition);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, condition->lock_);
     return (int)notify(condition, count < INT32_MAX ? count : INT32_MAX);
 }
 

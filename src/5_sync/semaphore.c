@@ -28,7 +28,7 @@ int osr_semaphore_acquire_here(struct osr_semaphore *semaphore, const char *wher
 {
     struct sched *sched = osri_sched;
     struct osr_wait wait;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, semaphore, where);
 
     if (rc < 0)
         return rc;
@@ -46,6 +46,7 @@ int osr_semaphore_try_acquire(struct osr_semaphore *semaphore)
 {
     if (!semaphore || !osri_is_inside(osri_sched))
         return osri_failed(semaphore ? -EPERM : -EINVAL, NULL);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, semaphore);
     if (semaphore->value_ == 0)
         return osri_failed(-EAGAIN, NULL);
     semaphore->value_--;
@@ -60,6 +61,7 @@ int osr_semaphore_release(struct osr_semaphore *semaphore)
 
     if (unlikely(rc < 0))
         return osri_failed(rc, NULL);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, semaphore);
     if (unlikely(semaphore->value_ == semaphore->bound_))
         return osri_failed(-EOVERFLOW, NULL);
     first = osri_first(&semaphore->waiters_);
@@ -103,7 +105,7 @@ int osr_limiter_acquire_here(struct osr_limiter *limiter, struct osr_permit *per
 {
     struct sched *sched = osri_sched;
     struct osr_wait wait;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, limiter, where);
 
     if (rc < 0)
         return rc;
@@ -123,8 +125,12 @@ int osr_limiter_acquire_here(struct osr_limiter *limiter, struct osr_permit *per
 
 int osr_limiter_try_acquire(struct osr_limiter *limiter, struct osr_permit *permit)
 {
-    int rc = osri_is_inside(osri_sched) ? borrow_now(limiter, permit) : -EPERM;
+    int rc = osri_is_inside(osri_sched) ? 0 : -EPERM;
 
+    if (rc == 0) {
+        osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, limiter);
+        rc = borrow_now(limiter, permit);
+    }
     return rc < 0 ? osri_failed(rc, NULL) : 0;
 }
 
@@ -147,6 +153,7 @@ int osr_limiter_release(struct osr_limiter *limiter, struct osr_permit *permit)
         rc = -EPERM;
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, limiter);
     permit->limiter_ = NULL;
     limiter->borrowed_--;
     lend_on(osri_sched, limiter);
@@ -159,6 +166,7 @@ int osr_limiter_set_total(struct osr_limiter *limiter, unsigned total)
 
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, limiter);
     limiter->total_ = total;
     lend_on(osri_sched, limiter);
     return 0;
