@@ -88,11 +88,14 @@ BENCH_PROGRAM := $(BUILD)/bench
 BENCH_OBJECTS := $(BENCHES:%.c=$(BUILD)/%.o)
 FUZZ_PROGRAM := $(BUILD)/fuzzer
 # Under the other checkers, which have to see them, the calls by which stacks are made are not stood in for.
-FUZZ_SOURCES := $(filter-out fuzz/entry.c $(if $(filter-out asan,$(TOOL)),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
+FUZZ_SOURCES := $(filter-out fuzz/entry.c fuzz/explore.c $(if $(filter-out asan,$(TOOL)),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
-FUZZ_ENTRY := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/generate.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
+FUZZ_COMMON := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/generate.o,$(FUZZ_OBJECTS))
+FUZZ_ENTRY := $(FUZZ_COMMON) $(BUILD)/fuzz/entry.o
+EXPLORE_PROGRAM := $(BUILD)/explorer
+EXPLORE_OBJECTS := $(FUZZ_COMMON) $(BUILD)/fuzz/explore.o
 
-OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(KIT_STATIC_OBJECTS) $(KIT_SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o \
+OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(KIT_STATIC_OBJECTS) $(KIT_SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o $(BUILD)/fuzz/explore.o \
     $(TEST_PROGRAMS:=.o) $(EXAMPLE_PROGRAMS:=.o)
 
 # ---- The library ---------------------------------------------------------------------------------------
@@ -286,6 +289,17 @@ $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ $(LIBS)
 
+# All small programs in all orders, as far as takes a minute; FULL=1: all of them, SHARE=0/8 the first eighth.
+.PHONY: explore
+explore: $(EXPLORE_PROGRAM)
+	$(TOOL_ENV_$(TOOL)) fuzz/explore.sh $(EXPLORE_PROGRAM) $(if $(FULL)$(SHARE),--full $(SHARE:%=--share %),--seed $(or $(SEED),1))
+
+$(BUILD)/fuzz/explore.o: FUZZ_FLAGS += -Isrc
+
+$(EXPLORE_PROGRAM): $(EXPLORE_OBJECTS) $(KIT_STATIC) $(STATIC)
+	echo '  LINK $@'
+	$(LINK) -o $@ $^ $(LIBS)
+
 # The same entry point under clang's libFuzzer; TIME= in seconds, TOOL=asan for AddressSanitizer as well.
 LIBFUZZER := build/libfuzzer$(TOOL:%=-%)
 libfuzzer:
@@ -402,6 +416,7 @@ help:
 	echo 'make aarch64               the context switch on an emulated ARM'
 	echo 'make fuzz                  many programs against a model of the rules; SEED= RUNS= TOOL=asan'
 	echo 'make fuzz-campaign         the same for TIME= seconds in JOBS= processes; make libfuzzer: with clang'
+	echo 'make explore               all small programs in all orders against the model; FULL=1: longer'
 	echo 'make mutants               bugs put in on purpose, which the fuzzer and the tests must find; MUTANT="names"'
 	echo 'make bench                 benchmarks, on one core; BENCH="arguments"'
 	echo 'make check-floors          that no file of src/ includes a higher floor'
