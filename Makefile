@@ -90,10 +90,9 @@ FUZZ_PROGRAM := $(BUILD)/fuzzer
 # Under the other checkers, which have to see them, the calls by which stacks are made are not stood in for.
 FUZZ_SOURCES := $(filter-out fuzz/entry.c fuzz/explore.c $(if $(filter-out asan,$(TOOL)),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
-FUZZ_COMMON := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/generate.o,$(FUZZ_OBJECTS))
-FUZZ_ENTRY := $(FUZZ_COMMON) $(BUILD)/fuzz/entry.o
+FUZZ_ENTRY := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/generate.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
 EXPLORE_PROGRAM := $(BUILD)/explorer
-EXPLORE_OBJECTS := $(FUZZ_COMMON) $(BUILD)/fuzz/explore.o
+EXPLORE_OBJECTS := $(filter-out $(BUILD)/fuzz/main.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/explore.o
 
 OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(KIT_STATIC_OBJECTS) $(KIT_SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o $(BUILD)/fuzz/explore.o \
     $(TEST_PROGRAMS:=.o) $(EXAMPLE_PROGRAMS:=.o)

@@ -4,16 +4,21 @@
  *     explorer [--seed N] [--out DIRECTORY]   those of up to two statements a task, and a share of the others
  *     explorer --full [--share I/N]           all of them, or the I-th of N parts
  *     explorer --canaries                     with models that are wrong on purpose, which must be found out
+ *     explorer --random N [--seed N]          what the reduction leaves, of random programs of the fuzzer
  *     explorer FILE                           tells the story of what was found
  *
  * What "all" is stands in README.md, and is said by the vocabularies below.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "9_test/orders.h"
 
+#include "generate.h"
 #include "interpreter.h"
 #include "model.h"
 
@@ -311,18 +316,22 @@ static bool run_once(void)
 
 /* ---- Outcomes ---- */
 
-/* What each task has seen, whatever the order was in which they did. */
+/* What each task has seen, whatever the order was in which they did, and in which they were spawned. */
 static uint64_t outcome(void)
 {
     static uint64_t seen[MOST_TASKS + 2];
+    static short names[MOST_TASKS + 2];
     uint64_t all = 0;
     unsigned i;
 
     memset(seen, 0, sizeof(seen));
+    memset(names, 0, sizeof(names));
     for (i = 0; i < got.count; i++) {
         const struct record *record = &got.records[i];
         uint64_t *hash = &seen[record->task];
 
+        if (record->kind == RECORD_TRACE && record->what == OSR_TRACE_SPAWN)
+            names[record->task] = record->name;
         if (record->kind == RECORD_CHOICE || record->kind == RECORD_TRACE)
             continue;
         *hash = (*hash ^ record->kind ^ (uint64_t)record->what << 8 ^ (uint64_t)(uint16_t)record->place << 16 ^
@@ -330,7 +339,7 @@ static uint64_t outcome(void)
         *hash = (*hash ^ *hash >> 29 ^ (uint64_t)record->value ^ (uint64_t)(uint16_t)record->name << 48) * 0xbf58476d1ce4e5b9u;
     }
     for (i = 0; i < MOST_TASKS + 2; i++)
-        all = (all ^ seen[i] ^ i) * 0x94d049bb133111ebu ^ all >> 31;
+        all += (seen[i] ^ (uint64_t)names[i]) * 0x94d049bb133111ebu;
     return all;
 }
 
@@ -521,6 +530,60 @@ static int explore_part(const char *name, const struct part *part)
     return 0;
 }
 
+/* ---- Random programs ---- */
+
+enum { RANDOM_BYTES = 40, RANDOM_PLAIN = 3000 };
+
+/* Any statements, as in the fuzzer, but few: only what the reduction leaves is looked at. In a process of its own, as the
+ * library stops programs that nothing can end. */
+static bool compare_apart(unsigned long seed, unsigned long number, bool tells, int to)
+{
+    pid_t pid;
+    int status;
+
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        program_size = generate(seed, number, input, RANDOM_BYTES);
+        program_read(&program, input, program_size);
+        program_size = program.used < program_size ? program.used : program_size;
+        if (!tells)
+            (void)!freopen("/dev/null", "w", stderr);
+        read_program();
+        program.picks_scopes = true;
+        memset(&total, 0, sizeof(total));
+        status = !compare_program(false, RANDOM_PLAIN) || !compare_program(true, RANDOM_PLAIN);
+        (void)!write(to, &total, sizeof(total));
+        _exit(status);
+    }
+    return pid > 0 && waitpid(pid, &status, 0) == pid && !(WIFEXITED(status) && WEXITSTATUS(status) != 0);
+}
+
+static int compare_random(unsigned long seed, unsigned long count)
+{
+    unsigned long number, compared = 0, plain = 0, reduced = 0;
+    int ends[2];
+
+    if (pipe2(ends, O_NONBLOCK) < 0)
+        return 1;
+    for (number = 0; number < count; number++) {
+        bool is_fine = compare_apart(seed, number, false, ends[1]);
+
+        while (read(ends[0], &total, sizeof(total)) == sizeof(total)) {
+            compared += total.compared;
+            plain += total.plain;
+            reduced += total.reduced;
+        }
+        if (is_fine)
+            continue;
+        fprintf(stderr, "random program %lu of seed %lu:\n", number, seed);
+        (void)compare_apart(seed, number, true, ends[1]);
+        return 1;
+    }
+    printf("%lu random programs in all of %lu orders, %lu of them left: the same outcomes\n", compared, plain, reduced);
+    return 0;
+}
+
 /* ---- Canaries ---- */
 
 /* Those that these programs can tell from the right one. */
@@ -587,6 +650,7 @@ int main(int argc, char **argv)
 {
     static const struct interpreter_hooks hooks = {choose, touched, NULL};
     struct part small = {2, 0, 1, 10}, others = {3, 0, 2003, 20}, all = {3, 0, 1, 1000};
+    unsigned long random = 0, seed = 1;
     bool is_full = false, is_canaries = false;
     char **at = argv + 1;
 
@@ -598,7 +662,9 @@ int main(int argc, char **argv)
         else if (strcmp(*at, "--canaries") == 0)
             is_canaries = true;
         else if (strcmp(*at, "--seed") == 0 && at[1])
-            others.first = strtoul(*++at, NULL, 0) % others.step;
+            others.first = (seed = strtoul(*++at, NULL, 0)) % others.step;
+        else if (strcmp(*at, "--random") == 0 && at[1])
+            random = strtoul(*++at, NULL, 0);
         else if (strcmp(*at, "--out") == 0 && at[1])
             directory = *++at;
         else if (strcmp(*at, "--share") == 0 && at[1] && sscanf(*++at, "%lu/%lu", &all.first, &all.step) == 2)
@@ -609,6 +675,8 @@ int main(int argc, char **argv)
     if (*at)
         return tell_file(*at);
     interpreter_hooks = &hooks;
+    if (random)
+        return compare_random(seed, random);
     if (is_canaries)
         return run_canaries();
     if (is_full)

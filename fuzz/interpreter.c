@@ -312,11 +312,18 @@ static void *resize(void *arg, void *memory, size_t size)
 
 /* ---- What is open ---- */
 
-/* Which one is the last is something that the tasks share, and that osier does not know of. */
+/* Says that the tasks share this, which osier does not know of. */
+static void share(const void *object)
+{
+    if (interpreter_hooks && interpreter_hooks->touched)
+        interpreter_hooks->touched(interpreter_hooks->arg, OSR_TOUCH_WRITE, object, 0);
+}
+
+/* Which one is the last. */
 static void touch_open_scopes(void)
 {
-    if (interpreter_hooks && interpreter_hooks->touched && machine.program->picks_scopes)
-        interpreter_hooks->touched(interpreter_hooks->arg, OSR_TOUCH_WRITE, machine.open_scopes, 0);
+    if (machine.program->picks_scopes)
+        share(machine.open_scopes);
 }
 
 static void register_scope(struct osr_scope *scope, struct osr_group *group)
@@ -354,6 +361,8 @@ static struct osr_scope *scope_meant(const struct statement *at)
 
 static struct osr_group *group_meant(const struct actor *actor, unsigned char operand)
 {
+    if (operand % 8 != 0)
+        touch_open_scopes();
     if (operand % 8 != 0)
         return machine.open_groups[pick_of(operand % 8 - 1, machine.open_group_count)];
     return actor->innermost ? actor->innermost : actor->group;
@@ -548,6 +557,8 @@ static int spawn(struct actor *actor, int index)
     machine.attempt_of[machine.running] = child;
     rc = at->op == OP_START ? osr_start_with(group, &routine, child, &how)
                             : osr_spawn_with(group, &routine, child, &how);
+    if (options & WITH_HANDLE)
+        share(machine.handles);
     if (rc == 0 && options & WITH_HANDLE)
         machine.handles[machine.handle_count++] = handle;
     return rc;
@@ -558,6 +569,7 @@ static void tell_handle(struct osr_task task)
     int found = -1;
     unsigned i;
 
+    share(machine.handles);
     for (i = 0; i < machine.handle_count; i++)
         if (memcmp(&machine.handles[i], &task, sizeof(task)) == 0)
             found = (int)i;
@@ -583,6 +595,7 @@ static int use_handle(const struct statement *at, int index)
     struct osr_task *task = &nothing;
 
     nothing = (struct osr_task){0};
+    share(machine.handles);
     if (machine.handle_count > 0)
         task = &machine.handles[pick_of(at->a, machine.handle_count)];
     switch (at->op) {
@@ -714,6 +727,7 @@ static int put(const struct statement *at, int index)
     struct item item;
     int rc;
 
+    share(&machine.items);
     if (machine.items == MOST_ITEMS)
         return 0;
     item = (struct item){++machine.items, at->b % 4};
@@ -876,6 +890,7 @@ static int raise_held(struct actor *actor)
 
 static int make_self(void)
 {
+    share(machine.handles);
     machine.handles[machine.handle_count++] = osr_self();
     return 0;
 }

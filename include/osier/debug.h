@@ -86,6 +86,7 @@ typedef void osr_observe(void *arg, const struct osr_trace_event *event);
 /* What a step of a task has to do with what tasks share, see osr_run_options.touched. */
 enum osr_touch {
     OSR_TOUCH_READY, /* a task is about to be chosen: said of each that is ready, in their order, before the door is asked */
+    OSR_TOUCH_STEP,  /* `task` has been: what follows belongs to its step */
     OSR_TOUCH_IDLE,  /* none is: the loop looks at the world, and time may pass */
     OSR_TOUCH_TASK,  /* `task` was woken, sees itself or its deadline changed by another, or was asked about */
     OSR_TOUCH_READ,  /* `object` was looked at */

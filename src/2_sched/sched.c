@@ -131,11 +131,15 @@ static void tell_ready(struct sched *sched)
 
 static struct task *next_ready(struct sched *sched)
 {
+    struct task *task;
+
     if (list_empty(&sched->ready))
         return NULL;
     if (unlikely(sched->door.touched != NULL))
         tell_ready(sched);
-    return container_of(choose_from(sched, &sched->ready, OSR_CHOICE_READY, "ready"), struct task, ready);
+    task = container_of(choose_from(sched, &sched->ready, OSR_CHOICE_READY, "ready"), struct task, ready);
+    osri_touch_task(sched, OSR_TOUCH_STEP, task);
+    return task;
 }
 
 /* Who runs when the running task leaves; NULL is the hub, which looks at the world. */
@@ -368,6 +372,7 @@ int osri_enter_slowly(struct sched *sched, struct task *task, const void *object
 {
     if (task->hooked)
         return osri_task_failed(task, -EPERM, where);
+    task->entered = object;
     if (object != osri_nothing)
         osri_touch(&sched->door, object ? OSR_TOUCH_WRITE : OSR_TOUCH_ALL, object);
     if (!task->refusal && task->due != OSR_NEVER && osri_now(sched) >= task->due)

@@ -49,6 +49,7 @@ struct task {
     bool hooked;      /* runs a cancel hook, which may not wait */
     struct slot slot;
 
+    const void *entered; /* what the last call was for, if somebody is told what is touched: NULL if that is not known */
     uint64_t number;
     const char *name;
     const char *where; /* it was spawned */

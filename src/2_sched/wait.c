@@ -19,6 +19,8 @@ bool osri_cut(struct sched *sched, struct task *task)
 
     if (!wait || wait->uncut_)
         return false;
+    if (task->entered != osri_nothing) /* who comes next there finds one less */
+        osri_touch(&sched->door, task->entered ? OSR_TOUCH_WRITE : OSR_TOUCH_ALL, task->entered);
     wait->was_cut_ = true;
     osri_wake(sched, wait, -ECANCELED);
     return true;
@@ -51,6 +53,7 @@ size_t osr_waiters_count(const struct osr_waiters *waiters)
 
     if (!waiters)
         return 0;
+    osri_touch_all();
     for (node = waiters->list_.next; node != &waiters->list_; node = node->next)
         count++;
     return count;
@@ -60,6 +63,7 @@ struct osr_wait *osr_waiters_first(const struct osr_waiters *waiters)
 {
     struct osr_waiter_ *first = waiters ? osri_first(waiters) : NULL;
 
+    osri_touch_all();
     return first ? first->wait_ : NULL;
 }
 

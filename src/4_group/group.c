@@ -272,7 +272,9 @@ static int wait_for_place(struct sched *sched, struct osr_group *group, const ch
     if (rc < 0)
         return rc;
     wait_begin(&wait, sched->current, &group->spawners_, NULL, "osr_spawn", where);
-    return osri_wait(sched, &wait);
+    rc = osri_wait(sched, &wait);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, group);
+    return rc;
 }
 
 /* Takes a place among the running: 0 or a code. */

@@ -306,6 +306,7 @@ int osr_task_join_here(struct osr_task handle, const char *where)
         osri_at_once(sched);
         return rc;
     }
+    sched->current->entered = record;
     wait_begin(&wait, sched->current, &record->joiners, NULL, "osr_task_join", where);
     record->joiners_left++;
     rc = osri_wait(sched, &wait);

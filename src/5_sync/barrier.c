@@ -16,13 +16,23 @@ unsigned osr_barrier_waiting(const struct osr_barrier *barrier)
     return barrier ? (unsigned)osr_waiters_count(&barrier->waiters_) : 0;
 }
 
+static unsigned count_waiting(const struct osr_barrier *barrier)
+{
+    const struct osr_list_ *node;
+    unsigned count = 0;
+
+    for (node = barrier->waiters_.list_.next; node != &barrier->waiters_.list_; node = node->next)
+        count++;
+    return count;
+}
+
 /* Whether the caller is the last one to come. Those who were cancelled have left the list without a word, so arrivals
  * are counted again when there seem to be enough. */
 static bool is_complete(struct osr_barrier *barrier)
 {
     if (++barrier->arrived_ < barrier->parties_)
         return false;
-    barrier->arrived_ = osr_barrier_waiting(barrier) + 1;
+    barrier->arrived_ = count_waiting(barrier) + 1;
     return barrier->arrived_ == barrier->parties_;
 }
 

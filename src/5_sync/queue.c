@@ -511,6 +511,7 @@ static int park_in_all(struct sched *sched, struct osr_case *cases, size_t count
     struct osr_waiter_ *last = &selecting.wait.waiter_;
     size_t i;
 
+    sched->current->entered = NULL; /* several */
     wait_init(&selecting.wait, sched->current, "osr_select", where);
     if (until != OSR_NEVER) {
         osri_timer_init(&selecting.timer, time_is_up, false);

@@ -543,6 +543,8 @@ void osri_kit_orders_touched(void *arg, enum osr_touch how, const void *object, 
     }
     settle(orders);
     switch (how) {
+    case OSR_TOUCH_STEP:
+        break;
     case OSR_TOUCH_IDLE:
         orders->idle = true;
         break;
