@@ -244,10 +244,12 @@ static __attribute__((noinline)) void special_child_ended(struct sched *sched, s
 }
 
 /* Says that a child comes or goes: if it is one that is only counted, several of them come to the same in any order, as
- * long as the group cannot end between them. */
+ * long as nothing is to happen between them, as where there is a limit, or only daemons are left. */
 static inline void touch_counts(struct sched *sched, const struct osr_group *group, bool only_counted)
 {
-    osri_touch(&sched->door, only_counted && group->limit_ == 0 ? OSR_TOUCH_ADD : OSR_TOUCH_WRITE, group);
+    bool adds = only_counted && group->limit_ == 0 && group->daemons_ == 0;
+
+    osri_touch(&sched->door, adds ? OSR_TOUCH_ADD : OSR_TOUCH_WRITE, group);
 }
 
 void osri_group_child_ended(struct child *child, const struct outcome *outcome)
