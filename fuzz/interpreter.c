@@ -861,6 +861,7 @@ static int ask(const struct statement *at)
     unsigned meant = pick_of(at->a, machine.open_scope_count);
     const struct osr_scope *scope = machine.open_scopes[meant];
 
+    touch_open_scopes();
     tell_value(VALUE_NOW, osr_now(), 0);
     tell_value(VALUE_CANCELLED, osr_cancelled(), 0);
     tell_value(VALUE_DEADLINE, osr_deadline(), 0);

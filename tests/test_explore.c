@@ -573,6 +573,35 @@ OSR_TASK(handles, struct world, w)
     return osr_group_close(&group, rc);
 }
 
+OSR_TASK(acquires_one, struct part, part)
+{
+    world.seen[part->number][0] = osr_semaphore_acquire(&world.semaphore);
+    return world.seen[part->number][0];
+}
+
+OSR_TASK(releases_one, struct part, part)
+{
+    world.seen[part->number][0] = osr_semaphore_release(&world.semaphore);
+    return 0;
+}
+
+/* The two have nothing in common but who waits there: a cut takes it away from what it waits for. */
+OSR_TASK(cut_or_handed_over, struct world, w)
+{
+    static const struct osr_routine *const routines[] = {&cancels_a_task.routine_, &releases_one.routine_};
+    struct osr_group group;
+    int rc;
+
+    w->seen[TASKS][0] = osr_semaphore_try_acquire(&w->semaphore);
+    osr_group_open(&group);
+    rc = osr_spawn(&group, acquires_one, &parts[2], .handle = &w->handles[0]);
+    if (rc == 0)
+        rc = osr_yield();
+    if (rc == 0)
+        rc = spawn_all(&group, routines, 2);
+    return osr_group_close(&group, rc);
+}
+
 OSR_TASK(has_a_deadline, struct part, part)
 {
     struct osr_scope outer, inner;
@@ -618,6 +647,7 @@ static void the_outcomes_are_the_same_with_fewer_runs(void **state)
         {EXPLORED(first_success), 74, 21, 6},
         {EXPLORED(two_at_a_time), 24, 8, 1},
         {EXPLORED(handles), 48, 30, 7},
+        {EXPLORED(cut_or_handed_over), 12, 7, 4},
         {EXPLORED(deadlines), 72, 12, 2},
         {EXPLORED(events, .cancels = true), 136, 114, 8},
         {EXPLORED(failures, .cancels = true), 168, 147, 7},
