@@ -291,7 +291,7 @@ $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
 # All small programs in all orders, as far as takes a minute; FULL=1: all of them, SHARE=0/8 the first eighth.
 .PHONY: explore
 explore: $(EXPLORE_PROGRAM)
-	$(TOOL_ENV_$(TOOL)) fuzz/explore.sh $(EXPLORE_PROGRAM) $(if $(FULL)$(SHARE),--full $(SHARE:%=--share %),--seed $(or $(SEED),1))
+	$(TOOL_ENV_$(TOOL)) fuzz/explore.sh $(EXPLORE_PROGRAM) $(or $(SEED),1) $(if $(FULL)$(SHARE),--full) $(SHARE:%=--share %)
 
 $(BUILD)/fuzz/explore.o: FUZZ_FLAGS += -Isrc
 

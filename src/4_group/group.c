@@ -245,7 +245,7 @@ static __attribute__((noinline)) void special_child_ended(struct sched *sched, s
 
 /* Says that a child comes or goes: if it is one that is only counted, several of them come to the same in any order, as
  * long as nothing is to happen between them, as where there is a limit, or only daemons are left. */
-static inline void touch_counts(struct sched *sched, const struct osr_group *group, bool only_counted)
+static __attribute__((noinline)) void touch_counts(struct sched *sched, const struct osr_group *group, bool only_counted)
 {
     bool adds = only_counted && group->limit_ == 0 && group->daemons_ == 0;
 
@@ -256,7 +256,8 @@ void osri_group_child_ended(struct child *child, const struct outcome *outcome)
 {
     struct sched *sched = child->task.sched;
 
-    touch_counts(sched, child->group, !child->extras && !outcome->error);
+    if (unlikely(sched->door.touched != NULL))
+        touch_counts(sched, child->group, !child->extras && !outcome->error);
     if (unlikely(child->extras))
         special_child_ended(sched, child, outcome);
     else

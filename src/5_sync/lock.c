@@ -54,17 +54,16 @@ int osr_lock_try_acquire(struct osr_lock *lock)
 }
 
 /* The lock goes to whoever has waited longest. */
-static void hand_over(struct sched *sched, struct osr_lock *lock)
+static __attribute__((noinline)) int hand_over(struct sched *sched, struct osr_lock *lock)
 {
     struct osr_waiter_ *first;
 
     osri_touch(&sched->door, OSR_TOUCH_WRITE, lock);
     first = osri_first(&lock->waiters_);
-    lock->owner_ = 0;
-    if (likely(!first))
-        return;
-    lock->owner_ = ((struct task *)first->wait_->task_)->number;
-    osri_wake(sched, first->wait_, 0);
+    lock->owner_ = first ? ((struct task *)first->wait_->task_)->number : 0;
+    if (first)
+        osri_wake(sched, first->wait_, 0);
+    return 0;
 }
 
 /* Whether the calling task holds the lock: 0 or a code. */
@@ -83,7 +82,9 @@ int osr_lock_release(struct osr_lock *lock)
 
     if (unlikely(rc < 0))
         return osri_failed(rc, NULL);
-    hand_over(osri_sched, lock);
+    if (unlikely(osri_first(&lock->waiters_) || osri_sched->door.touched))
+        return hand_over(osri_sched, lock);
+    lock->owner_ = 0;
     return 0;
 }
 
@@ -133,7 +134,7 @@ int osr_condition_wait_here(struct osr_condition *condition, const char *where)
     if (rc < 0)
         return osri_task_failed(sched->current, rc, where);
     lock = condition->lock_;
-    hand_over(sched, lock);
+    (void)hand_over(sched, lock);
     rc = osri_park(sched, &condition->waiters_, &wait, "osr_condition_wait", where);
     if (rc == 0)
         return 0;

@@ -53,15 +53,10 @@ int osr_semaphore_try_acquire(struct osr_semaphore *semaphore)
     return 0;
 }
 
-int osr_semaphore_release(struct osr_semaphore *semaphore)
+static inline int release(struct sched *sched, struct osr_semaphore *semaphore)
 {
-    struct sched *sched = osri_sched;
-    int rc = semaphore ? osri_may_wake(sched, &semaphore->waiters_) : -EINVAL;
     struct osr_waiter_ *first;
 
-    if (unlikely(rc < 0))
-        return osri_failed(rc, NULL);
-    osri_touch(&sched->door, OSR_TOUCH_WRITE, semaphore);
     if (unlikely(semaphore->value_ == semaphore->bound_))
         return osri_failed(-EOVERFLOW, NULL);
     first = osri_first(&semaphore->waiters_);
@@ -70,6 +65,22 @@ int osr_semaphore_release(struct osr_semaphore *semaphore)
     else
         semaphore->value_++;
     return 0;
+}
+
+static __attribute__((noinline)) int release_told(struct sched *sched, struct osr_semaphore *semaphore)
+{
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, semaphore);
+    return release(sched, semaphore);
+}
+
+int osr_semaphore_release(struct osr_semaphore *semaphore)
+{
+    struct sched *sched = osri_sched;
+    int rc = semaphore ? osri_may_wake(sched, &semaphore->waiters_) : -EINVAL;
+
+    if (unlikely(rc < 0))
+        return osri_failed(rc, NULL);
+    return unlikely(sched->door.touched != NULL) ? release_told(sched, semaphore) : release(sched, semaphore);
 }
 
 /* ---- Limiters ---- */
