@@ -93,6 +93,8 @@ static void broken(const char *format, ...)
 
 static void hash(uint64_t value)
 {
+    if (interpreter_hooks)
+        return; /* nobody compares it */
     machine.verdict->hash = (machine.verdict->hash ^ value) * 0x100000001b3u;
 }
 
