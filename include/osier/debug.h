@@ -99,8 +99,8 @@ enum osr_touch {
 /*
  * Told what each step touches, so that a kit can tell which orders of steps come to the same. Steps that touch nothing in
  * common may be exchanged; what the program's own code reads and writes is not seen. `object` is an address, of an event, a
- * queue, a group; `task` a number. A call that can be a cancellation point and says nothing else says OSR_TOUCH_ALL. Must
- * call nothing of the library.
+ * queue, a group; `task` a number. A call that can be a cancellation point and says nothing else says OSR_TOUCH_ALL, which
+ * may also come from within a signal handler that fires a post. Must call nothing of the library.
  */
 typedef void osr_touched(void *arg, enum osr_touch how, const void *object, uint64_t task);
 

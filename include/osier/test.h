@@ -135,14 +135,15 @@ OSR_API int osr_test_sweep(const struct osr_test *test);
  * With `.reduce`, orders that come to the same are run once: those that differ in the order of steps that touch nothing
  * in common (a step goes from where a task runs to where the next one does). Then a hundred runs may do where millions
  * would be needed. What a step touches is told by the library: events, locks, semaphores, queues, barriers, futures,
- * groups, handles, and tasks that are woken or cancelled. A step that does more than is known (callbacks, descriptors, jobs, posts,
- * osr_start(), values, primitives of the program's own on osr_park()) counts as one that touches everything.
+ * groups, handles, and tasks that are woken or cancelled. A step that does more than is known (callbacks, descriptors,
+ * jobs, posts, osr_start(), values, primitives of the program's own on osr_park()) counts as one that touches everything.
  *
  * What is not seen is memory that tasks share without osier, and what functions of the headers read without a call
- * (osr_event_is_set(), osr_lock_held(), osr_queue_count(), …). A program that does so says osr_test_touches() beside it,
- * in each task that reads or writes it, or goes without `.reduce`; else orders are left out in which it would fail. Primitives outside
- * static data should be initialized in the run, or said so too: those that are first touched by two tasks at once count
- * as one. With `.depth` nothing is reduced.
+ * (osr_event_is_set(), osr_lock_held(), osr_queue_count(), …). Under a lock of osier's that is well: the lock is touched.
+ * Else a program says osr_test_touches() in each step that reads or writes it, or goes without `.reduce`; or orders
+ * are left out in which it would fail. Of primitives outside static data, which lie elsewhere in each run, those that
+ * are first touched in steps that could be exchanged count as one, which costs runs: osr_test_touches() before their
+ * tasks are spawned tells them apart. With `.depth` nothing is reduced.
  */
 OSR_API int osr_test_explore(const struct osr_test *test);
 
