@@ -90,15 +90,16 @@ BENCH_OBJECTS := $(BENCHES:%.c=$(BUILD)/%.o)
 PEERS := $(addprefix $(BUILD)/peers/,osier raw libev load shards counts)
 FUZZ_PROGRAM := $(BUILD)/fuzzer
 # Under the other checkers, which have to see them, the calls by which stacks are made are not stood in for.
-FUZZ_SOURCES := $(filter-out fuzz/entry.c $(if $(filter-out asan,$(TOOL)),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
+FUZZ_SOURCES := $(filter-out fuzz/entry.c fuzz/explore.c $(if $(filter-out asan,$(TOOL)),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 FUZZ_ENTRY := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/generate.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
+EXPLORE_PROGRAM := $(BUILD)/explorer
+EXPLORE_OBJECTS := $(filter-out $(BUILD)/fuzz/main.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/explore.o
 
 TORTURE_DIR := $(BUILD)/torture
 TORTURE_OBJECTS := $(SOURCES:src/%=$(TORTURE_DIR)/src/%.o)
 TORTURE_OWN := $(patsubst tests/torture/%.c,$(TORTURE_DIR)/%.o,$(sort $(wildcard tests/torture/*.c))) $(BUILD)/fuzz/hybrid.o
 TORTURE_PROGRAM := $(TORTURE_DIR)/torture
-
 
 # The other targets: a file each, and what they share.
 FUZZ_SHARED := $(BUILD)/fuzz/targets/common.o $(BUILD)/fuzz/targets/actors.o
@@ -107,7 +108,7 @@ FUZZ_NAMES := $(filter-out common actors driver,$(basename $(notdir $(sort $(wil
 FUZZ_PROGRAMS := $(FUZZ_NAMES:%=$(BUILD)/fuzz-%)
 FUZZ_TARGET_OBJECTS := $(FUZZ_SHARED) $(FUZZ_DRIVER) $(FUZZ_NAMES:%=$(BUILD)/fuzz/targets/%.o)
 
-OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(KIT_STATIC_OBJECTS) $(KIT_SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o $(FUZZ_TARGET_OBJECTS) \
+OBJECTS := $(STATIC_OBJECTS) $(SHARED_OBJECTS) $(KIT_STATIC_OBJECTS) $(KIT_SHARED_OBJECTS) $(HARNESS) $(BENCH_OBJECTS) $(FUZZ_OBJECTS) $(BUILD)/fuzz/entry.o $(BUILD)/fuzz/explore.o $(FUZZ_TARGET_OBJECTS) \
     $(TEST_PROGRAMS:=.o) $(EXAMPLE_PROGRAMS:=.o) $(TORTURE_OBJECTS) $(TORTURE_OWN)
 
 # ---- The library ---------------------------------------------------------------------------------------
@@ -335,6 +336,17 @@ $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ $(LIBS)
 
+# All small programs in all orders, as far as takes a minute; FULL=1: all of them, SHARE=0/8 the first eighth.
+.PHONY: explore
+explore: $(EXPLORE_PROGRAM)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) explore 'make explore' fuzz/explore.sh $(EXPLORE_PROGRAM) $(or $(SEED),1) $(if $(FULL)$(SHARE),--full) $(SHARE:%=--share %)
+
+$(BUILD)/fuzz/explore.o: FUZZ_FLAGS += -Isrc
+
+$(EXPLORE_PROGRAM): $(EXPLORE_OBJECTS) $(KIT_STATIC) $(STATIC)
+	echo '  LINK $@'
+	$(LINK) -o $@ $^ $(LIBS)
+
 $(FUZZ_PROGRAMS): $(BUILD)/fuzz-%: $(BUILD)/fuzz/targets/%.o $(FUZZ_SHARED) $(FUZZ_DRIVER) $(KIT_STATIC) $(STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ $(LIBS)
@@ -519,6 +531,7 @@ help:
 	echo 'make replay                tells what an input or a token does: TOKEN=file, TOKEN=osr1:…'
 	echo 'make fuzz-report           the figures of fuzz/README.md, of what has been run since'
 	echo 'make torture               each call into the system and for memory fails in turn; PAIRS= SEED='
+	echo 'make explore               all small programs in all orders against the model; FULL=1: longer'
 	echo 'make mutants               bugs put in on purpose, which the fuzzer and the tests must find; MUTANT="names"'
 	echo 'make bench                 benchmarks, on one core; BENCH="arguments"'
 	echo 'make bench-peers           the same work done by other libraries and languages, installed for it; BENCH="arguments"'

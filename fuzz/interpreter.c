@@ -13,6 +13,7 @@
 
 struct log *interpreter_keeps;
 struct interpreter_fault interpreter_fault;
+const struct interpreter_hooks *interpreter_hooks;
 
 /* ---- What a run of a program needs ---- */
 
@@ -98,6 +99,8 @@ static void broken(const char *format, ...)
 
 static void hash(uint64_t value)
 {
+    if (interpreter_hooks)
+        return; /* nobody compares it */
     machine.verdict->hash = (machine.verdict->hash ^ value) * 0x100000001b3u;
 }
 
@@ -112,7 +115,7 @@ static void note(const struct record *record)
         interpreter_keeps->records[verdict->count] = *record;
         interpreter_keeps->count = verdict->count + 1;
     }
-    if (!verdict->differs && (verdict->count >= machine.expected->count ||
+    if (machine.expected && !verdict->differs && (verdict->count >= machine.expected->count ||
                               !record_equal(record, &machine.expected->records[verdict->count]))) {
         verdict->differs = true;
         verdict->at = verdict->count;
@@ -302,13 +305,16 @@ static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *
     struct record record;
 
     (void)arg, (void)what;
+    if (!machine.program)
+        return 0; /* a runner is made before there is a program */
     if (kind == OSR_CHOICE_FAULT)
         return fails();
     record = record_of(RECORD_CHOICE, kind);
     record.task = 0;
     record.value = n;
     note(&record);
-    return schedule_choose(&machine.schedule, n);
+    return interpreter_hooks ? interpreter_hooks->choose(interpreter_hooks->arg, kind, n)
+                             : schedule_choose(&machine.schedule, n);
 }
 
 static void check_event(const struct osr_trace_event *event)
@@ -376,8 +382,23 @@ static void *resize(void *arg, void *memory, size_t size)
 
 /* ---- What is open ---- */
 
+/* Says that the tasks share this, which osier does not know of. */
+static void share(const void *object)
+{
+    if (interpreter_hooks && interpreter_hooks->touched)
+        interpreter_hooks->touched(interpreter_hooks->arg, OSR_TOUCH_WRITE, object, 0);
+}
+
+/* Which one is the last. */
+static void touch_open_scopes(void)
+{
+    if (machine.program->picks_scopes)
+        share(machine.open_scopes);
+}
+
 static void register_scope(struct osr_scope *scope, struct osr_group *group)
 {
+    touch_open_scopes();
     machine.group_of_scope[machine.open_scope_count] = group;
     machine.open_scopes[machine.open_scope_count++] = scope;
     if (group)
@@ -388,6 +409,7 @@ static void unregister_scope(const struct osr_scope *scope, const struct osr_gro
 {
     unsigned i, n;
 
+    touch_open_scopes();
     for (i = n = 0; i < machine.open_scope_count; i++)
         if (machine.open_scopes[i] != scope) {
             machine.group_of_scope[n] = machine.group_of_scope[i];
@@ -403,11 +425,14 @@ static void unregister_scope(const struct osr_scope *scope, const struct osr_gro
 
 static struct osr_scope *scope_meant(const struct statement *at)
 {
+    touch_open_scopes();
     return machine.open_scopes[pick_of(at->a, machine.open_scope_count)];
 }
 
 static struct osr_group *group_meant(const struct actor *actor, unsigned char operand)
 {
+    if (operand % 8 != 0)
+        touch_open_scopes();
     if (operand % 8 != 0)
         return machine.open_groups[pick_of(operand % 8 - 1, machine.open_group_count)];
     return actor->innermost ? actor->innermost : actor->group;
@@ -600,6 +625,8 @@ static int spawn(struct actor *actor, int index)
     machine.attempt_of[machine.running] = child;
     rc = at->op == OP_START ? osr_start_with(group, &routine, child, &how)
                             : osr_spawn_with(group, &routine, child, &how);
+    if (options & WITH_HANDLE)
+        share(machine.handles);
     if (rc == 0 && options & WITH_HANDLE)
         machine.handles[machine.handle_count++] = handle;
     return rc;
@@ -610,6 +637,7 @@ static void tell_handle(struct osr_task task)
     int found = -1;
     unsigned i;
 
+    share(machine.handles);
     for (i = 0; i < machine.handle_count; i++)
         if (memcmp(&machine.handles[i], &task, sizeof(task)) == 0)
             found = (int)i;
@@ -635,6 +663,7 @@ static int use_handle(const struct statement *at, int index)
     struct osr_task *task = &nothing;
 
     nothing = (struct osr_task){0};
+    share(machine.handles);
     if (machine.handle_count > 0)
         task = &machine.handles[pick_of(at->a, machine.handle_count)];
     switch (at->op) {
@@ -768,6 +797,7 @@ static int put(const struct statement *at, int index)
     struct item item;
     int rc;
 
+    share(&machine.items);
     if (machine.items == MOST_ITEMS)
         return 0;
     item = (struct item){++machine.items, at->b % 4};
@@ -901,6 +931,7 @@ static int ask(const struct statement *at)
     unsigned meant = pick_of(at->a, machine.open_scope_count);
     const struct osr_scope *scope = machine.open_scopes[meant];
 
+    touch_open_scopes();
     tell_value(VALUE_NOW, in_units(osr_now()), 0);
     tell_value(VALUE_CANCELLED, osr_cancelled(), 0);
     tell_value(VALUE_DEADLINE, in_units(osr_deadline()), 0);
@@ -933,6 +964,7 @@ static int make_self(void)
     static const struct osr_task none;
     struct osr_task *self = &machine.handles[machine.handle_count++];
 
+    share(machine.handles);
     *self = osr_self();
     if (memcmp(self, &none, sizeof(none)) == 0) /* how it says that there is no memory for one */
         machine.verdict->short_of_memory = true;
@@ -1115,7 +1147,7 @@ static void check_end(void)
     for (i = 0; i < machine.deferred; i++)
         if (!machine.cleanups[i].has_run)
             broken("the clean-up of statement %d has not run", machine.cleanups[i].statement);
-    if (machine.live != 0)
+    if (machine.live != 0 && !interpreter_hooks) /* a runner keeps some for the next run */
         broken("%ld allocations are left", machine.live);
 }
 
@@ -1154,10 +1186,31 @@ static int run_attached(const struct osr_routine *routine, const struct osr_run_
     return rc < 0 ? rc : given;
 }
 
+/* Several times as fast as runs of their own, if they are small. */
+static int run_by_runner(const struct osr_routine *routine, const struct osr_run_options *options)
+{
+    static struct osr_runner *runner;
+    const struct program *program = machine.program;
+    struct osr_run_options how = *options;
+
+    if (!runner) {
+        how.inject = true;
+        how.touched = interpreter_hooks->touched;
+        how.touched_arg = interpreter_hooks->arg;
+        machine.program = NULL;
+        if (osr_runner_new_with(&runner, &how) < 0)
+            abort();
+        machine.program = program;
+    }
+    return osr_runner_run_here(runner, routine, &machine.actors[0], how.where);
+}
+
 static int run_in_world(const struct osr_routine *routine, struct osr_run_options *how)
 {
     int rc;
 
+    if (interpreter_hooks)
+        return run_by_runner(routine, how);
     if (machine.world == WORLD_SIMULATED)
         return osr_run_with(routine, &machine.actors[0], how);
     how->clock = OSR_CLOCK_REAL;
@@ -1194,10 +1247,10 @@ void interpret(const struct program *program, enum world world, const struct log
     if (record.code < 0)
         tell_error(osr_error_last());
     /* A cancelled root has no error, and a deadlock's message is a tree of its own. */
-    if (record.code < 0 && osr_error_task(osr_error_last())[0] && !machine.stuck && tells_shape(program))
+    if (record.code < 0 && osr_error_task(osr_error_last())[0] && !machine.stuck && program->tells_shape)
         tell_shape(osr_error_last());
     osr_error_clear();
-    if (!verdict->differs && verdict->count != expected->count) {
+    if (expected && !verdict->differs && verdict->count != expected->count) {
         verdict->differs = true;
         verdict->at = verdict->count;
         verdict->got = record_of(RECORD_ERROR, 0);

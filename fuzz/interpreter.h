@@ -2,6 +2,8 @@
 #ifndef OSIER_FUZZ_INTERPRETER_H
 #define OSIER_FUZZ_INTERPRETER_H
 
+#include <osier/run.h>
+
 #include "log.h"
 #include "program.h"
 
@@ -33,5 +35,14 @@ extern struct interpreter_fault interpreter_fault;
 
 /* If set, every record is also written here. */
 extern struct log *interpreter_keeps;
+
+/* If set, this answers what the run asks, also for cancellations, and is told what steps touch. Then no expectation is
+ * needed (NULL), and the runs are made by a runner. */
+struct interpreter_hooks {
+    unsigned (*choose)(void *arg, enum osr_choice kind, unsigned n);
+    osr_touched *touched; /* or NULL */
+    void *arg;
+};
+extern const struct interpreter_hooks *interpreter_hooks;
 
 #endif

@@ -81,7 +81,9 @@ void record_print(const struct record *record, FILE *stream)
     switch (record->kind) {
     case RECORD_CHOICE:
         fprintf(stream, "  choice of %lld %s", (long long)record->value,
-                record->what == OSR_CHOICE_READY ? "ready tasks" : "deadlines");
+                record->what == OSR_CHOICE_READY    ? "ready tasks"
+                : record->what == OSR_CHOICE_CANCEL ? "cancellations"
+                                                    : "deadlines");
         break;
     case RECORD_TRACE:
         print_trace(record, stream);

@@ -251,12 +251,23 @@ static void finish_refused(struct task *task)
     finish(task, slot_note(task, -ECANCELED, task->where));
 }
 
+/* Whether a cancellation comes from outside just before the call, and whose. */
+static void inject(struct task *task, short place)
+{
+    unsigned pick = choose(OSR_CHOICE_CANCEL, 3);
+
+    if (pick > 0)
+        scope_cancel(pick == 1 ? task->scope : model.tasks[0].scope, -ECANCELED, NOBODY, place);
+}
+
 /* The check of every cancellation point (R12); if it says no, the statement is done. */
 bool enter(struct task *task, short place)
 {
     task->uncut = task->was_cut = false;
     if (!seen_by(task->inner) && model.now >= due_for(task->inner))
         look(false);
+    if (model.program->is_injected && !seen_by(task->inner))
+        inject(task, place);
     if (!seen_by(task->inner))
         return true;
     task->where = place;
@@ -395,7 +406,7 @@ static void conclude(void)
         seen = why_cancelled(rc);
     if (rc < 0)
         error_tell(seen);
-    if (seen && !model.is_stuck && tells_shape(model.program)) /* a deadlock's message is a tree of its own */
+    if (seen && !model.is_stuck && model.program->tells_shape) /* a deadlock's message is a tree of its own */
         error_tell_shape(seen);
 }
 

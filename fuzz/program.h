@@ -118,6 +118,9 @@ struct program {
     short count;
     unsigned features;
     bool has_queues; /* says something about them */
+    bool picks_scopes; /* means one by how many were opened since */
+    bool tells_shape;  /* its tree of errors is printed in the end, and looked at */
+    bool is_injected;  /* the door is asked for a cancellation at each cancellation point */
     unsigned used; /* bytes of the program proper; the others are the schedule */
     const unsigned char *bytes;
     unsigned size;
@@ -135,12 +138,6 @@ enum op program_op(unsigned byte, unsigned *operands, bool *block);
 unsigned program_needs(enum op op); /* features, as bits of enum feature */
 
 void program_read(struct program *program, const unsigned char *bytes, size_t size);
-
-/* Whether its tree of errors is printed in the end, and looked at: for one in four, as it takes long. */
-static inline bool tells_shape(const struct program *program)
-{
-    return program->size % 4 == 0;
-}
 
 /* Writes the program as one would tell it. */
 void program_print(const struct program *program, FILE *stream);

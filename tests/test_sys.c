@@ -325,7 +325,7 @@ TEST(a_call_that_the_door_refuses_is_not_made)
 
     for (i = 0; i < CALLS; i++) {
         const char *name = calls[i].at_the_door ? calls[i].at_the_door : calls[i].call;
-        struct door door = {refuse, (void *)name};
+        struct door door = {.choose = refuse, .arg = (void *)name};
 
         spoil(calls[i].call, 0, 0, 0);
         result = calls[i].make(&door);

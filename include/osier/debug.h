@@ -81,6 +81,29 @@ struct osr_trace_event {
 /* Told of each event. `event` lives for the call. The observer must not call the library. */
 typedef void osr_observe(void *arg, const struct osr_trace_event *event);
 
+/* ---- What steps touch ---------------------------------------------------------------------------------- */
+
+/* What a step of a task has to do with what tasks share, see osr_run_options.touched. */
+enum osr_touch {
+    OSR_TOUCH_READY, /* a task is about to be chosen: said of each that is ready, in their order, before the door is asked */
+    OSR_TOUCH_STEP,  /* `task` has been: what follows belongs to its step */
+    OSR_TOUCH_IDLE,  /* none is: the loop looks at the world, and time may pass */
+    OSR_TOUCH_TASK,  /* `task` was woken, sees itself or its deadline changed by another, or was asked about */
+    OSR_TOUCH_READ,  /* `object` was looked at */
+    OSR_TOUCH_ADD,   /* it was changed in a way that several of these come to the same in any order */
+    OSR_TOUCH_AFTER, /* all who have added to it until now had to, for this step to come */
+    OSR_TOUCH_WRITE, /* it was changed, or what is to be done depends on it */
+    OSR_TOUCH_ALL    /* more than is known: callbacks, descriptors, jobs, primitives of the program's own */
+};
+
+/*
+ * Told what each step touches, so that a kit can tell which orders of steps come to the same. Steps that touch nothing in
+ * common may be exchanged; what the program's own code reads and writes is not seen. `object` is an address, of an event, a
+ * queue, a group; `task` a number. A call that can be a cancellation point and says nothing else says OSR_TOUCH_ALL, which
+ * may also come from within a signal handler that fires a post. Must call nothing of the library.
+ */
+typedef void osr_touched(void *arg, enum osr_touch how, const void *object, uint64_t task);
+
 /* ---- The timeline -------------------------------------------------------------------------------------- */
 
 /*

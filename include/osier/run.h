@@ -100,6 +100,8 @@ struct osr_run_options {
     void *observe_arg;
     osr_choose *choose; /* who decides; NULL: always 0, which costs nothing */
     void *choose_arg;
+    osr_touched *touched; /* who is told what steps touch (debug.h); NULL: nobody, which costs nothing */
+    void *touched_arg;
     /* `choose` is also asked for cancellations and for short reads and writes (test.h); the simulated clock of a runner
      * begins anew with each run. */
     bool inject;

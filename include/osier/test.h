@@ -88,6 +88,10 @@ struct osr_test {
      * number of them in osr_test_random() and osr_test_fuzz(). */
     bool cancels, faults;
 
+    /* osr_test_explore() runs one of those orders that come to the same. Only for programs whose tasks share nothing but
+     * through osier's calls, or say what: see there. */
+    bool reduce;
+
     unsigned long steps;  /* of tasks, that no run should need; 0: 100,000 */
     unsigned long runs;   /* that osr_test_explore() makes at most; 0: 1,000,000 */
     unsigned depth;       /* choices of a run that it varies, from the first one on; 0: all */
@@ -126,8 +130,20 @@ OSR_API int osr_test_sweep(const struct osr_test *test);
 
 /*
  * All orders: depth first over which task runs, which of equal times and of ready descriptors comes first, which job
- * runs, and over what the test chooses itself, until there are no more or `runs` are made, which is said. Nothing is left
- * out as equivalent: what the tasks' own code reads and writes is not known here.
+ * runs, and over what the test chooses itself, until there are no more or `runs` are made, which is said.
+ *
+ * With `.reduce`, orders that come to the same are run once: those that differ in the order of steps that touch nothing
+ * in common (a step goes from where a task runs to where the next one does). Then a hundred runs may do where millions
+ * would be needed. What a step touches is told by the library: events, locks, semaphores, queues, barriers, futures,
+ * groups, handles, and tasks that are woken or cancelled. A step that does more than is known (callbacks, descriptors,
+ * jobs, posts, osr_start(), values, primitives of the program's own on osr_park()) counts as one that touches everything.
+ *
+ * What is not seen is memory that tasks share without osier, and what functions of the headers read without a call
+ * (osr_event_is_set(), osr_lock_held(), osr_queue_count(), …). Under a lock of osier's that is well: the lock is touched.
+ * Else a program says osr_test_touches() in each step that reads or writes it, or goes without `.reduce`; or orders
+ * are left out in which it would fail. Of primitives outside static data, which lie elsewhere in each run, those that
+ * are first touched in steps that could be exchanged count as one, which costs runs: osr_test_touches() before their
+ * tasks are spawned tells them apart. With `.depth` nothing is reduced.
  */
 OSR_API int osr_test_explore(const struct osr_test *test);
 
@@ -209,6 +225,9 @@ OSR_API void osr_test_fail_here(const char *where, const char *format, ...) OSR_
 /* In a test: a choice of its own, from 0 to `n` - 1, which all of the above vary like any other: the size of an input,
  * whether a peer answers. 0 is the simplest one. `what` says what for, in stories; a literal. */
 OSR_API unsigned osr_test_choose(unsigned n, const char *what);
+
+/* In a task: this step reads or writes `object`, an address of something that tasks share, for `.reduce`. */
+OSR_API void osr_test_touches(const void *object);
 
 /* ---- Faults -------------------------------------------------------------------------------------------- */
 

@@ -9,7 +9,16 @@
 struct door {
     osr_choose *choose; /* NULL: always 0, which is first come first served, and no fault */
     void *arg;
+    osr_touched *touched; /* NULL: nobody wants to know what steps touch */
+    void *touched_arg;
 };
+
+/* Says that the running step touches something that tasks share; to be said before it is looked at. */
+static inline void osri_touch(const struct door *door, enum osr_touch how, const void *object)
+{
+    if (unlikely(door->touched != NULL))
+        door->touched(door->touched_arg, how, object, 0);
+}
 
 /* Which of `n` alternatives; with one there is nothing to ask. */
 static inline unsigned osri_choose(const struct door *door, enum osr_choice kind, unsigned n, const char *what)

@@ -32,6 +32,12 @@ static void diagnose_to_standard_error(void *arg, enum osr_diagnosis kind, const
     }
 }
 
+/* Who is told what steps touch is told of wakes where they are observed. */
+static void ignore(void *arg, const struct osr_trace_event *event)
+{
+    (void)arg, (void)event;
+}
+
 static const struct driver *driver_for(const struct osr_run_options *options, const struct ev_loop *attached)
 {
     if (attached)
@@ -48,7 +54,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .steps = STEPS,
         .run = ++runs,
         .tools = osri_tools() & (TOOL_ASAN | TOOL_TSAN),
-        .door = {options->choose, options->choose_arg},
+        .door = {options->choose, options->choose_arg, options->touched, options->touched_arg},
         .memory = {.from = options->allocator ? *options->allocator : osri_malloc_allocator},
         .driver = driver_for(options, attached),
         .loop = attached,
@@ -56,10 +62,11 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .slow_step = options->slow_step,
         .debug = options->debug,
         .inject = options->inject && options->choose,
+        .slowly = (options->inject && options->choose) || options->touched,
         .allowed = ALL_JOBS,
         .diagnose = options->diagnose ? options->diagnose : diagnose_to_standard_error,
         .diagnose_arg = options->diagnose_arg,
-        .observe = options->observe,
+        .observe = options->observe || !options->touched ? options->observe : ignore,
         .observe_arg = options->observe_arg,
     };
     sched->memory.door = &sched->door;
@@ -118,11 +125,25 @@ static inline struct osr_list_ *choose_from(struct sched *sched, struct osr_list
     return node;
 }
 
+static void tell_ready(struct sched *sched)
+{
+    const struct osr_list_ *node;
+
+    for (node = sched->ready.next; node != &sched->ready; node = node->next)
+        osri_touch_task(sched, OSR_TOUCH_READY, container_of(node, struct task, ready));
+}
+
 static struct task *next_ready(struct sched *sched)
 {
+    struct task *task;
+
     if (list_empty(&sched->ready))
         return NULL;
-    return container_of(choose_from(sched, &sched->ready, OSR_CHOICE_READY, "ready"), struct task, ready);
+    if (unlikely(sched->door.touched != NULL))
+        tell_ready(sched);
+    task = container_of(choose_from(sched, &sched->ready, OSR_CHOICE_READY, "ready"), struct task, ready);
+    osri_touch_task(sched, OSR_TOUCH_STEP, task);
+    return task;
 }
 
 /* Who runs when the running task leaves; NULL is the hub, which looks at the world. */
@@ -320,6 +341,7 @@ void osri_sched_run(struct sched *sched)
 {
     osri_fiber_adopt(&sched->hub, sched->tools);
     while (!sched->finished) {
+        osri_touch(&sched->door, list_empty(&sched->ready) ? OSR_TOUCH_IDLE : OSR_TOUCH_ALL, NULL);
         if (unlikely(!list_empty(&sched->settling)))
             settle(sched);
         if (is_hopeless(sched) && sched->inbox)
@@ -371,6 +393,8 @@ static int refuse(struct sched *sched, struct task *task, const char *where)
     return osri_refused(sched, task, where);
 }
 
+const char osri_nothing[1];
+
 /* Asks whether a cancellation comes just before this call. */
 static void inject(struct sched *sched, struct task *task, const char *where)
 {
@@ -380,12 +404,22 @@ static void inject(struct sched *sched, struct task *task, const char *where)
         sched->cancel(sched, task, pick == 2, where);
 }
 
-int osri_enter_slowly(struct sched *sched, struct task *task, const char *where)
+/* At one reading of the clock, everybody's completions and deadlines. */
+static void look_meanwhile(struct sched *sched)
+{
+    osri_touch(&sched->door, OSR_TOUCH_ALL, NULL);
+    osri_look(sched, 0);
+}
+
+int osri_enter_slowly(struct sched *sched, struct task *task, const void *object, const char *where)
 {
     if (task->hooked)
         return osri_task_failed(task, -EPERM, where);
+    task->entered = object;
+    if (object != osri_nothing)
+        osri_touch(&sched->door, object ? OSR_TOUCH_WRITE : OSR_TOUCH_ALL, object);
     if (!task->refusal && task->due != OSR_NEVER && sched->driver->reached(sched, task->due))
-        osri_look(sched, 0); /* at one reading of the clock, everybody's completions and deadlines */
+        look_meanwhile(sched);
     if (sched->inject && !task->refusal)
         inject(sched, task, where);
     if (task->refusal)
@@ -397,7 +431,7 @@ int osri_enter_slowly(struct sched *sched, struct task *task, const char *where)
 int osr_check_here(const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, osri_nothing, where);
 
     if (rc == 0)
         osri_at_once(sched);
@@ -407,7 +441,7 @@ int osr_check_here(const char *where)
 int osr_yield_here(const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, osri_nothing, where);
 
     return rc < 0 ? rc : osri_pause(sched);
 }
@@ -436,6 +470,7 @@ int osr_jobs_allow(unsigned count)
         return osri_failed(-EPERM, NULL);
     if (sched->driver != &osri_driver_sim)
         return osri_failed(-ENOTSUP, NULL);
+    osri_touch(&sched->door, OSR_TOUCH_ALL, NULL);
     sched->allowed = count;
     return 0;
 }
@@ -504,5 +539,7 @@ void osri_observe_slowly(struct sched *sched, enum osr_trace_kind kind, const st
         .code = code,
     };
 
+    if (kind == OSR_TRACE_WAKE)
+        osri_touch_task(sched, OSR_TOUCH_TASK, task);
     sched->observe(sched->observe_arg, &event);
 }

@@ -60,6 +60,7 @@ struct sched {
     bool finished;                      /* the root task has ended */
     bool debug;
     bool inject; /* the door is asked at every cancellation point */
+    bool slowly; /* calls have to look closer, for that or to say what they touch */
     void (*cancel)(struct sched *sched, struct task *task, bool root, const char *where); /* what it may answer there */
     void (*stuck)(struct sched *sched); /* told when nothing can ever run again: makes something run */
     void (*audit)(struct sched *sched); /* in debug runs, after every look */
@@ -112,10 +113,24 @@ static inline struct task *osri_current(void)
     return osri_sched ? osri_sched->current : NULL;
 }
 
+/* osri_touch() of a task. */
+static inline void osri_touch_task(const struct sched *sched, enum osr_touch how, const struct task *task)
+{
+    if (unlikely(sched->door.touched != NULL))
+        sched->door.touched(sched->door.touched_arg, how, NULL, task->number);
+}
+
 /* Whether the caller is a task or a callback of this thread's run. */
 static inline bool osri_is_inside(const struct sched *sched)
 {
     return likely(sched && (sched->current || sched->calling_back));
+}
+
+/* Says that the caller, who may be outside, touches more than is known. */
+static inline void osri_touch_all(void)
+{
+    if (osri_sched)
+        osri_touch(&osri_sched->door, OSR_TOUCH_ALL, NULL);
 }
 
 /* Notes that a call fails with `code`, in a task or outside, and gives it back. */
@@ -254,17 +269,26 @@ _Noreturn static inline __attribute__((always_inline)) void osri_task_exit(struc
  * The one place that decides "am I cancelled?": every cancellation point begins here, before any side effect.
  * 0; -ECANCELED; -EPERM outside a task, or in a cancel hook.
  */
-int osri_enter_slowly(struct sched *sched, struct task *task, const char *where);
+int osri_enter_slowly(struct sched *sched, struct task *task, const void *object, const char *where);
 
-static inline int osri_enter(struct sched *sched, const char *where)
+/* What a call is for that has to do with nothing but the calling task. */
+extern const char osri_nothing[1];
+
+/* The same, for a call that touches nothing that tasks share but this; NULL: who knows what. */
+static inline int osri_enter_for(struct sched *sched, const void *object, const char *where)
 {
     struct task *task;
 
     if (unlikely(!sched || !(task = sched->current)))
         return osri_failed(-EPERM, where);
     if (unlikely(task->attention))
-        return osri_enter_slowly(sched, task, where);
+        return osri_enter_slowly(sched, task, object, where);
     return 0;
+}
+
+static inline int osri_enter(struct sched *sched, const char *where)
+{
+    return osri_enter_for(sched, NULL, where);
 }
 
 /* Lets others run once. Gives 0. */

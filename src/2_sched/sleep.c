@@ -28,7 +28,7 @@ static int sleep_until(struct sched *sched, int64_t at, const char *call, const 
 int osr_sleep_until_here(int64_t at, const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, osri_nothing, where);
 
     if (rc < 0)
         return rc;
@@ -42,7 +42,7 @@ int osr_sleep_until_here(int64_t at, const char *where)
 int osr_sleep_here(int64_t duration, const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, osri_nothing, where);
 
     if (rc < 0)
         return rc;

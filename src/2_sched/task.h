@@ -50,6 +50,7 @@ struct task {
 
     unsigned refused; /* calls in a row */
     const char *base; /* where its functions begin on its stack: what lies below is gone when the first has returned */
+    const void *entered; /* what the last call was for, if somebody is told what is touched: NULL if that is not known */
     uint64_t number;
     const char *name;
     const char *where; /* it was spawned */

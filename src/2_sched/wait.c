@@ -19,6 +19,8 @@ bool osri_cut(struct sched *sched, struct task *task)
 
     if (!wait || wait->uncut_)
         return false;
+    if (task->entered != osri_nothing) /* who comes next there finds one less */
+        osri_touch(&sched->door, task->entered ? OSR_TOUCH_WRITE : OSR_TOUCH_ALL, task->entered);
     wait->was_cut_ = true;
     osri_wake(sched, wait, -ECANCELED);
     return true;
@@ -62,6 +64,7 @@ size_t osr_waiters_count(const struct osr_waiters *waiters)
 
     if (!waiters)
         return 0;
+    osri_touch_all();
     for (node = waiters->list_.next; node != &waiters->list_; node = node->next)
         count++;
     return count;
@@ -71,6 +74,7 @@ struct osr_wait *osr_waiters_first(const struct osr_waiters *waiters)
 {
     struct osr_waiter_ *first = waiters ? osri_first(waiters) : NULL;
 
+    osri_touch_all();
     return first ? first->wait_ : NULL;
 }
 
@@ -125,6 +129,8 @@ int osr_park_uncut_here(struct osr_waiters *waiters, struct osr_wait *wait, cons
     struct task *task = osri_current();
     int rc = !task || task->hooked ? -EPERM : may_park(waiters, wait);
 
+    if (rc == 0)
+        osri_touch(&task->sched->door, OSR_TOUCH_ALL, NULL);
     return rc < 0 ? osri_failed(rc, where) : park(waiters, wait, true, where);
 }
 
@@ -134,6 +140,7 @@ int osr_unpark(struct osr_waiters *waiters, int result)
 
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch_all();
     if (osr_waiters_empty(waiters))
         return 0;
     osri_wake(osri_sched, wait_of(waiters->list_.next), result);
@@ -146,6 +153,7 @@ int osr_unpark_one(struct osr_wait *wait, int result)
         return osri_failed(-EINVAL, NULL);
     if (!osri_is_inside(osri_sched))
         return osri_failed(-EPERM, NULL);
+    osri_touch_all();
     if (!wait->linked_) /* its task may be gone */
         return osri_failed(-ESTALE, NULL);
     if (((struct task *)wait->task_)->sched != osri_sched)

@@ -276,6 +276,7 @@ int osr_bind(struct osr_binding *binding, const void *key, void *value)
         return osri_failed(-EPERM, NULL);
     if (is_bound(task, binding))
         return osri_task_failed(task, -EBUSY, NULL);
+    osri_touch_all();
     *binding = (struct osr_binding){key, value, task->scope->values_};
     __atomic_store_n(&task->scope->values_, binding, __ATOMIC_RELEASE);
     return 0;

@@ -121,6 +121,7 @@ static int make(struct osr_call *call, void (*run)(void *arg), void *arg, struct
 
     if (!call || !run)
         return -EINVAL;
+    osri_touch_all();
     scope = osri_is_inside(sched) ? scope_here(sched) : NULL;
     if (!scope)
         return -EPERM;
@@ -182,6 +183,7 @@ int osr_call_later(struct osr_call *call, int64_t delay, void (*run)(void *arg),
 
 bool osr_call_pending(const struct osr_call *call)
 {
+    osri_touch_all();
     return call && coming_of(call);
 }
 
@@ -193,6 +195,7 @@ int osr_call_cancel(struct osr_call *call)
         return osri_failed(-EINVAL, NULL);
     if (!osri_sched)
         return osri_failed(-EPERM, NULL);
+    osri_touch_all();
     coming = coming_of(call);
     if (!coming)
         return osri_failed(-ESTALE, NULL);

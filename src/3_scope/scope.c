@@ -21,6 +21,38 @@ struct osr_scope *osri_scope_walk(struct osr_scope *top, struct osr_scope *at, b
     return NULL;
 }
 
+/* Says that what the tasks below see of their scopes may change, also behind shields. A group is told by itself too: who
+ * spawns into it looks at it. */
+static __attribute__((noinline)) void touch_below(struct sched *sched, struct osr_scope *top)
+{
+    struct osr_scope *at;
+
+    for (at = top; at; at = osri_scope_walk(top, at, false)) {
+        osri_touch_task(sched, OSR_TOUCH_TASK, at->owner_);
+        if (at->form_ == SCOPE_GROUP)
+            osri_touch(&sched->door, OSR_TOUCH_WRITE, at);
+    }
+}
+
+static inline void touch_all_below(struct sched *sched, struct osr_scope *top)
+{
+    if (unlikely(sched->door.touched != NULL))
+        touch_below(sched, top);
+}
+
+/* Who asks about a scope asks about its owner, unless that has closed it. */
+static void touch_asked(const struct osr_scope *scope)
+{
+    struct sched *sched = osri_sched;
+
+    if (likely(!sched || !sched->door.touched))
+        return;
+    if (scope->state_ == SCOPE_OPEN)
+        osri_touch_task(sched, OSR_TOUCH_TASK, scope->owner_);
+    else
+        osri_touch(&sched->door, OSR_TOUCH_ALL, NULL);
+}
+
 /* `by` is now the outermost cancelled scope for all that is below `top`, shields excepted. */
 static void spread(struct sched *sched, struct osr_scope *top, struct osr_scope *by)
 {
@@ -134,6 +166,7 @@ int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const 
 void osri_scope_cancel(struct sched *sched, struct osr_scope *scope, int code, const char *who, const char *where,
                        const char *text)
 {
+    touch_all_below(sched, scope);
     if (scope->cancelled_at_)
         return;
     scope->cancelled_at_ = ++sched->cancellations;
@@ -195,10 +228,14 @@ int osri_scope_may_touch(const struct osr_scope *scope)
     return ((const struct task *)scope->owner_)->sched == sched ? 0 : -EPERM;
 }
 
-static int may_touch(const struct osr_scope *scope, const char *where)
+static int may_touch(struct osr_scope *scope, const char *where)
 {
     int rc = osri_scope_may_touch(scope);
 
+    if (rc == 0)
+        touch_all_below(osri_sched, scope);
+    else
+        osri_touch_all(); /* whether it was still open may depend on others */
     return rc < 0 ? osri_failed(rc, where) : 0;
 }
 
@@ -249,6 +286,7 @@ int osr_scope_unshield(struct osr_scope *scope)
 
 void osri_scope_move(struct osr_scope *scope, struct osr_scope *parent)
 {
+    touch_all_below(osri_sched, scope);
     list_remove(&scope->sibling_);
     list_append(&parent->children_, &scope->sibling_);
     scope->parent_ = parent;
@@ -446,11 +484,15 @@ void osri_scope_keep(struct osr_scope *scope, struct osr_error *error)
 
 bool osr_scope_cancelled(const struct osr_scope *scope)
 {
+    if (scope)
+        touch_asked(scope);
     return scope && scope->cancelled_at_;
 }
 
 bool osr_scope_caught(const struct osr_scope *scope)
 {
+    if (scope)
+        touch_asked(scope);
     return scope && scope->caught_;
 }
 
@@ -461,6 +503,8 @@ const struct osr_reason *osr_scope_reason(const struct osr_scope *scope)
 
 int64_t osr_scope_deadline(const struct osr_scope *scope)
 {
+    if (scope)
+        touch_asked(scope);
     return scope ? scope->timer_.at : OSR_NEVER;
 }
 

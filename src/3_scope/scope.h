@@ -90,7 +90,7 @@ static inline void osri_scope_mirror(struct task *task, struct osr_scope *scope)
 {
     task->refusal = unlikely(scope->by_ != NULL) ? &scope->cut_at_ : NULL;
     task->due = scope->due_;
-    task->attention = unlikely(scope->by_ || scope->due_ != OSR_NEVER || task->hooked || task->sched->inject);
+    task->attention = unlikely(scope->by_ || scope->due_ != OSR_NEVER || task->hooked || task->sched->slowly);
 }
 
 /* Makes it the innermost of its owner. */

@@ -264,10 +264,21 @@ static __attribute__((noinline)) void remarkable_child_ended(struct sched *sched
     free_place(sched, child->group);
 }
 
+/* Says that a child comes or goes: if it is one that is only counted, several of them come to the same in any order, as
+ * long as nothing is to happen between them, as where there is a limit, or only daemons are left. */
+static __attribute__((noinline)) void touch_counts(struct sched *sched, const struct osr_group *group, bool only_counted)
+{
+    bool adds = only_counted && group->limit_ == 0 && group->daemons_ == 0;
+
+    osri_touch(&sched->door, adds ? OSR_TOUCH_ADD : OSR_TOUCH_WRITE, group);
+}
+
 void osri_group_child_ended(struct child *child, struct outcome outcome)
 {
     struct sched *sched = child->task.sched;
 
+    if (unlikely(sched->door.touched != NULL))
+        touch_counts(sched, child->group, !child->extras && !outcome.error);
     if (unlikely(child->extras || outcome.rc < 0))
         remarkable_child_ended(sched, child, outcome);
     else
@@ -279,12 +290,14 @@ void osri_group_child_ended(struct child *child, struct outcome outcome)
 static int wait_for_place(struct sched *sched, struct osr_group *group, const char *where)
 {
     struct osr_wait wait;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, group, where);
 
     if (rc < 0)
         return rc;
     wait_begin(&wait, sched->current, &group->spawners_, NULL, "osr_spawn", where);
-    return osri_wait(sched, &wait);
+    rc = osri_wait(sched, &wait);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, group);
+    return rc;
 }
 
 /* Takes a place among the running: 0 or a code. */
@@ -422,8 +435,10 @@ int osri_spawn_placed(struct sched *sched, struct osr_group *group, const struct
 
 int osri_group_ask_place(struct sched *sched, struct osr_group *group, struct osr_wait *wait)
 {
-    int rc = may_enter(sched, group);
+    int rc;
 
+    osri_touch(&sched->door, OSR_TOUCH_ALL, NULL);
+    rc = may_enter(sched, group);
     if (rc < 0)
         return rc;
     if (group->limit_ == 0 || group->running_ < group->limit_) {
@@ -432,6 +447,26 @@ int osri_group_ask_place(struct sched *sched, struct osr_group *group, struct os
     }
     list_append(&group->spawners_, &wait->waiter_.node_);
     return 0;
+}
+
+/* While its owner has not closed it, or a child of its runs, the group cannot end. */
+static bool is_at_home(const struct task *task, const struct osr_group *group)
+{
+    const struct osr_scope *at;
+
+    for (at = task ? task->scope : NULL; at; at = at->parent_)
+        if (at == &group->scope)
+            return true;
+    return false;
+}
+
+static __attribute__((noinline)) void touch_spawn(struct sched *sched, const struct osr_group *group,
+                                                  const struct osr_spawn_options *options)
+{
+    bool plain = !options->handle && !options->daemon && !options->result && !options->outcome;
+
+    if (group)
+        touch_counts(sched, group, plain && is_at_home(sched->current, group) && group->policy_ == OSR_FAIL_FAST);
 }
 
 int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
@@ -445,6 +480,8 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
         options = &none;
     if (unlikely(!osri_is_inside(sched)))
         return osri_failed(-EPERM, options->where);
+    if (unlikely(sched->door.touched != NULL))
+        touch_spawn(sched, group, options);
     rc = may_spawn(sched, group, routine, arg, options);
     if (rc == 0)
         rc = take_place(sched, group, options->where);
@@ -480,6 +517,7 @@ static void ended_unstarted(struct child *child, struct outcome outcome)
 {
     struct starting *starting = starting_of(child);
 
+    osri_touch(&child->task.sched->door, OSR_TOUCH_ALL, NULL);
     if (child->extras & CHILD_TELLS)
         (void)tell_spawner(child, outcome);
     if (child->extras & CHILD_DAEMON)
@@ -497,6 +535,7 @@ int osr_started(void)
 
     if (!child)
         return osri_failed(-EPERM, NULL);
+    osri_touch(&task->sched->door, OSR_TOUCH_ALL, NULL);
     if (child->ended != ended_unstarted)
         return osri_task_failed(task, child->extras & CHILD_STARTED ? -EALREADY : -EINVAL, NULL);
     starting = starting_of(child);
@@ -556,6 +595,7 @@ static __attribute__((noinline)) int start_and_wait(struct sched *sched, struct 
     wait_init(&starting.wait, task, "osr_start", options->where);
     starting.wait.uncut_ = true;
     (void)osri_wait(sched, &starting.wait);
+    osri_touch(&sched->door, OSR_TOUCH_ALL, NULL);
     rc = starting.started ? 0 : judge_unstarted(sched, &starting, options->where);
     osri_scope_pass_cut(sched, parent, rc);
     osri_scope_detach(sched, parent);
@@ -665,6 +705,7 @@ static void wait_for_children(struct sched *sched, struct osr_group *group, cons
     if (only_daemons_left(group))
         cancel_daemons(sched, group);
     (void)osri_wait(sched, &wait);
+    osri_touch(&sched->door, OSR_TOUCH_AFTER, group);
 }
 
 /* Who cancelled first: the group itself, as it usually does at its first error, or the scope outside that it sees; NULL
@@ -768,6 +809,7 @@ static int close_group(struct osr_group *group, int rc, const char *where)
     struct task *task = sched->current;
     struct outcome outcome;
 
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, group);
     outcome = body_outcome(sched, group, rc, where);
     count_outcome(sched, group, task->name, outcome);
     wait_for_children(sched, group, where);
@@ -802,13 +844,22 @@ int osr_group_cancel_here(struct osr_group *group, const char *text, const char 
     return osr_scope_cancel_here(group ? &group->scope : NULL, text, where);
 }
 
+/* Also who is no task may ask. */
+static void touch_asked(const struct osr_group *group)
+{
+    if (osri_sched && group)
+        osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, group);
+}
+
 size_t osr_group_running(const struct osr_group *group)
 {
+    touch_asked(group);
     return group ? group->running_ : 0;
 }
 
 int osr_group_winner(const struct osr_group *group)
 {
+    touch_asked(group);
     if (!group)
         return osri_failed(-EINVAL, NULL);
     return group->winner_ ? (int)(group->winner_ - 1) : -ENOENT;
@@ -816,6 +867,7 @@ int osr_group_winner(const struct osr_group *group)
 
 struct osr_error *osr_group_losses(const struct osr_group *group)
 {
+    touch_asked(group);
     return group ? group->losses_ : NULL;
 }
 
@@ -846,6 +898,7 @@ void osri_group_told(struct osr_group *group, struct record *record)
 {
     struct osr_waiter_ *next;
 
+    osri_touch(&record->sched->door, OSR_TOUCH_WRITE, group);
     list_remove(&record->node);
     list_append(&group->ended_, &record->node);
     group->awaited_--;
@@ -860,6 +913,7 @@ void osri_group_told(struct osr_group *group, struct record *record)
 
 void osri_group_gives_up(struct osr_group *group)
 {
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, group);
     if (--group->awaited_ == 0)
         dismiss_nexts(group);
 }
@@ -876,7 +930,7 @@ int osr_group_next_here(struct osr_group *group, struct osr_task *task, const ch
 {
     struct sched *sched = osri_sched;
     struct osr_wait wait;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, group, where);
 
     if (rc < 0)
         return rc;

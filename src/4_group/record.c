@@ -191,6 +191,7 @@ void osri_record_end(struct record *record, int state, int rc, struct osr_error 
 {
     struct osr_list_ *node;
 
+    osri_touch(&record->sched->door, OSR_TOUCH_WRITE, record);
     osri_name_copy(record->name, record->child->task.name);
     record->where = record->child->task.where;
     record->child = NULL;
@@ -234,6 +235,7 @@ static int look_up_quietly(struct osr_task task, struct record **found)
     if (!chunk)
         return -ESTALE;
     record = &chunk[index % CHUNK];
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, record);
     if (atomic_load_explicit(&record->generation, memory_order_acquire) != generation)
         return -ESTALE;
     *found = record;
@@ -290,7 +292,7 @@ int osr_task_join_here(struct osr_task handle, const char *where)
     struct sched *sched = osri_sched;
     struct record *record;
     struct osr_wait wait;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, osri_nothing, where);
 
     if (rc < 0)
         return rc;
@@ -304,9 +306,11 @@ int osr_task_join_here(struct osr_task handle, const char *where)
         osri_at_once(sched);
         return rc;
     }
+    sched->current->entered = record;
     wait_begin(&wait, sched->current, &record->joiners, NULL, "osr_task_join", where);
     record->joiners_left++;
     rc = osri_wait(sched, &wait);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, record);
     if (rc == 0)
         rc = read_outcome(record, where);
     record->joiners_left--;
@@ -333,6 +337,7 @@ int osr_task_state(struct osr_task handle)
         return rc;
     if (!record->child)
         return record->state;
+    osri_touch_task(osri_sched, OSR_TOUCH_TASK, &record->child->task);
     if (osri_sched->current == &record->child->task)
         return OSR_TASK_RUNNING;
     return record->child->task.wait ? OSR_TASK_WAITING : OSR_TASK_READY;
@@ -379,6 +384,8 @@ int osr_task_where(struct osr_task handle, struct osr_task_wait *wait)
     if (!wait)
         return osri_failed(-EINVAL, NULL);
     *wait = (struct osr_task_wait){0};
+    if (record->child)
+        osri_touch_task(osri_sched, OSR_TOUCH_TASK, &record->child->task);
     if (record->child && record->child->task.wait)
         *wait = (struct osr_task_wait){record->child->task.wait->call, record->child->task.wait->where_};
     return 0;
@@ -437,6 +444,8 @@ int osr_unpark_ref(struct osr_wait_ref ref, int result)
     int rc = look_up_quietly(ref.task_, &record);
     struct osr_wait *wait = rc == 0 && record->child ? record->child->task.wait : NULL;
 
+    if (rc == 0)
+        osri_touch(&osri_sched->door, OSR_TOUCH_ALL, NULL);
     if (rc == 0 && (!wait || ref.ticket_ == 0 || wait->ticket_ != ref.ticket_))
         rc = -ESTALE;
     if (rc < 0)

@@ -16,13 +16,23 @@ unsigned osr_barrier_waiting(const struct osr_barrier *barrier)
     return barrier ? (unsigned)osr_waiters_count(&barrier->waiters_) : 0;
 }
 
+static unsigned count_waiting(const struct osr_barrier *barrier)
+{
+    const struct osr_list_ *node;
+    unsigned count = 0;
+
+    for (node = barrier->waiters_.list_.next; node != &barrier->waiters_.list_; node = node->next)
+        count++;
+    return count;
+}
+
 /* Whether the caller is the last one to come. Those who were cancelled have left the list without a word, so arrivals
  * are counted again when there seem to be enough. */
 static bool is_complete(struct osr_barrier *barrier)
 {
     if (++barrier->arrived_ < barrier->parties_)
         return false;
-    barrier->arrived_ = osr_barrier_waiting(barrier) + 1;
+    barrier->arrived_ = count_waiting(barrier) + 1;
     return barrier->arrived_ == barrier->parties_;
 }
 
@@ -41,7 +51,7 @@ static int trip(struct sched *sched, struct osr_barrier *barrier)
 int osr_barrier_wait_here(struct osr_barrier *barrier, const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, barrier, where);
 
     if (rc < 0)
         return rc;
@@ -66,6 +76,7 @@ static int dismiss(struct osr_barrier *barrier, bool broken)
 
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, barrier);
     barrier->broken_ = broken;
     barrier->arrived_ = 0;
     while ((first = osri_first(&barrier->waiters_)) != NULL)

@@ -18,6 +18,7 @@ int osr_event_set(struct osr_event *event)
 
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, event);
     event->set_ = true;
     while ((first = osri_first(&event->waiters_)) != NULL)
         osri_wake(sched, first->wait_, 0);
@@ -28,6 +29,7 @@ int osr_event_clear(struct osr_event *event)
 {
     if (!event || !osri_is_inside(osri_sched))
         return osri_failed(event ? -EPERM : -EINVAL, NULL);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, event);
     event->set_ = false;
     return 0;
 }
@@ -35,7 +37,7 @@ int osr_event_clear(struct osr_event *event)
 int osr_event_wait_here(struct osr_event *event, const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, event, where);
 
     if (rc < 0)
         return rc;

@@ -38,6 +38,8 @@ static int may_complete(const struct osr_future *future)
 {
     int rc = future ? osri_may_wake(osri_sched, &future->waiters_) : -EINVAL;
 
+    if (rc == 0)
+        osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, future);
     return rc == 0 && osr_future_done(future) ? -EALREADY : rc;
 }
 
@@ -46,6 +48,7 @@ static void cancel_work(struct osr_future *future)
 {
     void (*cancel)(void *arg) = future->cancel_;
 
+    osri_touch(&osri_sched->door, OSR_TOUCH_ALL, NULL);
     future->cancel_ = NULL;
     if (cancel)
         cancel(future->arg_);
@@ -115,6 +118,7 @@ static void was_cut(struct osr_wait *wait)
 {
     struct osr_future *future = container_of(wait, struct awaiting, wait)->future;
 
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, future);
     if (!osr_future_done(future) && osr_waiters_empty(&future->waiters_))
         cancel_work(future);
 }
@@ -135,7 +139,7 @@ int osr_future_wait_here(struct osr_future *future, void **value, const char *wh
 {
     struct sched *sched = osri_sched;
     struct awaiting awaiting = {.future = future};
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, future, where);
 
     if (rc < 0)
         return rc;
@@ -151,6 +155,7 @@ int osr_future_wait_here(struct osr_future *future, void **value, const char *wh
     list_append(&future->waiters_.list_, &awaiting.wait.waiter_.node_);
     future->waiting_++;
     rc = osri_wait(sched, &awaiting.wait);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, future);
     if (rc == 0)
         rc = read_result(future, value, where);
     future->waiting_--;
@@ -161,6 +166,7 @@ int osr_future_result(struct osr_future *future, void **value)
 {
     if (!future || !osri_is_inside(osri_sched))
         return osri_failed(future ? -EPERM : -EINVAL, NULL);
+    osri_touch(&osri_sched->door, OSR_TOUCH_READ, future);
     if (!osr_future_done(future))
         return osri_failed(-EINPROGRESS, NULL);
     return read_result(future, value, NULL);

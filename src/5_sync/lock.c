@@ -27,7 +27,7 @@ static inline int take_now(struct osr_lock *lock, const struct task *task)
 int osr_lock_acquire_here(struct osr_lock *lock, const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, lock, where);
 
     if (rc < 0)
         return rc;
@@ -44,21 +44,25 @@ int osr_lock_acquire_here(struct osr_lock *lock, const char *where)
 int osr_lock_try_acquire(struct osr_lock *lock)
 {
     struct task *task = osri_current();
-    int rc = task ? take_now(lock, task) : -EPERM;
+    int rc;
 
+    if (task)
+        osri_touch(&task->sched->door, OSR_TOUCH_WRITE, lock);
+    rc = task ? take_now(lock, task) : -EPERM;
     return rc < 0 ? osri_failed(rc, NULL) : 0;
 }
 
 /* The lock goes to whoever has waited longest. */
-static void hand_over(struct sched *sched, struct osr_lock *lock)
+static __attribute__((noinline)) int hand_over(struct sched *sched, struct osr_lock *lock)
 {
-    struct osr_waiter_ *first = osri_first(&lock->waiters_);
+    struct osr_waiter_ *first;
 
-    lock->owner_ = 0;
-    if (likely(!first))
-        return;
-    lock->owner_ = ((struct task *)first->wait_->task_)->number;
-    osri_wake(sched, first->wait_, 0);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, lock);
+    first = osri_first(&lock->waiters_);
+    lock->owner_ = first ? ((struct task *)first->wait_->task_)->number : 0;
+    if (first)
+        osri_wake(sched, first->wait_, 0);
+    return 0;
 }
 
 /* Whether the calling task holds the lock: 0 or a code. */
@@ -77,7 +81,9 @@ int osr_lock_release(struct osr_lock *lock)
 
     if (unlikely(rc < 0))
         return osri_failed(rc, NULL);
-    hand_over(osri_sched, lock);
+    if (unlikely(osri_first(&lock->waiters_) || osri_sched->door.touched))
+        return hand_over(osri_sched, lock);
+    lock->owner_ = 0;
     return 0;
 }
 
@@ -106,6 +112,7 @@ static void take_again(struct sched *sched, struct osr_lock *lock, const char *w
 {
     struct osr_wait wait;
 
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, lock);
     if (take_now(lock, sched->current) == 0)
         return;
     wait_begin(&wait, sched->current, &lock->waiters_.list_, NULL, "osr_condition_wait", where);
@@ -117,7 +124,7 @@ int osr_condition_wait_here(struct osr_condition *condition, const char *where)
 {
     struct sched *sched = osri_sched;
     struct osr_lock *lock;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, condition, where);
 
     if (rc < 0)
         return rc;
@@ -125,7 +132,7 @@ int osr_condition_wait_here(struct osr_condition *condition, const char *where)
     if (rc < 0)
         return osri_task_failed(sched->current, rc, where);
     lock = condition->lock_;
-    hand_over(sched, lock);
+    (void)hand_over(sched, lock);
     rc = osri_park(sched, &condition->waiters_, NULL, "osr_condition_wait", where);
     if (rc == 0)
         return 0;
@@ -154,6 +161,8 @@ int osr_condition_notify(struct osr_condition *condition, unsigned count)
 
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, condition);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, condition->lock_);
     return (int)notify(condition, count < INT32_MAX ? count : INT32_MAX);
 }
 

@@ -208,6 +208,8 @@ static void drop_items(struct osr_queue *queue)
             queue->head_ = turned(queue, 1);
         queue->count_--;
         queue->unfinished_--;
+        if (queue->dispose_ && osri_sched)
+            osri_touch(&osri_sched->door, OSR_TOUCH_ALL, NULL);
         if (queue->dispose_)
             queue->dispose_(item_at(queue, at));
     }
@@ -316,10 +318,20 @@ static inline int may_use(struct sched *sched, const struct osr_queue *queue, co
     return osri_is_inside(sched) ? 0 : -EPERM;
 }
 
+/* The same, of who has not entered. */
+static inline int may_try(struct sched *sched, const struct osr_queue *queue, const void *item)
+{
+    int rc = may_use(sched, queue, item);
+
+    if (rc == 0)
+        osri_touch(&sched->door, OSR_TOUCH_WRITE, queue);
+    return rc;
+}
+
 int osr_queue_put_here(struct osr_queue *queue, const void *item, const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, queue, where);
 
     if (rc < 0)
         return rc;
@@ -337,7 +349,7 @@ int osr_queue_put_here(struct osr_queue *queue, const void *item, const char *wh
 int osr_queue_get_here(struct osr_queue *queue, void *item, const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, queue, where);
 
     if (rc < 0)
         return rc;
@@ -354,7 +366,7 @@ int osr_queue_get_here(struct osr_queue *queue, void *item, const char *where)
 
 int osr_queue_try_put(struct osr_queue *queue, const void *item)
 {
-    int rc = may_use(osri_sched, queue, item);
+    int rc = may_try(osri_sched, queue, item);
 
     if (rc == 0)
         rc = put_now(osri_sched, queue, item);
@@ -363,7 +375,7 @@ int osr_queue_try_put(struct osr_queue *queue, const void *item)
 
 int osr_queue_try_get(struct osr_queue *queue, void *item)
 {
-    int rc = may_use(osri_sched, queue, item);
+    int rc = may_try(osri_sched, queue, item);
 
     if (rc == 0)
         rc = get_now(osri_sched, queue, item);
@@ -384,6 +396,8 @@ int osr_queue_task_done(struct osr_queue *queue)
 {
     int rc = is_bad(queue) ? -EINVAL : osri_may_wake(osri_sched, &queue->joiners_);
 
+    if (rc == 0)
+        osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, queue);
     if (rc == 0 && queue->unfinished_ == queue->count_) /* what is still in the queue cannot be done */
         rc = -EINVAL;
     if (rc < 0)
@@ -396,7 +410,7 @@ int osr_queue_task_done(struct osr_queue *queue)
 int osr_queue_join_here(struct osr_queue *queue, const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, queue, where);
 
     if (rc < 0)
         return rc;
@@ -426,6 +440,8 @@ int osr_queue_shutdown(struct osr_queue *queue, bool at_once)
 
     if (rc == 0)
         rc = osri_may_wake(sched, &queue->putters_);
+    if (rc == 0)
+        osri_touch(&sched->door, OSR_TOUCH_WRITE, queue);
     if (rc == 0 && queue->shut_ >= (at_once ? AT_ONCE : DRAINING))
         rc = -EALREADY;
     if (rc < 0)
@@ -458,7 +474,7 @@ static int check_cases(struct sched *sched, const struct osr_case *cases, size_t
     int rc = cases && count > 0 && count <= INT32_MAX ? 0 : -EINVAL;
 
     for (i = 0; rc == 0 && i < count; i++)
-        rc = is_bad(cases[i].queue) ? -EINVAL : may_use(sched, cases[i].queue, cases[i].item);
+        rc = is_bad(cases[i].queue) ? -EINVAL : may_try(sched, cases[i].queue, cases[i].item);
     return rc;
 }
 
@@ -485,6 +501,7 @@ static int park_in_all(struct sched *sched, struct osr_case *cases, size_t count
     struct osr_waiter_ *last = &selecting.wait.waiter_;
     size_t i;
 
+    sched->current->entered = NULL; /* several */
     wait_init(&selecting.wait, sched->current, "osr_select", where);
     if (until != OSR_NEVER) {
         osri_timer_init(&selecting.timer, time_is_up, false);
@@ -506,7 +523,7 @@ static int park_in_all(struct sched *sched, struct osr_case *cases, size_t count
 int osr_select_here(struct osr_case *cases, size_t count, int64_t until, const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, osri_nothing, where);
 
     if (rc < 0)
         return rc;

@@ -27,7 +27,7 @@ void osr_semaphore_init_bounded(struct osr_semaphore *semaphore, unsigned permit
 int osr_semaphore_acquire_here(struct osr_semaphore *semaphore, const char *where)
 {
     struct sched *sched = osri_sched;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, semaphore, where);
 
     if (rc < 0)
         return rc;
@@ -45,20 +45,17 @@ int osr_semaphore_try_acquire(struct osr_semaphore *semaphore)
 {
     if (!semaphore || !osri_is_inside(osri_sched))
         return osri_failed(semaphore ? -EPERM : -EINVAL, NULL);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, semaphore);
     if (semaphore->value_ == 0)
         return osri_failed(-EAGAIN, NULL);
     semaphore->value_--;
     return 0;
 }
 
-int osr_semaphore_release(struct osr_semaphore *semaphore)
+static inline int release(struct sched *sched, struct osr_semaphore *semaphore)
 {
-    struct sched *sched = osri_sched;
-    int rc = semaphore ? osri_may_wake(sched, &semaphore->waiters_) : -EINVAL;
     struct osr_waiter_ *first;
 
-    if (unlikely(rc < 0))
-        return osri_failed(rc, NULL);
     if (unlikely(semaphore->value_ == semaphore->bound_))
         return osri_failed(-EOVERFLOW, NULL);
     first = osri_first(&semaphore->waiters_);
@@ -67,6 +64,22 @@ int osr_semaphore_release(struct osr_semaphore *semaphore)
     else
         semaphore->value_++;
     return 0;
+}
+
+static __attribute__((noinline)) int release_told(struct sched *sched, struct osr_semaphore *semaphore)
+{
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, semaphore);
+    return release(sched, semaphore);
+}
+
+int osr_semaphore_release(struct osr_semaphore *semaphore)
+{
+    struct sched *sched = osri_sched;
+    int rc = semaphore ? osri_may_wake(sched, &semaphore->waiters_) : -EINVAL;
+
+    if (unlikely(rc < 0))
+        return osri_failed(rc, NULL);
+    return unlikely(sched->door.touched != NULL) ? release_told(sched, semaphore) : release(sched, semaphore);
 }
 
 /* ---- Limiters ---- */
@@ -102,7 +115,7 @@ int osr_limiter_acquire_here(struct osr_limiter *limiter, struct osr_permit *per
 {
     struct sched *sched = osri_sched;
     struct osr_wait wait;
-    int rc = osri_enter(sched, where);
+    int rc = osri_enter_for(sched, limiter, where);
 
     if (rc < 0)
         return rc;
@@ -122,8 +135,12 @@ int osr_limiter_acquire_here(struct osr_limiter *limiter, struct osr_permit *per
 
 int osr_limiter_try_acquire(struct osr_limiter *limiter, struct osr_permit *permit)
 {
-    int rc = osri_is_inside(osri_sched) ? borrow_now(limiter, permit) : -EPERM;
+    int rc = osri_is_inside(osri_sched) ? 0 : -EPERM;
 
+    if (rc == 0) {
+        osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, limiter);
+        rc = borrow_now(limiter, permit);
+    }
     return rc < 0 ? osri_failed(rc, NULL) : 0;
 }
 
@@ -146,6 +163,7 @@ int osr_limiter_release(struct osr_limiter *limiter, struct osr_permit *permit)
         rc = -EPERM;
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, limiter);
     permit->limiter_ = NULL;
     limiter->borrowed_--;
     lend_on(osri_sched, limiter);
@@ -158,6 +176,7 @@ int osr_limiter_set_total(struct osr_limiter *limiter, unsigned total)
 
     if (rc < 0)
         return osri_failed(rc, NULL);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, limiter);
     limiter->total_ = total;
     lend_on(osri_sched, limiter);
     return 0;

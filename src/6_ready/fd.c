@@ -417,6 +417,7 @@ int osr_fd_close_here(int fd, const char *where)
 
     if (!sched || !sched->current)
         return osri_failed(-EPERM, where);
+    osri_touch_all();
     descriptor = fd < 0 ? NULL : known(sched, fd);
     if (fd < 0 || (!descriptor && sched->driver->refuses(sched, fd) == -EBADF))
         return osri_failed(-EBADF, where);

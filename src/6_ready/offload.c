@@ -282,6 +282,7 @@ void *osr_value(const void *key)
 {
     struct sched *sched = osri_sched;
 
+    osri_touch_all();
     if (sched && sched->current)
         return osri_value_from(sched->current->scope, key);
     if (sched && sched->calling_back)

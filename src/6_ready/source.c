@@ -156,6 +156,7 @@ int osri_source_ring(uint64_t id, enum bell_kind kind, const char *text, const c
     struct bell *bell;
     uint64_t word;
 
+    osri_touch_all();
     if (!source)
         return code;
     bell = &source->bells[kind];
@@ -205,6 +206,7 @@ struct source *osri_source_of_ours(uint64_t id, int *code)
 {
     struct source *source = osri_source_find(id, code);
 
+    osri_touch_all();
     if (!osri_is_inside(osri_sched))
         *code = -EPERM;
     if (*code == 0 && atomic_load(&source->inbox) != osri_sched->inbox)
@@ -220,6 +222,7 @@ struct source *osri_source_open(struct sched *sched, struct osr_scope *scope, vo
     struct inbox *inbox = osri_inbox(sched, code);
     struct source *source = inbox ? take_idle(sched, code) : NULL;
 
+    osri_touch(&sched->door, OSR_TOUCH_ALL, NULL);
     if (!source)
         return NULL;
     atomic_store(&source->process, osri_process());
@@ -240,6 +243,7 @@ void osri_source_close(struct source *source)
 {
     int kind;
 
+    osri_touch(&source->sched->door, OSR_TOUCH_ALL, NULL);
     osri_unbind(&source->bound);
     source->sched->outside--;
     for (kind = 0; kind < BELLS; kind++)

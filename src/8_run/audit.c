@@ -39,7 +39,7 @@ static void audit_owner(struct sched *sched, struct osr_scope *scope)
     if (task->scope != scope)
         return;
     require(sched, task->refusal == (scope->by_ ? &scope->cut_at_ : NULL), scope, "its task does not know it is cancelled");
-    require(sched, task->attention == (scope->by_ || scope->due_ != OSR_NEVER || task->hooked || sched->inject),
+    require(sched, task->attention == (scope->by_ || scope->due_ != OSR_NEVER || task->hooked || sched->slowly),
             scope,
             "its task does not know whether to look closer");
     require(sched, task->due == scope->due_, scope, "its task does not know the deadline");

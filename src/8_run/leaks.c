@@ -54,6 +54,7 @@ int osr_leaks_report(void)
 
     if (!osri_current())
         return osri_failed(-EPERM, NULL);
+    osri_touch_all();
     count = (size_t)osri_descriptors_ours(sched, name_descriptor);
     osri_errors_explain(sched);
     count += osri_records_kept(sched, name_outcome);

@@ -121,6 +121,7 @@ int osr_tree_print(FILE *stream)
         return osri_failed(-EPERM, NULL);
     if (!stream)
         return osri_failed(-EINVAL, NULL);
+    osri_touch_all();
     osri_tree_write(osri_sched, &text);
     return text.failed ? osri_failed(-EIO, NULL) : 0;
 }
@@ -131,6 +132,7 @@ size_t osr_tree_format(char *buffer, size_t size)
 
     if (!osri_current())
         return 0;
+    osri_touch_all();
     osri_tree_write(osri_sched, &text);
     return text.length;
 }

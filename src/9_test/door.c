@@ -177,12 +177,22 @@ static void note_injection(struct play *play, const struct question *question)
     }
 }
 
+/* Memory is nobody's; all other calls of the system, and points of the test's own, are about something that tasks may
+ * share. */
+static bool is_memory(const char *what)
+{
+    return strcmp(what, "memory") == 0 || strcmp(what, "mmap") == 0 || strcmp(what, "madvise") == 0 ||
+           strcmp(what, "mprotect") == 0 || strcmp(what, "allocation") == 0;
+}
+
 unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *what)
 {
     struct question *question;
     struct osr_test_watch_ *watch;
     bool found = false;
 
+    if (kind == OSR_CHOICE_FAULT && play->explored && !is_memory(what))
+        osri_kit_orders_touched(play->explored, OSR_TOUCH_ALL, NULL, 0);
     if (kind == OSR_CHOICE_FAULT && play->runner && !has_orders(play))
         return 0;
     question = new_question(play);

@@ -1,31 +1,20 @@
 /*
- * All orders, depth first. What the tasks' code reads and writes is not known, so no two orders can be told to be
- * equivalent (as sleep sets would need): all of them are run.
+ * All orders, depth first. What the tasks' own code reads and writes is not seen, so that orders are only taken to come
+ * to the same if the test says that nothing but osier's calls is shared, or says what is.
  */
 #include "9_test/kit.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 enum { RUNS = 1000000 };
 
-struct branch {
-    unsigned kind, n, answer;
-};
-
-static struct {
-    struct branch *path;
-    size_t count, room, at, depth;
-    const struct osr_test *test;
-} explorer;
-
-static bool is_explored(unsigned kind)
+static bool is_explored(void *arg, unsigned kind)
 {
+    const struct osr_test *test = arg;
+
     switch (kind) {
     case OSR_CHOICE_FAULT:
-        return explorer.test->faults;
+        return test->faults;
     case OSR_CHOICE_CANCEL:
-        return explorer.test->cancels;
+        return test->cancels;
     case OSR_CHOICE_SHORT:
         return false;
     default:
@@ -33,75 +22,36 @@ static bool is_explored(unsigned kind)
     }
 }
 
+/* A play has no other argument to give. */
+static struct orders *explored;
+
 static unsigned follow(struct play *play, unsigned kind, unsigned n, const char *what)
 {
-    const struct branch *branch;
+    bool differed = osri_kit_orders_differ(explored);
+    unsigned answer = osri_kit_orders_choose(explored, kind, n);
 
-    (void)what;
-    if (!is_explored(kind) || (explorer.depth && explorer.at >= explorer.depth))
-        return 0;
-    if (explorer.at < explorer.count) {
-        branch = &explorer.path[explorer.at++];
-        if (branch->kind == kind && branch->n == n)
-            return branch->answer;
+    if (!differed && osri_kit_orders_differ(explored))
         osri_kit_violated(play, VIOLATION_DIFFERS, NULL,
-                          "after the same choices %c%lu of %u (%s) is asked, where %c of %u was before", KIND_LETTERS[kind],
-                          play->ordinals[kind], n, what, KIND_LETTERS[branch->kind], branch->n);
-        return 0;
-    }
-    if (explorer.count == explorer.room) {
-        explorer.room = explorer.room ? explorer.room * 2 : 256;
-        explorer.path = osri_kit_resize(explorer.path, explorer.room * sizeof(*explorer.path));
-    }
-    explorer.path[explorer.count++] = (struct branch){kind, n, 0};
-    explorer.at++;
-    return 0;
-}
-
-static bool is_injection(const struct branch *branch)
-{
-    return branch->kind == OSR_CHOICE_CANCEL || branch->kind == OSR_CHOICE_FAULT;
-}
-
-/* At most one injection a run. */
-static bool injects_before(size_t i)
-{
-    while (i-- > 0)
-        if (is_injection(&explorer.path[i]) && explorer.path[i].answer > 0)
-            return true;
-    return false;
-}
-
-/* To the next path; says whether there is one. */
-static bool turn_back(void)
-{
-    explorer.count = explorer.at; /* a run may have ended before it */
-    while (explorer.count > 0) {
-        struct branch *last = &explorer.path[explorer.count - 1];
-
-        if (last->answer + 1 < last->n && !(is_injection(last) && injects_before(explorer.count - 1))) {
-            last->answer++;
-            return true;
-        }
-        explorer.count--;
-    }
-    return false;
+                          "after the same choices %c%lu of %u (%s) is asked, and something else was before",
+                          KIND_LETTERS[kind], play->ordinals[kind], n, what);
+    return answer;
 }
 
 static void explore(struct campaign *campaign)
 {
-    const unsigned long most = campaign->test->runs ? campaign->test->runs : RUNS;
+    const struct osr_test *test = campaign->test;
+    const unsigned long most = test->runs ? test->runs : RUNS;
+    const char *which = test->depth ? " of the first choices" : campaign->play.explored ? " that differ" : "";
     bool more;
 
     osri_kit_hurry(campaign);
     do {
-        explorer.at = 0;
+        osri_kit_orders_begin(explored);
         if (!osri_kit_try(campaign, NULL, follow, "one of all orders"))
             return;
-        more = turn_back();
+        more = osri_kit_orders_next(explored);
     } while (more && campaign->runs < most);
-    osri_kit_count(campaign, "all well: %s%s", more ? "no more were allowed, so not all orders" : "all orders",
-                   campaign->test->depth ? " of the first choices" : "");
+    osri_kit_count(campaign, "all well: %s%s", more ? "no more were allowed, so not all orders" : "all orders", which);
 }
 
 int osr_test_explore(const struct osr_test *test)
@@ -114,12 +64,18 @@ int osr_test_explore(const struct osr_test *test)
     campaign = osri_kit_begin(test, "explore", &rc);
     if (!campaign)
         return rc;
-    explorer.test = test;
-    explorer.depth = test->depth;
-    explorer.count = explorer.at = 0;
+    explored = osri_kit_orders_new(&(const struct orders_options){.reduce = test->reduce && !test->depth,
+                                                                  .depth = test->depth,
+                                                                  .is_asked = is_explored,
+                                                                  .arg = (void *)test});
+    if (!explored) {
+        (void)osri_kit_end(campaign);
+        return -ENOMEM;
+    }
+    campaign->play.explored = test->reduce && !test->depth ? explored : NULL;
     explore(campaign);
-    free(explorer.path);
-    explorer.path = NULL;
-    explorer.room = explorer.count = 0;
-    return osri_kit_end(campaign);
+    rc = osri_kit_end(campaign);
+    osri_kit_orders_free(explored);
+    explored = NULL;
+    return rc;
 }

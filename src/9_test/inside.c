@@ -93,6 +93,12 @@ int osr_test_order_fault(const char *point, unsigned skip, unsigned pick)
     return 0;
 }
 
+void osr_test_touches(const void *object)
+{
+    if (osri_kit_play && osri_kit_play->explored && osri_kit_play->inside)
+        osri_kit_orders_touched(osri_kit_play->explored, OSR_TOUCH_WRITE, object, 0);
+}
+
 /* ---- The world ---- */
 
 int osr_test_advance_here(int64_t duration, const char *where)

@@ -12,6 +12,8 @@
 #include <osier/scope.h>
 #include <osier/test.h>
 
+#include "9_test/orders.h"
+
 /* The kinds of choices: those of runs, and one more. */
 enum { KIND_TEST = OSR_CHOICE_SHORT + 1, KINDS };
 
@@ -105,6 +107,7 @@ struct play {
     /* Runs it, and others after it: faster, but not for faults, which are not asked for then, since there are fewer of
      * them from the second run on. NULL: a run of its own. */
     struct osr_runner *runner;
+    struct orders *explored; /* is told what steps touch; or NULL */
 
     bool told;        /* the story is wanted */
     bool shows;       /* all questions are printed */

@@ -85,6 +85,8 @@ static struct osr_run_options options_of(struct play *play, const struct osr_tes
         .choose = choose,
         .choose_arg = play,
         .inject = true,
+        .touched = play->explored ? osri_kit_orders_touched : NULL,
+        .touched_arg = play->explored,
     };
 }
 
@@ -118,6 +120,7 @@ static int run(struct play *play)
 static void reset(struct play *play, const struct osr_test *test, const struct script *script)
 {
     struct osr_runner *runner = play->runner;
+    struct orders *explored = play->explored;
     const bool told = play->told, shows = play->shows;
     struct question *questions = play->questions;
     struct event *events = play->events;
@@ -128,6 +131,7 @@ static void reset(struct play *play, const struct osr_test *test, const struct s
     play->test = test;
     play->script = script;
     play->runner = runner;
+    play->explored = explored;
     play->told = told;
     play->shows = shows;
     play->questions = questions;
