@@ -2044,6 +2044,19 @@ TEST(a_number_that_was_found_closed_is_known_anew)
     assert_checked();
 }
 
+TEST(addresses_of_strange_families_and_unnamed_sockets_can_be_written)
+{
+    struct osr_address address = {.size = sizeof(sa_family_t)};
+    char text[32];
+
+    address.storage.ss_family = AF_UNIX;
+    assert_int_equal(osr_address_format(&address, text, sizeof(text)), 5);
+    assert_string_equal(text, "unix:");
+    address.storage.ss_family = AF_UNSPEC;
+    assert_int_equal(osr_address_format(&address, text, sizeof(text)), 1);
+    assert_string_equal(text, "?");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -2106,6 +2119,7 @@ int main(void)
         fd_test(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_call),
         fd_test(what_was_closed_in_another_threads_run_is_neither_leaked_nor_closed_barely),
         fd_test(a_number_that_was_found_closed_is_known_anew),
+        story_test(addresses_of_strange_families_and_unnamed_sockets_can_be_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

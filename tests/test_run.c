@@ -1170,9 +1170,40 @@ static void a_task_may_end_the_program(void **state)
     assert_child_succeeds(run_to_the_programs_end);
 }
 
+/* ---- For test kits ------------------------------------------------------------------------------------- */
+
+OSR_TASK(settle_in_real_time, void, unused)
+{
+    check_int(osr_settle(), -ENOTSUP);
+    check_int(osr_error_code(osr_error_last()), -ENOTSUP);
+    check_int(osr_jobs_allow(1), -ENOTSUP);
+    return 0;
+}
+
+static void settling_and_holding_jobs_are_for_simulated_time(void **state OSR_MAYBE_UNUSED_)
+{
+    assert_int_equal(osr_jobs_allow(1), -EPERM);
+    assert_int_equal(osr_settle(), -EPERM);
+    assert_int_equal(osr_run(settle_in_real_time, NULL, .debug = true), 0);
+    assert_checked();
+}
+
+SIMULATED_TEST(settling_is_a_cancellation_point)
+{
+    struct osr_scope scope;
+
+    osr_move_on_open(&scope, OSR_NEVER);
+    osr_scope_cancel(&scope, "enough");
+    check_int(osr_settle(), -ECANCELED);
+    check_int(osr_scope_close(&scope, -ECANCELED), 0);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        story_test(settling_and_holding_jobs_are_for_simulated_time),
+        story_test(settling_is_a_cancellation_point),
         story_test(the_trace_tells_what_tasks_and_scopes_do),
         story_test(the_same_choices_give_the_same_trace),
         story_test(the_door_decides_who_runs_next),

@@ -521,6 +521,29 @@ TEST(each_step_of_opening_may_fail)
     assert_true(failed > 12);
 }
 
+static unsigned always_the_first(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)kind, (void)n, (void)what;
+    return 0;
+}
+
+OSR_TASK(tell_the_time, int64_t, now)
+{
+    *now = osr_now();
+    return 0;
+}
+
+TEST(the_simulated_clock_alone_begins_anew_for_a_test_kit)
+{
+    int64_t first = -1, second = -1;
+
+    make_runner(.choose = always_the_first, .inject = true);
+    assert_int_equal(osr_runner_run(runner, tell_the_time, &first), 0);
+    assert_int_equal(osr_runner_run(runner, tell_the_time, &second), 0);
+    assert_true(first > 0 && second >= first);
+    assert_int_equal(osr_runner_free(runner), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +555,7 @@ int main(void)
         story_test(calls_timers_and_values_of_an_earlier_run_are_gone),
         story_test(descriptors_may_be_closed_and_used_again_between_runs),
         story_test(the_clock_goes_on_from_run_to_run),
+        story_test(the_simulated_clock_alone_begins_anew_for_a_test_kit),
         story_test(tasks_are_numbered_anew_in_each_run),
         story_test(stacks_and_the_loop_are_kept),
         story_test(any_number_of_runs_leaves_nothing_behind),
