@@ -90,7 +90,7 @@ static void heap_remove(struct timers *timers, struct osr_timer_ *timer)
 
 /* ---- Setting and clearing ---- */
 
-static int grow(struct timers *timers)
+int osri_timers_grow(struct timers *timers)
 {
     uint32_t capacity = timers->capacity ? timers->capacity * 2 : FIRST_CAPACITY;
     struct timer_slot *heap;
@@ -105,34 +105,17 @@ static int grow(struct timers *timers)
     return 0;
 }
 
-int osri_timer_set(struct timers *timers, struct osr_timer_ *timer, int64_t at)
-{
-    osri_timer_clear(timers, timer);
-    if (unlikely(timers->count + timers->reserved >= timers->capacity) && grow(timers) < 0)
-        return -ENOMEM;
-    timers->count++;
-    timer->at = at;
-    timer->state = TIMER_LISTED;
-    if (at < timers->fresh_at)
-        timers->fresh_at = at;
-    list_append(&timers->fresh, &timer->node);
-    return 0;
-}
-
 int osri_timers_reserve(struct timers *timers)
 {
-    if (timers->count + timers->reserved >= timers->capacity && grow(timers) < 0)
+    if (timers->count + timers->reserved >= timers->capacity && osri_timers_grow(timers) < 0)
         return -ENOMEM;
     timers->reserved++;
     return 0;
 }
 
-void osri_timer_clear_set(struct timers *timers, struct osr_timer_ *timer)
+void osri_timer_clear_heaped(struct timers *timers, struct osr_timer_ *timer)
 {
-    if (timer->state == TIMER_HEAPED)
-        heap_remove(timers, timer);
-    else
-        list_remove(&timer->node);
+    heap_remove(timers, timer);
     timer->state = TIMER_IDLE;
     timers->count--;
 }

@@ -42,8 +42,39 @@ static inline void osri_timer_init(struct osr_timer_ *timer, void (*fire)(struct
     timer->late = late;
 }
 
+void osri_timer_clear_heaped(struct timers *timers, struct osr_timer_ *timer);
+
+/* Takes the timer out, if it is set. Its time can still be read. */
+static inline void osri_timer_clear(struct timers *timers, struct osr_timer_ *timer)
+{
+    if (timer->state == TIMER_IDLE)
+        return;
+    if (unlikely(timer->state == TIMER_HEAPED)) {
+        osri_timer_clear_heaped(timers, timer);
+        return;
+    }
+    list_unlink(&timer->node);
+    timer->state = TIMER_IDLE;
+    timers->count--;
+}
+
+/* More room: 0 or -ENOMEM. */
+int osri_timers_grow(struct timers *timers);
+
 /* Sets the timer, or moves it: 0 or -ENOMEM, which cannot happen to one that is set. */
-int osri_timer_set(struct timers *timers, struct osr_timer_ *timer, int64_t at);
+static inline int osri_timer_set(struct timers *timers, struct osr_timer_ *timer, int64_t at)
+{
+    osri_timer_clear(timers, timer);
+    if (unlikely(timers->count + timers->reserved >= timers->capacity) && osri_timers_grow(timers) < 0)
+        return -ENOMEM;
+    timers->count++;
+    timer->at = at;
+    timer->state = TIMER_LISTED;
+    if (at < timers->fresh_at)
+        timers->fresh_at = at;
+    list_append(&timers->fresh, &timer->node);
+    return 0;
+}
 
 /* Keeps a place free: 0 or -ENOMEM. After osri_timers_unreserve() the next timer can be set for certain. */
 int osri_timers_reserve(struct timers *timers);
@@ -51,15 +82,6 @@ int osri_timers_reserve(struct timers *timers);
 static inline void osri_timers_unreserve(struct timers *timers)
 {
     timers->reserved--;
-}
-
-/* Takes the timer out, if it is set. Its time can still be read. */
-void osri_timer_clear_set(struct timers *timers, struct osr_timer_ *timer);
-
-static inline void osri_timer_clear(struct timers *timers, struct osr_timer_ *timer)
-{
-    if (timer->state != TIMER_IDLE)
-        osri_timer_clear_set(timers, timer);
 }
 
 /* When the first timer is due; OSR_NEVER if there is none. Takes the fresh ones into the heap. */

@@ -76,7 +76,7 @@ static inline struct fiber *osri_stack_take(struct stacks *stacks, int *code)
     if (unlikely(stacks->count == stacks->bare))
         return osri_stack_make(stacks, code);
     fiber = stacks->idle[stacks->count--];
-    osri_stack_prefetch(stacks->idle[stacks->count], 6);
+    osri_stack_prefetch(stacks->idle[stacks->count > 0 ? stacks->count - 1 : 0], 6); /* the next but one */
     if (unlikely(stacks->tools & TOOL_ASAN))
         osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
     return fiber;

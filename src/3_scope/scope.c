@@ -62,6 +62,7 @@ static void spread(struct sched *sched, struct osr_scope *top, struct osr_scope 
         struct task *task = at->owner_;
         bool hidden = at != top && at->shielded_;
 
+        __builtin_prefetch(at->sibling_.next, 1); /* often the next one, on another page */
         if (!hidden) {
             at->by_ = by;
             if (task->scope == at) {
