@@ -20,6 +20,7 @@ WRAPPERS = ('0_base/sys.c', '0_base/memory.c', '0_base/memory.h')
 EXCUSED = {
     'if (sigaltstack(NULL, &stack) < 0)': 'asking cannot fail',
     'sigaltstack(&none, NULL);': 'taking away what was given cannot',
+    'return osri_sys_advise_many(pages, count, stacks->guard, MADV_GUARD_INSTALL);': 'not asked of the door: one by one, which is, if it does nothing',
     'char *longer = malloc((size_t)length + 1);': 'of words that are too long for the stack; without them they are cut',
 }
 

@@ -28,43 +28,43 @@
 /* ---- Contexts ---- */
 
 static char stack[1 << 16] __attribute__((aligned(64)));
-static void *here, *there;
+static struct context here, there;
 
 static void return_at_once(void *arg)
 {
     (void)arg;
-    osri_context_switch(&there, here);
+    osri_context_switch(&there, &here);
 }
 
 static void return_always(void *arg)
 {
     (void)arg;
     for (;;)
-        osri_context_switch(&there, here);
+        osri_context_switch(&there, &here);
 }
 
 static void make_batch(long n)
 {
     while (n-- > 0) {
-        there = osri_context_make(stack, stack + sizeof(stack), return_at_once, NULL);
-        osri_context_switch(&here, there);
+        osri_context_make(&there, stack, stack + sizeof(stack), return_at_once);
+        osri_context_switch(&here, &there);
     }
 }
 
 static void make_and_yield_batch(long n)
 {
     while (n-- > 0) {
-        there = osri_context_make(stack, stack + sizeof(stack), return_always, NULL);
-        osri_context_switch(&here, there);
-        osri_context_switch(&here, there);
+        osri_context_make(&there, stack, stack + sizeof(stack), return_always);
+        osri_context_switch(&here, &there);
+        osri_context_switch(&here, &there);
     }
 }
 
 static void switch_batch(long n)
 {
-    there = osri_context_make(stack, stack + sizeof(stack), return_always, NULL);
+    osri_context_make(&there, stack, stack + sizeof(stack), return_always);
     for (n = 0; n < PEER_YIELDS / 2; n++)
-        osri_context_switch(&here, there);
+        osri_context_switch(&here, &there);
 }
 
 static void make(long n) { peer_repeat(make_batch, n, n); }
@@ -109,10 +109,10 @@ static void clock_batch(long n)
 
 static void clock_yield_batch(long n)
 {
-    there = osri_context_make(stack, stack + sizeof(stack), return_always, NULL);
+    osri_context_make(&there, stack, stack + sizeof(stack), return_always);
     for (n = 0; n < PEER_TIMEOUTS; n++) {
         seen = peer_clock();
-        osri_context_switch(&here, there);
+        osri_context_switch(&here, &there);
     }
 }
 
