@@ -343,8 +343,8 @@ static void loop_poll(struct sched *sched, int64_t until)
     sched->calling_back = false;
 }
 
-const struct driver osri_driver_ev = {loop_open, loop_close, loop_now, loop_reached, loop_poll, loop_arm, loop_disarm,
-                                       loop_refuses};
+const struct driver osri_driver_ev = {loop_open, loop_close, loop_now,    loop_reached,
+                                      loop_poll, loop_arm,   loop_disarm, loop_refuses};
 
 struct ev_loop *osri_loop_share(struct sched *sched)
 {
@@ -414,5 +414,5 @@ void osri_loop_abandon(struct sched *sched)
     ev_io_stop(loop->ev, &loop->mark);
 }
 
-const struct driver osri_driver_attached = {attached_open, attached_close, loop_now, loop_reached, attached_poll, loop_arm, loop_disarm,
-                                            loop_refuses};
+const struct driver osri_driver_attached = {attached_open, attached_close, loop_now, loop_reached,
+                                            attached_poll, loop_arm,       loop_disarm, loop_refuses};

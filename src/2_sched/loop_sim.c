@@ -216,4 +216,5 @@ void osri_sim_restart(struct sched *sched)
     sim->blind = false;
 }
 
-const struct driver osri_driver_sim = {sim_open, sim_close, sim_now, sim_reached, sim_poll, sim_arm, sim_disarm, sim_refuses};
+const struct driver osri_driver_sim = {sim_open, sim_close, sim_now,    sim_reached,
+                                       sim_poll, sim_arm,   sim_disarm, sim_refuses};
