@@ -124,7 +124,7 @@ void faults_begin(const struct fault faults[FAULTS])
 {
     memcpy(faults_board->faults, faults, sizeof(faults_board->faults));
     memset(faults_board->hits, 0, sizeof(faults_board->hits));
-    faults_board->asked = 0;
+    faults_board->asked = faults_board->asked_for_memory = 0;
     faults_board->on = true;
 }
 
@@ -163,21 +163,30 @@ static int hit(enum kind kind, unsigned pick)
     return code;
 }
 
+/* Which one a call is in the eyes of a fault. */
+static unsigned long number_for(const struct fault *fault, unsigned long number, unsigned long of_memory)
+{
+    return fault->form == ONCE_FOR_MEMORY ? of_memory : number;
+}
+
 /* The code with which this call fails, SHORT, or 0. */
 static __attribute__((noinline)) int asked(enum kind kind)
 {
-    unsigned long number;
+    unsigned long all, of_memory = 0;
     unsigned i;
 
     if (!faults_board || !faults_board->on)
         return 0;
-    number = __atomic_add_fetch(&faults_board->asked, 1, __ATOMIC_SEQ_CST);
-    if (number < LOGGED)
-        faults_board->log[number] = (unsigned char)kind;
+    all = __atomic_add_fetch(&faults_board->asked, 1, __ATOMIC_SEQ_CST);
+    if (kind == MEMORY)
+        of_memory = __atomic_add_fetch(&faults_board->asked_for_memory, 1, __ATOMIC_SEQ_CST);
+    if (all < LOGGED)
+        faults_board->log[all] = (unsigned char)kind;
     for (i = 0; i < FAULTS; i++) {
         const struct fault *fault = &faults_board->faults[i];
+        unsigned long number = number_for(fault, all, of_memory);
 
-        if (fault->at == 0 || number < fault->at || (number > fault->at && fault->form == ONCE))
+        if (fault->at == 0 || number < fault->at || (number > fault->at && (fault->form == ONCE || fault->form == ONCE_FOR_MEMORY)))
             continue;
         if (number == fault->at)
             return hit(kind, fault->pick);

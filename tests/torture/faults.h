@@ -8,11 +8,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* One fault: the `at`-th call that could fail, counted from 1, does, with the `pick`-th of its codes. */
+/* One fault: the `at`-th call that could fail, counted from 1, does, with the `pick`-th of its codes. ONCE_FOR_MEMORY: the
+ * `at`-th for memory, of which there are as many in each run, however often it has to wait. */
 struct fault {
     unsigned long at; /* 0: none */
     unsigned pick;
-    enum { ONCE, SAME_FROM_THERE_ON, ALL_FROM_THERE_ON } form;
+    enum { ONCE, SAME_FROM_THERE_ON, ALL_FROM_THERE_ON, ONCE_FOR_MEMORY } form;
 };
 
 enum { FAULTS = 2, KINDS = 64, LOGGED = 1 << 16, SITES = 1 << 12, FRAMES = 8 };
@@ -21,7 +22,7 @@ enum { FAULTS = 2, KINDS = 64, LOGGED = 1 << 16, SITES = 1 << 12, FRAMES = 8 };
 struct board {
     bool on;
     struct fault faults[FAULTS];
-    unsigned long asked;            /* calls that could fail, since faults_begin() */
+    unsigned long asked, asked_for_memory; /* calls that could fail, since faults_begin() */
     unsigned char log[LOGGED];      /* of which kind they were */
     unsigned long failed[KINDS];    /* calls that were made to, by kind, in all */
     unsigned hits[KINDS];           /* with which of its codes calls of a kind failed, as bits, since faults_begin() */

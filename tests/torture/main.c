@@ -229,7 +229,7 @@ static void judge_holdings(const struct program *program, const struct holdings 
 
 static void print_faults(FILE *stream)
 {
-    static const char *const forms[] = {"", " and from there on", " and everything from there on"};
+    static const char *const forms[] = {"", " and from there on", " and everything from there on", " (of those for memory)"};
     unsigned i;
 
     for (i = 0; i < FAULTS; i++) {
@@ -249,7 +249,8 @@ static void try_faults(const struct program *program, const char *mode, const st
     torture->diagnosis[0] = '\0';
     alarm(10);
     rc = run(program, torture->faults);
-    torture->reached = faults_board->asked >= torture->faults[0].at;
+    torture->reached = (torture->faults[0].form == ONCE_FOR_MEMORY ? faults_board->asked_for_memory : faults_board->asked) >=
+                       torture->faults[0].at;
     judge_code(program, rc);
     settle(program);
     if (torture->diagnosis[0] && (!program->diagnosed || !strstr(torture->diagnosis, program->diagnosed)))
@@ -382,14 +383,14 @@ static bool apart(const struct program *program, void (*body)(const struct progr
 }
 
 /* Each call of a first run, until one is not reached any more; with processes and threads not every run makes as many. */
-static bool survives_at_first(const struct program *program)
+static bool survives_at_first(const struct program *program, int form)
 {
     unsigned left = program->world == WORLD_REAL ? 30 : 1;
     unsigned long at;
 
     memset(torture->faults, 0, sizeof(torture->faults));
     for (at = 1; left > 0 && at < LOGGED; at++) {
-        set_fault(0, at, 0, ONCE);
+        set_fault(0, at, 0, form);
         if (!apart(program, torture_first_run))
             return false;
         torture->first++;
@@ -400,7 +401,7 @@ static bool survives_at_first(const struct program *program)
 
 static bool survives(const struct program *program)
 {
-    if (!quick && !survives_at_first(program))
+    if (!quick && (!survives_at_first(program, ONCE) || !survives_at_first(program, ONCE_FOR_MEMORY)))
         return false;
     memset(torture->faults, 0, sizeof(torture->faults));
     return apart(program, torture_program);
