@@ -1084,7 +1084,7 @@ static int open_and_close(struct osr_group *group)
 {
     struct osr_portal portal;
     struct osr_post post;
-    struct osr_call call;
+    struct osr_call call = {.record_ = NULL};
     struct osr_cleanup cleanup;
     struct osr_scope shield;
     int rc = osr_post_open(&post, ring, NULL);
@@ -1118,7 +1118,7 @@ static void release_job(void *arg)
 
 static int hold_a_job(void)
 {
-    struct osr_call later;
+    struct osr_call later = {.record_ = NULL};
     int number = 2, rc = osr_call_later(&later, osr_ms(1), release_job, NULL);
 
     if (rc == 0)
@@ -1142,7 +1142,7 @@ static int park_with_a_reference(void)
 {
     struct referred referred;
     struct osr_wait wait = {.call = "park_with_a_reference"};
-    struct osr_call soon;
+    struct osr_call soon = {.record_ = NULL};
     int rc;
 
     osr_waiters_init(&referred.waiters);
