@@ -1260,6 +1260,7 @@ static int run_interrupted(const struct program *program, const struct osr_run_o
 {
     struct osr_run_options how = *options;
 
+    signal(SIGINT, SIG_DFL); /* a shell may have it ignored, which the library respects */
     how.interrupts = true;
     how.dump_signal = SIGUSR2;
     return osr_run_with(program->routine, NULL, &how);
