@@ -35,11 +35,11 @@ void check_input(const unsigned char *bytes, size_t size, bool twice, struct fin
         finding->outcome = CHECK_SKIPPED;
         return;
     }
-    interpret(&program, &expected, &finding->verdict);
+    interpret(&program, &expected, false, &finding->verdict);
     judge(finding);
     if (finding->outcome != CHECK_FINE || !twice)
         return;
-    interpret(&program, &expected, &again);
+    interpret(&program, &expected, true, &again);
     if (again.hash != finding->verdict.hash) {
         finding->outcome = CHECK_UNSTEADY;
         snprintf(finding->kind, sizeof(finding->kind), "unsteady");
@@ -114,6 +114,7 @@ static void check_apart(const unsigned char *bytes, size_t size, struct finding 
     if (pid == 0) {
         signal(SIGALRM, SIG_DFL);
         alarm(5);
+        interpreter_forget();
         signal(SIGABRT, SIG_DFL);
         signal(SIGSEGV, SIG_DFL);
         (void)!freopen("/dev/null", "w", stderr);

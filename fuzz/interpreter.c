@@ -46,8 +46,8 @@ static struct machine {
     struct schedule schedule;
     unsigned executed, items, deferred, spawned;
     unsigned running; /* the number of the task that runs */
-    long live;        /* allocations */
-    int64_t now;
+    int64_t began, now; /* a runner's clock goes on from run to run, a program's begins at 0 */
+    bool has_begun;
     unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
     bool stuck;
 
@@ -69,6 +69,26 @@ static struct machine {
     struct osr_barrier barriers[BARRIERS];
     struct osr_queue queues[QUEUES];
 } machine;
+
+/* The runs' allocations that have not been freed: those of the runner, between runs. */
+static long live;
+static bool warming; /* the runner: nothing is noted */
+
+static int64_t now(void)
+{
+    return osr_now() - machine.began;
+}
+
+/* The library's moment for the program's, and the other way round. */
+static int64_t moment_in_run(int64_t at)
+{
+    return at == OSR_NEVER ? OSR_NEVER : at + machine.began;
+}
+
+static int64_t moment_of_run(int64_t at)
+{
+    return at == OSR_NEVER ? OSR_NEVER : at - machine.began;
+}
 
 static const struct statement *statement(int index)
 {
@@ -236,7 +256,7 @@ static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *
     struct record record;
 
     (void)arg, (void)what;
-    if (kind == OSR_CHOICE_FAULT)
+    if (kind == OSR_CHOICE_FAULT || warming)
         return 0; /* the model has all the memory that it wants */
     record = record_of(RECORD_CHOICE, kind);
     record.task = 0;
@@ -247,6 +267,10 @@ static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *
 
 static void check_event(const struct osr_trace_event *event)
 {
+    if (!machine.has_begun) {
+        machine.has_begun = true;
+        machine.began = machine.now = event->at;
+    }
     if (event->at < machine.now)
         broken("the clock went back from %lld to %lld", (long long)machine.now, (long long)event->at);
     machine.now = event->at;
@@ -265,13 +289,15 @@ static void observe(void *arg, const struct osr_trace_event *event)
     struct record record = record_of(RECORD_TRACE, event->kind);
 
     (void)arg;
+    if (warming)
+        return;
     check_event(event);
     record.task = (unsigned)event->task;
     record.name = (short)name_number(event->name);
     record.place = (short)(event->where ? place_number(event->where) : -1);
     record.call = event->call;
     record.code = event->code;
-    record.value = event->at;
+    record.value = event->at - machine.began;
     if (event->kind == OSR_TRACE_SPAWN) {
         machine.spawned++;
         if (event->task <= MOST_TASKS + 1 && machine.running <= MOST_TASKS + 1)
@@ -298,13 +324,13 @@ static void *resize(void *arg, void *memory, size_t size)
 
     (void)arg;
     if (size == 0) {
-        machine.live -= memory != NULL;
+        live -= memory != NULL;
         free(memory);
         return NULL;
     }
     result = realloc(memory, size);
     if (result && !memory)
-        machine.live++;
+        live++;
     return result;
 }
 
@@ -396,7 +422,7 @@ static int64_t limit_of_scope(const struct statement *at, int *form)
     if (!by_moment(at))
         return duration_of(at->b);
     *form |= OSR_SCOPE_AT;
-    return moment_of(at->b, osr_now());
+    return moment_in_run(moment_of(at->b, now()));
 }
 
 /* Declared before a guard, so that it runs when that has been left. */
@@ -835,11 +861,11 @@ static int ask(const struct statement *at)
     unsigned meant = pick_of(at->a, machine.open_scope_count);
     const struct osr_scope *scope = machine.open_scopes[meant];
 
-    tell_value(VALUE_NOW, osr_now(), 0);
+    tell_value(VALUE_NOW, now(), 0);
     tell_value(VALUE_CANCELLED, osr_cancelled(), 0);
-    tell_value(VALUE_DEADLINE, osr_deadline(), 0);
+    tell_value(VALUE_DEADLINE, moment_of_run(osr_deadline()), 0);
     tell_value(VALUE_SCOPE_CANCELLED, osr_scope_cancelled(scope), 0);
-    tell_value(VALUE_SCOPE_DEADLINE, osr_scope_deadline(scope), 0);
+    tell_value(VALUE_SCOPE_DEADLINE, moment_of_run(osr_scope_deadline(scope)), 0);
     if (machine.group_of_scope[meant])
         tell_value(VALUE_RUNNING, (int64_t)osr_group_running(machine.group_of_scope[meant]), 0);
     read_scope(scope);
@@ -898,7 +924,7 @@ static int call(struct actor *actor, int index)
     case OP_SLEEP:
         return osr_sleep_here(duration_of(at->a), place);
     case OP_SLEEP_UNTIL:
-        return osr_sleep_until_here(moment_of(at->a, osr_now()), place);
+        return osr_sleep_until_here(moment_in_run(moment_of(at->a, now())), place);
     case OP_FAIL:
         return osr_fail_here(place, code_of(at->a), "statement %d", index);
     case OP_FATAL:
@@ -906,7 +932,7 @@ static int call(struct actor *actor, int index)
     case OP_CANCEL:
         return osr_scope_cancel_here(scope_meant(at), "by hand", place);
     case OP_DEADLINE:
-        return osr_scope_set_deadline(scope_meant(at), moment_of(at->b, osr_now()));
+        return osr_scope_set_deadline(scope_meant(at), moment_in_run(moment_of(at->b, now())));
     case OP_UNSHIELD:
         return osr_scope_unshield(scope_meant(at));
     case OP_GROUP:
@@ -1041,8 +1067,6 @@ static void check_end(void)
     for (i = 0; i < machine.deferred; i++)
         if (!machine.cleanups[i].has_run)
             broken("the clean-up of statement %d has not run", machine.cleanups[i].statement);
-    if (machine.live != 0)
-        broken("%ld allocations are left", machine.live);
 }
 
 static void begin(const struct program *program, const struct log *expected, struct verdict *verdict)
@@ -1055,40 +1079,123 @@ static void begin(const struct program *program, const struct log *expected, str
     schedule_begin(&machine.schedule, program);
 }
 
-void interpret(const struct program *program, const struct log *expected, struct verdict *verdict)
+static const struct osr_routine root_routine = {run_root, "t0", NULL};
+
+static struct osr_run_options run_options(void)
 {
     static const struct osr_allocator allocator = {resize, NULL};
-    static const struct osr_routine routine = {run_root, "t0", NULL};
-    static const struct osr_run_options options = {.size = sizeof(options),
-                                                   .where = NULL,
-                                                   .clock = OSR_CLOCK_SIMULATED,
-                                                   .debug = true,
-                                                   .no_overflow_handler = true,
-                                                   .allocator = &allocator,
-                                                   .diagnose = diagnose,
-                                                   .observe = observe,
-                                                   .choose = choose};
-    struct osr_run_options how = options;
-    struct record record;
 
+    return (struct osr_run_options){.size = sizeof(struct osr_run_options),
+                                    .where = place_of(0, false),
+                                    .name = "t0",
+                                    .clock = OSR_CLOCK_SIMULATED,
+                                    .debug = true,
+                                    .no_overflow_handler = true,
+                                    .allocator = &allocator,
+                                    .diagnose = diagnose,
+                                    .observe = observe,
+                                    .choose = choose};
+}
+
+/* Most programs run on one runner, since making a run anew takes longer than all else that a small program does. */
+static struct osr_runner *runner;
+
+static int sleep_once(void *arg)
+{
+    (void)arg;
+    return osr_sleep_here(1, NULL);
+}
+
+static int do_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* As many tasks and clean-ups at once as any program has: so that the runner has all that it will ever keep, and what
+ * else is left later is a leak. */
+static int warm_up(void *arg)
+{
+    static const struct osr_routine routine = {sleep_once, "", NULL};
+    static unsigned char nothing[MOST_TASKS + 2];
+    int i;
+
+    (void)arg;
+    for (i = 0; i < MOST_CLEANUPS; i++)
+        (void)osr_defer_here(NULL, do_nothing, NULL, OSR_NEVER, NULL);
+    return osr_gather_with(&routine, nothing, sizeof(nothing), 1, NULL);
+}
+
+static void make_runner(void)
+{
+    static const struct osr_routine routine = {warm_up, "", NULL};
+    struct osr_run_options options = run_options();
+
+    warming = true;
+    if (osr_runner_new_with(&runner, &options) < 0 || osr_runner_run_here(runner, &routine, NULL, NULL) < 0)
+        abort();
+    warming = false;
+}
+
+/* There are more allocations than before: the runner's, or some that were left, which is seen without it. */
+static void give_up_runner(void)
+{
+    if (osr_runner_free(runner) < 0)
+        broken("the runner cannot be freed");
+    runner = NULL;
+    if (live != 0)
+        broken("%ld allocations are left", live);
+    live = 0;
+}
+
+static int run_on_runner(void)
+{
+    return osr_runner_run_here(runner, &root_routine, &machine.actors[0], place_of(0, false));
+}
+
+static int run_alone(void)
+{
+    struct osr_run_options options = run_options();
+
+    return osr_run_with(&root_routine, &machine.actors[0], &options);
+}
+
+void interpreter_forget(void)
+{
+    runner = NULL;
+    live = 0;
+}
+
+static void tell_end(int rc)
+{
+    machine.running = 0;
+    tell_result(-1, rc);
+    if (rc < 0)
+        tell_error(osr_error_last());
+    /* A cancelled root has no error, and a deadlock's message is a tree of its own. */
+    if (rc < 0 && osr_error_task(osr_error_last())[0] && !machine.stuck && tells_shape(machine.program))
+        tell_shape(osr_error_last());
+    osr_error_clear();
+}
+
+void interpret(const struct program *program, const struct log *expected, bool alone, struct verdict *verdict)
+{
+    long before;
+
+    if (!runner)
+        make_runner();
+    before = live;
     begin(program, expected, verdict);
-    how.where = place_of(0, false);
     machine.actors[0] = (struct actor){.statement = 0};
     machine.actor_count = 1;
     machine.attempt_of[0] = &machine.actors[0];
-    record.code = osr_run_with(&routine, &machine.actors[0], &how);
-    machine.running = 0;
-    tell_result(-1, record.code);
-    if (record.code < 0)
-        tell_error(osr_error_last());
-    /* A cancelled root has no error, and a deadlock's message is a tree of its own. */
-    if (record.code < 0 && osr_error_task(osr_error_last())[0] && !machine.stuck && tells_shape(program))
-        tell_shape(osr_error_last());
-    osr_error_clear();
+    tell_end(alone ? run_alone() : run_on_runner());
     if (!verdict->differs && verdict->count != expected->count) {
         verdict->differs = true;
         verdict->at = verdict->count;
         verdict->got = record_of(RECORD_ERROR, 0);
     }
     check_end();
+    if (live != before)
+        give_up_runner();
 }

@@ -14,8 +14,12 @@ struct verdict {
     unsigned count;     /* of records */
 };
 
-/* The library's run must be what `expected` says. Nothing is left behind. */
-void interpret(const struct program *program, const struct log *expected, struct verdict *verdict);
+/* The library's run must be what `expected` says. Nothing is left behind. `alone`: in a run of its own, not in one of a
+ * runner that is kept for many programs. */
+void interpret(const struct program *program, const struct log *expected, bool alone, struct verdict *verdict);
+
+/* To be called in a forked child: the runner is the parent's. */
+void interpreter_forget(void);
 
 /* If set, every record is also written here. */
 extern struct log *interpreter_keeps;

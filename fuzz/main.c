@@ -154,6 +154,7 @@ static unsigned long find_out_apart(enum model_error error, unsigned long seed)
     fflush(NULL);
     pid = fork();
     if (pid == 0) {
+        interpreter_forget();
         signal(SIGABRT, SIG_DFL);
         signal(SIGSEGV, SIG_DFL);
         (void)!freopen("/dev/null", "w", stderr);

@@ -62,16 +62,17 @@ static void end(struct child *child, int rc)
     if (child->record)
         record_end(child, &outcome);
     child->ended(child, &outcome);
-    osri_task_exit(sched, &child->task);
 }
 
-/* The first function on a task's stack, which AddressSanitizer must not instrument: it enters a new stack here. */
+/* The first function on a task's stack, which AddressSanitizer must not instrument: it enters a new stack here, and what
+ * does not return leaves its frame on the fake stack, which is kept for the next task. */
 __attribute__((no_sanitize_address)) static void begin(void *arg)
 {
     struct child *child = arg;
 
     osri_task_begin(child->task.sched, &child->task);
     end(child, child->run(child->arg));
+    osri_task_exit(child->task.sched, &child->task);
 }
 
 /* ---- The beginning ---- */
