@@ -27,9 +27,11 @@ static void judge(struct finding *finding)
 
 void check_input(const unsigned char *bytes, size_t size, bool twice, struct finding *finding)
 {
-    struct verdict again;
+    static struct verdict again;
 
-    *finding = (struct finding){.outcome = CHECK_FINE};
+    finding->outcome = CHECK_FINE;
+    finding->kind[0] = '\0';
+    finding->verdict.count = 0;
     program_read(&program, bytes, size);
     if (model_run(&program, &expected) != MODEL_DONE) {
         finding->outcome = CHECK_SKIPPED;
@@ -40,7 +42,7 @@ void check_input(const unsigned char *bytes, size_t size, bool twice, struct fin
     if (finding->outcome != CHECK_FINE || !twice)
         return;
     interpret(&program, &expected, true, &again);
-    if (again.hash != finding->verdict.hash) {
+    if (again.differs || again.broken[0]) {
         finding->outcome = CHECK_UNSTEADY;
         snprintf(finding->kind, sizeof(finding->kind), "unsteady");
     }

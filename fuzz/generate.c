@@ -8,23 +8,24 @@ struct generator {
     size_t size, most;
     unsigned left; /* statements */
     unsigned theme; /* the feature that the program is about, 0 for none */
+    unsigned theme_number;
     unsigned object; /* its favourite queue, lock, or the like */
     enum op inside;  /* whose block is made */
 };
 
+/* What follows is drawn some hundred times for each program: one multiplication each. */
 static uint64_t random_number(struct generator *generator)
 {
-    uint64_t x = generator->state += 0x9e3779b97f4a7c15u;
+    uint64_t x = generator->state += 0xa0761d6478bd642fu;
+    __uint128_t product = (__uint128_t)x * (x ^ 0xe7037ed1a0b428dbu);
 
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
+    return (uint64_t)(product >> 64) ^ (uint64_t)product;
 }
 
 /* From 0 to `n` - 1. */
 static unsigned below(struct generator *generator, unsigned n)
 {
-    return (unsigned)(random_number(generator) >> 32) % n;
+    return (unsigned)((random_number(generator) >> 32) * n >> 32);
 }
 
 static void put(struct generator *generator, unsigned byte)
@@ -33,68 +34,144 @@ static void put(struct generator *generator, unsigned byte)
         generator->bytes[generator->size++] = (unsigned char)byte;
 }
 
+/* ---- Which operations are drawn where ---- */
+
 /* What mostly ends the block, or all of it, and so is better said last. */
 static bool is_abrupt(enum op op)
 {
     return op == OP_RETURN || op == OP_FAIL || op == OP_BARE || op == OP_FATAL || op == OP_CANCEL;
 }
 
-/* What makes sense in few places only is said there often. */
-static bool is_at_home(enum op inside, enum op op)
+/* The blocks in which what makes sense in few places only is said often. */
+enum home { ANYWHERE, IN_LOCK, IN_START, HOMES };
+
+static enum home home_of(enum op inside)
 {
-    if (inside == OP_LOCK || inside == OP_TRY_LOCK)
-        return op == OP_AWAIT || op == OP_NOTIFY || op == OP_SLEEP || op == OP_CANCEL;
-    return inside != OP_START || op == OP_STARTED || op == OP_SLEEP;
+    return inside == OP_LOCK || inside == OP_TRY_LOCK ? IN_LOCK : inside == OP_START ? IN_START : ANYWHERE;
 }
 
-static bool is_unwanted(struct generator *generator, enum op op, bool block, unsigned depth, bool last)
+static bool is_at_home(enum home home, enum op op)
 {
-    if (!is_at_home(generator->inside, op))
-        return below(generator, 4);
-    if (is_abrupt(op) && !last && below(generator, 6))
-        return true;
-    if (block && depth > 5 && below(generator, 3))
-        return true;
-    return generator->theme && program_needs(op) != generator->theme && op != OP_SPAWN && below(generator, 3);
+    if (home == IN_LOCK)
+        return op == OP_AWAIT || op == OP_NOTIFY || op == OP_SLEEP || op == OP_CANCEL;
+    return home == ANYWHERE || op == OP_STARTED || op == OP_SLEEP;
 }
+
+/* Where a statement stands, as far as it matters for what is drawn. */
+struct spot {
+    enum home home;
+    unsigned theme; /* a feature's number, or THEMES - 1 for none */
+    bool last, deep;
+};
+
+enum { THEMES = 9, SPOTS = HOMES * THEMES * 4, DRAWS = 1024 };
+
+/* How much of 144 a byte is worth at a spot. */
+static unsigned worth(const struct spot *spot, unsigned byte)
+{
+    unsigned operands, share = 144;
+    bool block;
+    enum op op = program_op(byte, &operands, &block);
+
+    if (!is_at_home(spot->home, op))
+        return share / 4;
+    if (is_abrupt(op) && !spot->last)
+        share /= 6;
+    if (block && spot->deep)
+        share /= 3;
+    if (spot->theme < THEMES - 1 && program_needs(op) != 1u << spot->theme && op != OP_SPAWN)
+        share /= 3;
+    return share;
+}
+
+/* For each spot its bytes, as often as they are worth: what is drawn has not to be drawn again. */
+static unsigned char draws[SPOTS][DRAWS];
+
+static void fill_draws(const struct spot *spot, unsigned char *to)
+{
+    unsigned bytes = program_bytes(), left = DRAWS - bytes, i, sum = 0, all = 0, filled = 0;
+
+    for (i = 0; i < bytes; i++)
+        all += worth(spot, i);
+    for (i = 0; i < bytes; i++) {
+        to[left + i] = (unsigned char)i; /* each at least once */
+        for (sum += worth(spot, i); filled < sum * left / all; filled++)
+            to[filled] = (unsigned char)i;
+    }
+}
+
+static unsigned number_of(const struct spot *spot)
+{
+    return (spot->home * THEMES + spot->theme) * 4 + spot->last * 2u + spot->deep;
+}
+
+static void prepare_draws(void)
+{
+    static bool prepared;
+    struct spot spot;
+    unsigned i;
+
+    if (prepared)
+        return;
+    prepared = true;
+    for (i = 0; i < SPOTS; i++) {
+        spot = (struct spot){i / 4 / THEMES, i / 4 % THEMES, i >> 1 & 1, i & 1};
+        fill_draws(&spot, draws[number_of(&spot)]);
+    }
+}
+
+/* ---- Making programs ---- */
 
 static void make_block(struct generator *generator, unsigned depth);
 
-static void make_statement(struct generator *generator, unsigned depth, bool last)
+/* One number is enough for a statement: it is used up bit by bit. */
+static unsigned take_bits(uint64_t *bits, unsigned count)
 {
-    unsigned bytes = program_bytes(), byte, operands;
-    bool block;
-    enum op op;
+    unsigned taken = (unsigned)(*bits & ((1u << count) - 1));
 
-    do {
-        byte = below(generator, bytes);
-        op = program_op(byte, &operands, &block);
-    } while (is_unwanted(generator, op, block, depth, last));
-    if (below(generator, 3) == 0) {
-        put(generator, byte + bytes);
-        bytes = 0;
-    } else {
-        put(generator, byte);
-    }
-    if (operands > 0 && generator->theme && program_needs(op) == generator->theme && below(generator, 4)) {
+    *bits >>= count;
+    return taken;
+}
+
+static void make_operands(struct generator *generator, enum op op, unsigned operands, uint64_t *bits)
+{
+    bool favourite = take_bits(bits, 2) > 0;
+
+    if (operands > 0 && favourite && generator->theme && program_needs(op) == generator->theme) {
         put(generator, generator->object);
         operands--;
     }
     while (operands-- > 0)
-        put(generator, below(generator, 256));
-    if (bytes == 0) {
-        byte = 140 + below(generator, 116);
-        put(generator, byte);
-        if (byte >= 215)
-            put(generator, below(generator, 256));
-    }
-    if (block) {
-        enum op inside = generator->inside;
+        put(generator, take_bits(bits, 8));
+}
 
-        generator->inside = op;
-        make_block(generator, depth + 1);
-        generator->inside = inside;
-    }
+/* What follows on failure, if it is not the usual. */
+static void make_rest(struct generator *generator, uint64_t *bits)
+{
+    unsigned byte = 140 + take_bits(bits, 8) * 116 / 256;
+
+    put(generator, byte);
+    if (byte >= 215)
+        put(generator, take_bits(bits, 8));
+}
+
+static void make_statement(struct generator *generator, unsigned depth, bool last)
+{
+    const struct spot spot = {home_of(generator->inside), generator->theme_number, last, depth > 5};
+    uint64_t bits = random_number(generator);
+    unsigned byte = draws[number_of(&spot)][take_bits(&bits, 10)], operands;
+    bool block, unusual = take_bits(&bits, 8) < 85;
+    enum op op = program_op(byte, &operands, &block), inside = generator->inside;
+
+    put(generator, unusual ? byte + program_bytes() : byte);
+    make_operands(generator, op, operands, &bits);
+    if (unusual)
+        make_rest(generator, &bits);
+    if (!block)
+        return;
+    generator->inside = op;
+    make_block(generator, depth + 1);
+    generator->inside = inside;
 }
 
 static void make_block(struct generator *generator, unsigned depth)
@@ -123,9 +200,11 @@ size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most
     unsigned schedule;
     uint64_t off;
 
+    prepare_draws();
     generator.most = most < 1024 ? most : 1024;
     off = random_number(&generator);
     generator.theme = themes[off >> 32 & 15];
+    generator.theme_number = generator.theme ? (unsigned)__builtin_ctz(generator.theme) : THEMES - 1;
     generator.object = below(&generator, QUEUES);
     /* Each feature is off in three of sixteen. */
     put(&generator, (unsigned)(off & off >> 8 & (off >> 16 | off >> 24)) & 0xff & ~generator.theme);

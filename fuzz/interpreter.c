@@ -110,18 +110,10 @@ static void broken(const char *format, ...)
     va_end(list);
 }
 
-static void hash(uint64_t value)
-{
-    machine.verdict->hash = (machine.verdict->hash ^ value) * 0x100000001b3u;
-}
-
 static void note(const struct record *record)
 {
     struct verdict *verdict = machine.verdict;
 
-    hash((uint64_t)record->kind | (uint64_t)record->what << 8 | (uint64_t)record->task << 16 |
-         (uint64_t)(uint32_t)record->code << 32);
-    hash((uint64_t)record->value ^ (uint64_t)(uint16_t)record->place << 32 ^ (uint64_t)(uint16_t)record->name << 48);
     if (interpreter_keeps && verdict->count < MOST_RECORDS) {
         interpreter_keeps->records[verdict->count] = *record;
         interpreter_keeps->count = verdict->count + 1;
@@ -926,9 +918,9 @@ static int call(struct actor *actor, int index)
     case OP_SLEEP_UNTIL:
         return osr_sleep_until_here(moment_in_run(moment_of(at->a, now())), place);
     case OP_FAIL:
-        return osr_fail_here(place, code_of(at->a), "statement %d", index);
+        return osr_fail_here(place, code_of(at->a), "by the program");
     case OP_FATAL:
-        return osr_fail_fatal_here(place, code_of(at->a), "statement %d", index);
+        return osr_fail_fatal_here(place, code_of(at->a), "by the program");
     case OP_CANCEL:
         return osr_scope_cancel_here(scope_meant(at), "by hand", place);
     case OP_DEADLINE:
@@ -1075,7 +1067,9 @@ static void begin(const struct program *program, const struct log *expected, str
     machine.program = program;
     machine.expected = expected;
     machine.verdict = verdict;
-    *verdict = (struct verdict){.hash = 0xcbf29ce484222325u};
+    verdict->differs = false;
+    verdict->at = verdict->count = 0;
+    verdict->broken[0] = '\0';
     schedule_begin(&machine.schedule, program);
 }
 

@@ -10,7 +10,6 @@ struct verdict {
     unsigned at;        /* the first record that does */
     struct record got;  /* instead of it */
     char broken[256];   /* an invariant that does not hold; else empty */
-    uint64_t hash;      /* of all that happened */
     unsigned count;     /* of records */
 };
 

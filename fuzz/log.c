@@ -1,18 +1,8 @@
 #include "log.h"
 
-#include <string.h>
-
 #include <osier/base.h>
 #include <osier/debug.h>
 #include <osier/run.h>
-
-bool record_equal(const struct record *a, const struct record *b)
-{
-    if (a->kind != b->kind || a->what != b->what || a->place != b->place || a->name != b->name || a->task != b->task ||
-        a->code != b->code || a->value != b->value)
-        return false;
-    return a->call == b->call || (a->call && b->call && strcmp(a->call, b->call) == 0);
-}
 
 static void print_code(int code, FILE *stream)
 {

@@ -109,7 +109,6 @@ struct task {
     enum state state;
     struct scope *scope, *inner;
     struct slot slot;
-    struct frame frames[MOST_FRAMES];
     int depth;
     unsigned budget;
     struct task *eager_for;
@@ -139,6 +138,8 @@ struct task {
     struct outcome_cell *cell;
     struct handle_record *record;
     struct error *held;
+
+    struct frame frames[MOST_FRAMES]; /* last: those above are reset at the beginning */
 };
 
 /* How a task ended, as its group sees it. */

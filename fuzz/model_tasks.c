@@ -274,7 +274,10 @@ struct task *task_new(short statement, struct scope *parent)
     struct task *task = &model.tasks[model.task_count++];
     struct scope *scope = &model.scopes[model.scope_count++];
 
-    *task = (struct task){.number = model.task_count, .name = statement, .place = (short)(2 * statement)};
+    memset(task, 0, offsetof(struct task, frames));
+    task->number = model.task_count;
+    task->name = statement;
+    task->place = (short)(2 * statement);
     task->budget = BUDGET;
     task->then = execute_next;
     task->depth = -1;

@@ -13,6 +13,7 @@ struct operation {
     bool block;
     unsigned char weight; /* in slots */
     unsigned needs;       /* features that must not be switched off */
+    bool risky;           /* fails often, and so is mostly swallowed: else most programs would end where they begin */
 };
 
 static const struct operation operations[OPS] = {
@@ -25,44 +26,44 @@ static const struct operation operations[OPS] = {
     [OP_BARE] = {"return the bare code", 1, false, 1, NO_ERRORS},
     [OP_FATAL] = {"fail fatally", 1, false, 1, NO_ERRORS},
     [OP_CANCEL] = {"cancel scope", 1, false, 4, 0},
-    [OP_CANCEL_TASK] = {"cancel task", 1, false, 1, NO_HANDLES},
+    [OP_CANCEL_TASK] = {"cancel task", 1, false, 1, NO_HANDLES, true},
     [OP_DEADLINE] = {"set deadline of scope", 2, false, 1, NO_TIME},
     [OP_UNSHIELD] = {"unshield scope", 1, false, 1, NO_SHIELDS},
     [OP_GROUP] = {"group", 1, true, 4, 0},
     [OP_SCOPE] = {"scope", 2, true, 5, 0},
     [OP_SPAWN] = {"spawn", 2, true, 8, 0},
     [OP_START] = {"start", 2, true, 1, NO_HANDLES},
-    [OP_STARTED] = {"started", 0, false, 1, NO_HANDLES},
+    [OP_STARTED] = {"started", 0, false, 1, NO_HANDLES, true},
     [OP_REPEAT] = {"repeat", 1, true, 1, 0},
-    [OP_JOIN] = {"join", 1, false, 1, NO_HANDLES},
-    [OP_STATE] = {"ask about task", 1, false, 1, NO_HANDLES},
-    [OP_RELEASE] = {"release handle", 1, false, 1, NO_HANDLES},
+    [OP_JOIN] = {"join", 1, false, 1, NO_HANDLES, true},
+    [OP_STATE] = {"ask about task", 1, false, 1, NO_HANDLES, true},
+    [OP_RELEASE] = {"release handle", 1, false, 1, NO_HANDLES, true},
     [OP_SELF] = {"self", 0, false, 1, NO_HANDLES},
     [OP_NEXT] = {"next of group", 1, false, 1, NO_POLICIES},
     [OP_WAIT] = {"wait for event", 1, false, 1, NO_SYNC},
     [OP_SET] = {"set event", 1, false, 1, NO_SYNC},
     [OP_CLEAR] = {"clear event", 1, false, 1, NO_SYNC},
     [OP_LOCK] = {"with lock", 1, true, 1, NO_SYNC},
-    [OP_TRY_LOCK] = {"with lock, if free", 1, true, 1, NO_SYNC},
-    [OP_AWAIT] = {"wait on condition", 1, false, 1, NO_SYNC},
-    [OP_NOTIFY] = {"notify condition", 2, false, 1, NO_SYNC},
+    [OP_TRY_LOCK] = {"with lock, if free", 1, true, 1, NO_SYNC, true},
+    [OP_AWAIT] = {"wait on condition", 1, false, 1, NO_SYNC, true},
+    [OP_NOTIFY] = {"notify condition", 2, false, 1, NO_SYNC, true},
     [OP_ACQUIRE] = {"acquire semaphore", 1, false, 1, NO_SYNC},
-    [OP_TRY_ACQUIRE] = {"try to acquire semaphore", 1, false, 0, NO_SYNC},
-    [OP_GIVE] = {"release semaphore", 1, false, 1, NO_SYNC},
+    [OP_TRY_ACQUIRE] = {"try to acquire semaphore", 1, false, 0, NO_SYNC, true},
+    [OP_GIVE] = {"release semaphore", 1, false, 1, NO_SYNC, true},
     [OP_PUT] = {"put into queue", 2, false, 1, NO_QUEUES},
     [OP_GET] = {"get from queue", 1, false, 1, NO_QUEUES},
-    [OP_TRY_PUT] = {"try to put into queue", 2, false, 1, NO_QUEUES},
-    [OP_TRY_GET] = {"try to get from queue", 1, false, 1, NO_QUEUES},
-    [OP_DONE] = {"task done of queue", 1, false, 1, NO_QUEUES},
+    [OP_TRY_PUT] = {"try to put into queue", 2, false, 1, NO_QUEUES, true},
+    [OP_TRY_GET] = {"try to get from queue", 1, false, 1, NO_QUEUES, true},
+    [OP_DONE] = {"task done of queue", 1, false, 1, NO_QUEUES, true},
     [OP_QUEUE_JOIN] = {"join queue", 1, false, 1, NO_QUEUES},
-    [OP_SHUTDOWN] = {"shut down queue", 2, false, 1, NO_QUEUES},
+    [OP_SHUTDOWN] = {"shut down queue", 2, false, 1, NO_QUEUES, true},
     [OP_DEFER] = {"defer", 1, true, 1, NO_CLEANUPS},
     [OP_TAKE] = {"take the error", 0, false, 1, NO_ERRORS},
     [OP_RAISE] = {"raise what was taken", 0, false, 1, NO_ERRORS},
     [OP_EMPTY] = {"empty the slot", 0, false, 0, NO_ERRORS},
     [OP_LOOK] = {"look at the slot", 0, false, 1, 0},
     [OP_ASK] = {"ask about scope", 1, false, 1, 0},
-    [OP_MEET] = {"wait at barrier", 1, false, 2, NO_SYNC},
+    [OP_MEET] = {"wait at barrier", 1, false, 2, NO_SYNC, true},
     [OP_BREAK] = {"break or reset barrier", 2, false, 1, NO_SYNC},
 };
 
@@ -70,7 +71,6 @@ static const struct operation operations[OPS] = {
  * others, from those that are left, so that old inputs stay what they are. */
 enum { SLOTS = 96 };
 static unsigned char weighted[SLOTS];
-static const unsigned weights = SLOTS;
 
 /* ---- Places and names ---- */
 
@@ -132,12 +132,12 @@ int name_number(const char *name)
 unsigned program_bytes(void)
 {
     program_names_prepare();
-    return weights;
+    return SLOTS;
 }
 
 enum op program_op(unsigned byte, unsigned *operands, bool *block)
 {
-    enum op op = weighted[byte % weights];
+    enum op op = weighted[byte % SLOTS];
 
     *operands = operations[op].operands;
     *block = operations[op].block;
@@ -251,37 +251,10 @@ static void apply_features(struct statement *at, unsigned off)
         at->on_failure = at->on_failure == LOOK_AT ? LOOK_AT : PASS_ON;
 }
 
-/* Of what fails often: else most programs would end where they begin. */
-static bool is_risky(int op)
+static unsigned char on_failure_of(struct reader *reader, bool risky, unsigned char byte)
 {
-    switch (op) {
-    case OP_CANCEL_TASK:
-    case OP_STARTED:
-    case OP_STATE:
-    case OP_RELEASE:
-    case OP_JOIN:
-    case OP_TRY_LOCK:
-    case OP_AWAIT:
-    case OP_NOTIFY:
-    case OP_TRY_ACQUIRE:
-    case OP_GIVE:
-    case OP_TRY_PUT:
-    case OP_TRY_GET:
-    case OP_DONE:
-    case OP_SHUTDOWN:
-    case OP_MEET:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static unsigned char on_failure_of(struct reader *reader, int op, unsigned char byte)
-{
-    if (byte < 140)
-        return is_risky(op) ? SWALLOW : PASS_ON;
     if (byte < 215)
-        return is_risky(op) ? PASS_ON : SWALLOW;
+        return risky == (byte < 140) ? SWALLOW : PASS_ON;
     return (unsigned char)(WRAP + take(reader) % (FAILURES - WRAP));
 }
 
@@ -295,11 +268,11 @@ static void read_statement(struct reader *reader, int index)
 
     at->begin = reader->at;
     byte = take(reader);
-    at->op = weighted[byte % weights];
+    at->op = weighted[byte % SLOTS];
     operation = &operations[at->op];
     at->a = operation->operands > 0 ? take(reader) : 0;
     at->b = operation->operands > 1 ? take(reader) : 0;
-    at->on_failure = on_failure_of(reader, at->op, byte < weights ? 0 : take(reader));
+    at->on_failure = on_failure_of(reader, operation->risky, byte < SLOTS ? 0 : take(reader));
     at->has_block = operation->block;
     if (at->has_block) {
         at->length_at = reader->at;

@@ -118,7 +118,7 @@ static struct osr_error *next_held(struct sched *sched, const struct osr_error *
     size_t i = at ? (size_t)(at - chunk->errors) + 1 : 0;
 
     for (; chunk; chunk = chunk->next, i = 0)
-        for (; i < chunk->count; i++)
+        for (; i < chunk->count && atomic_load(&chunk->held) > 0; i++)
             if (chunk->errors[i].refs > 0)
                 return &chunk->errors[i];
     return NULL;
@@ -254,17 +254,20 @@ struct osr_error *osri_error_new_group(struct sched *sched, const char *where, c
 void osri_error_vsay(struct osr_error *error, const char *format, va_list list)
 {
     const struct memory *memory = error->chunk->pool ? error->chunk->pool->memory : &error->chunk->memory;
+    char small[512], *message; /* most messages are, and so are formatted once */
     va_list again;
-    char *message;
     int length;
 
     va_copy(again, list);
-    length = vsnprintf(NULL, 0, format, again);
+    length = vsnprintf(small, sizeof(small), format, again);
     va_end(again);
     message = length < 0 ? NULL : osri_alloc(memory, (size_t)length + 1);
     if (!message)
         return;
-    vsnprintf(message, (size_t)length + 1, format, list);
+    if ((size_t)length < sizeof(small))
+        memcpy(message, small, (size_t)length + 1);
+    else
+        vsnprintf(message, (size_t)length + 1, format, list);
     osri_free(memory, error->message);
     error->message = message;
 }
