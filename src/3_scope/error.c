@@ -124,16 +124,25 @@ static struct osr_error *next_held(struct sched *sched, const struct osr_error *
     return NULL;
 }
 
-static void explain_others(const struct osr_error *error)
+/* What was made outside of the run, by a job, is not gone through for itself, and may have causes that were made
+ * inside. */
+void osri_error_explain(struct sched *sched, struct osr_error *error)
+{
+    for (; error; error = error->cause) {
+        error->explained++;
+        if (error->chunk->pool == osri_errors(sched))
+            return;
+    }
+}
+
+static void explain_others(struct sched *sched, const struct osr_error *error)
 {
     struct osr_error *child;
 
-    if (error->cause)
-        error->cause->explained++;
-    if (error->origin)
-        error->origin->explained++;
+    osri_error_explain(sched, error->cause);
+    osri_error_explain(sched, error->origin);
     for (child = error->first; child; child = error->kind == ERROR_LINK ? NULL : child->next)
-        child->explained++;
+        osri_error_explain(sched, child);
 }
 
 void osri_errors_explain(struct sched *sched)
@@ -143,7 +152,7 @@ void osri_errors_explain(struct sched *sched)
     for (error = next_held(sched, NULL); error; error = next_held(sched, error))
         error->explained = 0;
     for (error = next_held(sched, NULL); error; error = next_held(sched, error))
-        explain_others(error);
+        explain_others(sched, error);
 }
 
 size_t osri_errors_unexplained(struct sched *sched, void (*visit)(struct sched *sched, const struct osr_error *error))
