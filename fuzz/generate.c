@@ -64,7 +64,7 @@ struct spot {
     bool last, deep;
 };
 
-enum { THEMES = 9, SPOTS = HOMES * THEMES * 4, DRAWS = 1024 };
+enum { THEMES = 12, SPOTS = HOMES * THEMES * 4, DRAWS = 1024 };
 
 /* How much of 144 a byte is worth at a spot. */
 static unsigned worth(const struct spot *spot, unsigned byte)
@@ -192,23 +192,25 @@ static void make_block(struct generator *generator, unsigned depth)
 
 size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most)
 {
-    static const unsigned char themes[16] = {NO_SYNC,    NO_SYNC,    NO_QUEUES, NO_QUEUES,
-                                             NO_SHIELDS, NO_HANDLES, NO_CLEANUPS};
+    static const unsigned short themes[16] = {NO_SYNC,    NO_SYNC,     NO_QUEUES,  NO_QUEUES, NO_SHIELDS,
+                                              NO_HANDLES, NO_CLEANUPS, NO_FUTURES, NO_FUTURES, NO_CALLS,
+                                              NO_CALLS,   NO_VALUES};
     struct generator generator = {.state = seed * 0x9e3779b97f4a7c15u ^ index * 0xd1342543de82ef95u,
                                   .bytes = bytes,
                                   .inside = OP_GROUP};
-    unsigned schedule;
+    unsigned schedule, features;
     uint64_t off;
 
     prepare_draws();
     generator.most = most < 1024 ? most : 1024;
     off = random_number(&generator);
-    generator.theme = themes[off >> 32 & 15];
+    generator.theme = themes[off >> 60];
     generator.theme_number = generator.theme ? (unsigned)__builtin_ctz(generator.theme) : THEMES - 1;
     generator.object = below(&generator, QUEUES);
     /* Each feature is off in three of sixteen. */
-    put(&generator, (unsigned)(off & off >> 8 & (off >> 16 | off >> 24)) & 0xff & ~generator.theme);
-    put(&generator, below(&generator, 256));
+    features = (unsigned)(off & off >> 11 & (off >> 22 | off >> 33)) & 0x7ff & ~generator.theme;
+    put(&generator, features & 0xff);
+    put(&generator, features >> 8 << 5 | below(&generator, 32));
     generator.left = 4 + below(&generator, below(&generator, 4) ? 30 : MOST_STATEMENTS - 6);
     make_block(&generator, 0);
     /* Without a schedule all goes in the order of coming. */

@@ -43,7 +43,9 @@ static void print_value(const struct record *record, FILE *stream)
     static const char *const values[] = {"now",    "cancelled", "deadline", "scope's cancelled", "scope's caught",
                                          "scope's deadline",    "reason",   "running",           "winner",
                                          "state",  "outcome",   "handle",   "item",              "result",
-                                         "count",  "taken"};
+                                         "count",  "taken",     "case",     "future",
+                                         "work cancelled",      "bound",    "called",            "posted",
+                                         "job",    "abandoned"};
 
     fprintf(stream, "  task %u reads %s: %lld", record->task, values[record->what], (long long)record->value);
     print_code(record->code, stream);
@@ -71,7 +73,7 @@ void record_print(const struct record *record, FILE *stream)
     switch (record->kind) {
     case RECORD_CHOICE:
         fprintf(stream, "  choice of %lld %s", (long long)record->value,
-                record->what == OSR_CHOICE_READY ? "ready tasks" : "deadlines");
+                record->what == OSR_CHOICE_READY ? "ready tasks" : record->what == OSR_CHOICE_JOB ? "jobs" : "deadlines");
         break;
     case RECORD_TRACE:
         print_trace(record, stream);

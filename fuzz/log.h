@@ -33,7 +33,15 @@ enum value_of {
     VALUE_ITEM,
     VALUE_RESULT,
     VALUE_COUNT, /* of a queue, a semaphore, the owner of a lock */
-    VALUE_TAKEN
+    VALUE_TAKEN,
+    VALUE_CASE, /* of a select, with its code */
+    VALUE_FUTURE,
+    VALUE_WORK_CANCELLED,
+    VALUE_BOUND,
+    VALUE_CALLED,
+    VALUE_POSTED, /* with how often */
+    VALUE_JOB,
+    VALUE_ABANDONED /* with what the job gave */
 };
 
 enum error_flag { ERROR_IS_GROUP = 1, ERROR_IS_FATAL = 2, ERROR_IS_CAUSE = 4, ERROR_IS_LEAF = 8, ERROR_IS_NONE = 16 };

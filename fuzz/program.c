@@ -65,11 +65,29 @@ static const struct operation operations[OPS] = {
     [OP_ASK] = {"ask about scope", 1, false, 1, 0},
     [OP_MEET] = {"wait at barrier", 1, false, 2, NO_SYNC, true},
     [OP_BREAK] = {"break or reset barrier", 2, false, 1, NO_SYNC},
+    [OP_SELECT] = {"select", 2, false, 2, NO_QUEUES},
+    [OP_TRY_SELECT] = {"try to select", 2, false, 1, NO_QUEUES, true},
+    [OP_BORROW] = {"with permit of limiter", 1, true, 1, NO_FUTURES},
+    [OP_TRY_BORROW] = {"with permit of limiter, if there is one", 1, true, 1, NO_FUTURES, true},
+    [OP_TOTAL] = {"set total of limiter", 2, false, 1, NO_FUTURES},
+    [OP_SETTLE] = {"settle future", 2, false, 2, NO_FUTURES, true},
+    [OP_EXPECT] = {"wait for future", 1, false, 2, NO_FUTURES},
+    [OP_RESULT] = {"ask for result of future", 1, false, 1, NO_FUTURES, true},
+    [OP_GATHER] = {"gather", 2, true, 2, NO_FUTURES},
+    [OP_UNDEFER] = {"take back clean-up", 1, false, 1, NO_CLEANUPS, true},
+    [OP_BIND] = {"bind key", 1, false, 1, NO_VALUES},
+    [OP_VALUE] = {"read key", 1, false, 1, NO_VALUES},
+    [OP_CALL] = {"call", 2, false, 2, NO_CALLS},
+    [OP_CALL_BACK] = {"take back call", 1, false, 1, NO_CALLS, true},
+    [OP_POST] = {"open post", 2, false, 1, NO_CALLS},
+    [OP_FIRE] = {"fire post", 1, false, 2, NO_CALLS, true},
+    [OP_POST_CLOSE] = {"close post", 1, false, 1, NO_CALLS, true},
+    [OP_OFFLOAD] = {"offload", 2, false, 2, NO_CALLS},
 };
 
 /* The operations as often as their weights say. The size is fixed, and a new operation gets its slots behind the
  * others, from those that are left, so that old inputs stay what they are. */
-enum { SLOTS = 96 };
+enum { SLOTS = 128 };
 static unsigned char weighted[SLOTS];
 
 /* ---- Places and names ---- */
@@ -205,6 +223,28 @@ unsigned spawn_options_of(const struct statement *at)
     return options[at->b & 31];
 }
 
+int64_t until_of(const struct statement *at, int64_t now)
+{
+    static const int64_t durations[8] = {OSR_NEVER, OSR_NEVER, OSR_NEVER, 1, 2, 5, 0, -1};
+    int64_t after = durations[at->b >> 5];
+
+    return after == OSR_NEVER ? OSR_NEVER : now + after;
+}
+
+enum settling settling_of(const struct statement *at)
+{
+    static const enum settling settlings[8] = {COMPLETE, COMPLETE, COMPLETE, FAIL, FAIL, CANCEL, RENEW, RENEW};
+
+    return settlings[at->b & 7];
+}
+
+enum moment when_of(const struct statement *at)
+{
+    static const enum moment moments[8] = {SOON, SOON, SOON, LATER, LATER, AT, ON_DONE, ON_DONE};
+
+    return moments[at->a & 7];
+}
+
 unsigned times_of(const struct statement *at)
 {
     static const unsigned char times[8] = {2, 3, 1, 4, 9, 5, 12, 150};
@@ -245,6 +285,8 @@ static void apply_features(struct statement *at, unsigned off)
         if (off & NO_CLEANUPS)
             at->a &= (unsigned char)~0x60;
     }
+    if (at->op == OP_GATHER) /* it has no other options of a group */
+        at->a &= off & NO_POLICIES ? 0 : 0x0f;
     if ((at->op == OP_SPAWN || at->op == OP_START) && off & NO_HANDLES)
         at->b = 0;
     if (off & NO_ERRORS && at->on_failure > SWALLOW)
@@ -317,7 +359,9 @@ void program_read(struct program *program, const unsigned char *bytes, size_t si
         (struct statement){.op = OP_SPAWN, .first = 1, .next = -1, .has_block = true, .parent = -1};
     root = &program->statements[1];
     *root = (struct statement){.op = OP_GROUP, .first = -1, .next = -1, .has_block = true};
-    root->a = (unsigned char)(take(&reader) & 0x1f); /* never a guard: so that the root says what it came to */
+    root->a = take(&reader);
+    program->features |= (root->a & 0xe0u) << 3;
+    root->a &= 0x1f; /* never a guard: so that the root says what it came to */
     apply_features(root, program->features);
     root->length_at = reader.at;
     program->count = 2;
@@ -383,6 +427,41 @@ static void print_spawn(FILE *stream, const struct statement *at)
     for (i = 0; i < 5; i++)
         if (options >> i & 1)
             fprintf(stream, ", %s", words[i]);
+    if (copies(at))
+        fprintf(stream, ", copy");
+}
+
+static void print_select(FILE *stream, const struct statement *at)
+{
+    unsigned i;
+
+    for (i = 0; i < cases_of(at); i++)
+        fprintf(stream, " %s %u,", case_puts(at, i) ? "put" : "get", case_queue(at, i));
+    if (until_of(at, 0) == OSR_NEVER)
+        fprintf(stream, " without limit");
+    else
+        fprintf(stream, " until now %+d", (int)until_of(at, 0));
+}
+
+static void print_call(FILE *stream, const struct statement *at)
+{
+    static const char *const moments[] = {" soon", " after", "", " when future is done:"};
+
+    fprintf(stream, "%s", moments[when_of(at)]);
+    if (when_of(at) == LATER)
+        print_duration(stream, duration_of(at->a >> 3));
+    else if (when_of(at) == AT)
+        print_moment(stream, at->a >> 3);
+    else if (when_of(at) == ON_DONE)
+        fprintf(stream, " %u", (at->a >> 3) % FUTURES);
+}
+
+static void print_deed(FILE *stream, const struct statement *at)
+{
+    static const char *const deeds[] = {"sets event",   "gives to semaphore", "completes future", "fails future",
+                                        "cancels scope", "reads key",         "comes again",      "unshields scope"};
+
+    fprintf(stream, ": %s %u", deeds[deed_of(at)], at->b >> 3);
 }
 
 static void print_operands(FILE *stream, const struct statement *at)
@@ -424,6 +503,35 @@ static void print_operands(FILE *stream, const struct statement *at)
     case OP_DEFER:
         print_duration(stream, grace_of(at->a));
         break;
+    case OP_SELECT:
+    case OP_TRY_SELECT:
+        print_select(stream, at);
+        break;
+    case OP_SETTLE:
+        fprintf(stream, " %u: %s", at->a % FUTURES,
+                (const char *[]){"complete", "fail", "cancel", "make anew"}[settling_of(at)]);
+        break;
+    case OP_GATHER:
+        print_group(stream, at);
+        fprintf(stream, ", %u tasks%s", gathered_of(at),
+                keeps_results(at) ? ", results" : keeps_outcomes(at) ? ", outcomes" : "");
+        break;
+    case OP_CALL:
+        print_call(stream, at);
+        print_deed(stream, at);
+        break;
+    case OP_POST:
+        print_deed(stream, at);
+        break;
+    case OP_OFFLOAD:
+        fprintf(stream, " a job that %s%s",
+                (const char *[]){"gives 0 or more", "fails", "checks", "gives -ECANCELED"}[work_of(at)],
+                may_be_left(at) ? ", which may be left behind" : "");
+        break;
+    case OP_UNDEFER:
+    case OP_CALL_BACK:
+    case OP_FIRE:
+    case OP_POST_CLOSE:
     case OP_CANCEL:
     case OP_CANCEL_TASK:
     case OP_UNSHIELD:
