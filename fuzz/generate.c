@@ -53,7 +53,7 @@ static enum home home_of(enum op inside)
 static bool is_at_home(enum home home, enum op op)
 {
     if (home == IN_LOCK)
-        return op == OP_AWAIT || op == OP_NOTIFY || op == OP_SLEEP || op == OP_CANCEL;
+        return op == OP_AWAIT || op == OP_NOTIFY || op == OP_SLEEP || op == OP_CANCEL || op == OP_CANCEL_TASK;
     return home == ANYWHERE || op == OP_STARTED || op == OP_SLEEP;
 }
 
@@ -75,6 +75,8 @@ static unsigned worth(const struct spot *spot, unsigned byte)
 
     if (!is_at_home(spot->home, op))
         return share / 4;
+    if (spot->home != ANYWHERE)
+        return share;
     if (is_abrupt(op) && !spot->last)
         share /= 6;
     if (block && spot->deep)
@@ -83,6 +85,8 @@ static unsigned worth(const struct spot *spot, unsigned byte)
         share /= 3;
     return share;
 }
+
+static unsigned char byte_of[OPS]; /* one of them */
 
 /* For each spot its bytes, as often as they are worth: what is drawn has not to be drawn again. */
 static unsigned char draws[SPOTS][DRAWS];
@@ -109,11 +113,14 @@ static void prepare_draws(void)
 {
     static bool prepared;
     struct spot spot;
-    unsigned i;
+    unsigned i, operands;
+    bool block;
 
     if (prepared)
         return;
     prepared = true;
+    for (i = 0; i < program_bytes(); i++)
+        byte_of[program_op(i, &operands, &block)] = (unsigned char)i;
     for (i = 0; i < SPOTS; i++) {
         spot = (struct spot){i / 4 / THEMES, i / 4 % THEMES, i >> 1 & 1, i & 1};
         fill_draws(&spot, draws[number_of(&spot)]);
@@ -174,6 +181,78 @@ static void make_statement(struct generator *generator, unsigned depth, bool las
     generator->inside = inside;
 }
 
+/* ---- Idioms ---- */
+
+/* What must come together to mean something is rarely drawn so, and is said as a whole now and then: each operation with
+ * how many of the following are in its block. Operands are drawn. */
+struct step {
+    unsigned char op, length;
+};
+
+static const struct idiom {
+    unsigned length; /* of the block that it is said in */
+    struct step steps[10];
+} idioms[] = {
+    /* who was notified, and not yet run, is cancelled */
+    {3, {{OP_SPAWN, 1}, {OP_LOCK, 1}, {OP_AWAIT, 0}, {OP_SLEEP, 0}, {OP_LOCK, 2}, {OP_NOTIFY, 0}, {OP_CANCEL, 0}}},
+    /* what is under a shield is cut while the scopes outside are cancelled, and the shield is lifted then */
+    {2, {{OP_SPAWN, 1}, {OP_CANCEL, 0}, {OP_SCOPE, 1}, {OP_SCOPE, 2}, {OP_SLEEP, 0}, {OP_UNSHIELD, 0}}},
+    {1, {{OP_SCOPE, 3}, {OP_CANCEL, 0}, {OP_SCOPE, 2}, {OP_SLEEP, 0}, {OP_UNSHIELD, 0}, {OP_CHECK, 0}}},
+    /* one is given something, and is cancelled before it runs */
+    {3, {{OP_SPAWN, 1}, {OP_GET, 0}, {OP_YIELD, 0}, {OP_GROUP, 2}, {OP_PUT, 0}, {OP_CANCEL, 0}}},
+    {4, {{OP_SPAWN, 1}, {OP_EXPECT, 0}, {OP_YIELD, 0}, {OP_SETTLE, 0}, {OP_CANCEL, 0}}},
+    {3, {{OP_SPAWN, 1}, {OP_SELECT, 0}, {OP_YIELD, 0}, {OP_SCOPE, 2}, {OP_PUT, 0}, {OP_CANCEL, 0}}},
+    /* three in line for a lock, of whom one goes */
+    {4, {{OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_LOCK, 2}, {OP_SLEEP, 0},
+         {OP_CANCEL, 0}}},
+    /* a permit is given to one who waits */
+    {4, {{OP_SPAWN, 1}, {OP_ACQUIRE, 0}, {OP_ACQUIRE, 0}, {OP_YIELD, 0}, {OP_GIVE, 0}}},
+    /* a clean-up that waits, in what is cancelled */
+    {1, {{OP_SCOPE, 3}, {OP_DEFER, 1}, {OP_SLEEP, 0}, {OP_CANCEL, 0}, {OP_SLEEP, 0}}},
+};
+
+enum { IDIOMS = sizeof(idioms) / sizeof(idioms[0]), IDIOM_SIZE = 10 };
+
+/* Says the step and those in its block; gives the one after them. */
+static const struct step *make_step(struct generator *generator, const struct step *step)
+{
+    uint64_t bits = random_number(generator);
+    unsigned byte = byte_of[step->op], operands, i;
+    bool block, unusual = take_bits(&bits, 2) == 0;
+    enum op op = program_op(byte, &operands, &block);
+
+    put(generator, unusual ? byte + program_bytes() : byte);
+    if (program_needs(op) & (NO_SYNC | NO_QUEUES | NO_FUTURES)) { /* they are all about the same one */
+        put(generator, generator->object);
+        operands--;
+    }
+    make_operands(generator, op, operands, &bits);
+    if (unusual)
+        make_rest(generator, &bits);
+    i = step->length;
+    step++;
+    if (block)
+        put(generator, i);
+    while (i-- > 0)
+        step = make_step(generator, step);
+    return step;
+}
+
+/* How much of the block's length it has taken. */
+static unsigned make_idiom(struct generator *generator, unsigned length, unsigned depth)
+{
+    const struct idiom *idiom = &idioms[below(generator, IDIOMS)];
+    const struct step *step = idiom->steps;
+    unsigned i;
+
+    if (idiom->length > length || generator->left < IDIOM_SIZE || depth > 6)
+        return 0;
+    generator->left -= IDIOM_SIZE;
+    for (i = 0; i < idiom->length; i++)
+        step = make_step(generator, step);
+    return idiom->length;
+}
+
 static void make_block(struct generator *generator, unsigned depth)
 {
     unsigned length = depth == 0 ? 1 + below(generator, ROOT_LENGTHS - 1)
@@ -186,6 +265,8 @@ static void make_block(struct generator *generator, unsigned depth)
         length = generator->left;
     generator->left -= length;
     put(generator, length);
+    if (length > 0 && below(generator, 12) == 0)
+        length -= make_idiom(generator, length, depth);
     while (length-- > 0)
         make_statement(generator, depth, length == 0);
 }

@@ -915,17 +915,33 @@ static int do_nothing(void *arg)
     return 0;
 }
 
-/* As many tasks and clean-ups at once as any program has: so that the runner has all that it will ever keep, and what
- * else is left later is a leak. */
+static void hear_nothing(void *arg, unsigned count)
+{
+    (void)arg, (void)count;
+}
+
+static void call_nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* As many tasks, clean-ups and calls at once as any program has, and a post: so that the runner has all that it will ever
+ * keep, and what else is left later is a leak. */
 static int warm_up(void *arg)
 {
     static const struct osr_routine routine = {sleep_once, "", NULL};
     static unsigned char nothing[MOST_TASKS + 2];
+    static struct osr_call calls[MOST_CALLS];
+    struct osr_post post;
     int i;
 
     (void)arg;
     for (i = 0; i < MOST_CLEANUPS; i++)
         (void)osr_defer_here(NULL, do_nothing, NULL, OSR_NEVER, NULL);
+    for (i = 0; i < MOST_CALLS; i++)
+        (void)osr_call_later(&calls[i], 1, call_nothing, NULL);
+    (void)osr_post_open_here(&post, hear_nothing, NULL, NULL);
+    (void)osr_post_fire(post);
     return osr_gather_with(&routine, nothing, sizeof(nothing), 1, NULL);
 }
 

@@ -294,7 +294,7 @@ void do_select(struct task *task)
     } else if (!waits) {
         finish(task, slot_note(task, -EAGAIN, place));
     } else if (until <= model.now) {
-        finish(task, slot_note(task, -ETIMEDOUT, place));
+        done_at_once(task, slot_note(task, -ETIMEDOUT, place));
     } else {
         park_in_all(task, items, until);
     }
