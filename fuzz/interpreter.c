@@ -1,5 +1,6 @@
 #include "interpreter_state.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -901,7 +902,15 @@ static struct osr_run_options run_options(void)
 }
 
 /* Most programs run on one runner, since making a run anew takes longer than all else that a small program does. */
-static struct osr_runner *runner;
+static struct osr_runner *runner, *parents;
+
+/* In a forked child, as shrinkers and AFL++ make them, a runner is of no use. */
+static void forget_runner(void)
+{
+    parents = runner;
+    runner = NULL;
+    live = 0;
+}
 
 static int sleep_once(void *arg)
 {
@@ -945,11 +954,18 @@ static int warm_up(void *arg)
     return osr_gather_with(&routine, nothing, sizeof(nothing), 1, NULL);
 }
 
+static void prepare_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, forget_runner);
+}
+
 static void make_runner(void)
 {
     static const struct osr_routine routine = {warm_up, "", NULL};
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct osr_run_options options = run_options();
 
+    (void)pthread_once(&once, prepare_forks);
     warming = true;
     if (osr_runner_new_with(&runner, &options) < 0 || osr_runner_run_here(runner, &routine, NULL, NULL) < 0)
         abort();
@@ -977,12 +993,6 @@ static int run_alone(void)
     struct osr_run_options options = run_options();
 
     return osr_run_with(&root_routine, &machine.actors[0], &options);
-}
-
-void interpreter_forget(void)
-{
-    runner = NULL;
-    live = 0;
 }
 
 static void tell_end(int rc)

@@ -17,9 +17,6 @@ struct verdict {
  * runner that is kept for many programs. */
 void interpret(const struct program *program, const struct log *expected, bool alone, struct verdict *verdict);
 
-/* To be called in a forked child: the runner is the parent's. */
-void interpreter_forget(void);
-
 /* If set, every record is also written here. */
 extern struct log *interpreter_keeps;
 
