@@ -183,8 +183,8 @@ static void make_statement(struct generator *generator, unsigned depth, bool las
 
 /* ---- Idioms ---- */
 
-/* What must come together to mean something is rarely drawn so, and is said as a whole now and then: each operation with
- * how many of the following are in its block. Operands are drawn. */
+/* What must come together to mean something is rarely drawn so, and is said as a whole now and then: each operation
+ * with how many of the following are in its block. Operands are drawn. */
 struct step {
     unsigned char op, length;
 };
@@ -203,8 +203,8 @@ static const struct idiom {
     {4, {{OP_SPAWN, 1}, {OP_EXPECT, 0}, {OP_YIELD, 0}, {OP_SETTLE, 0}, {OP_CANCEL, 0}}},
     {3, {{OP_SPAWN, 1}, {OP_SELECT, 0}, {OP_YIELD, 0}, {OP_SCOPE, 2}, {OP_PUT, 0}, {OP_CANCEL, 0}}},
     /* three in line for a lock, of whom one goes */
-    {4, {{OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_LOCK, 2}, {OP_SLEEP, 0},
-         {OP_CANCEL, 0}}},
+    {4, {{OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_LOCK, 2},
+         {OP_SLEEP, 0}, {OP_CANCEL, 0}}},
     /* a permit is given to one who waits */
     {4, {{OP_SPAWN, 1}, {OP_ACQUIRE, 0}, {OP_ACQUIRE, 0}, {OP_YIELD, 0}, {OP_GIVE, 0}}},
     /* a clean-up that waits, in what is cancelled */

@@ -934,8 +934,8 @@ static void call_nothing(void *arg)
     (void)arg;
 }
 
-/* As many tasks, clean-ups and calls at once as any program has, and a post: so that the runner has all that it will ever
- * keep, and what else is left later is a leak. */
+/* As many tasks, clean-ups and calls at once as any program has, and a post: so that the runner has all that it will
+ * ever keep, and what else is left later is a leak. */
 static int warm_up(void *arg)
 {
     static const struct osr_routine routine = {sleep_once, "", NULL};

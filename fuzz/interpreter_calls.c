@@ -7,7 +7,7 @@ static const char keys[KEYS];
 
 static int64_t value_of_key(unsigned key)
 {
-    return (char *)osr_value(&keys[key % KEYS]) - (char *)NULL;
+    return (intptr_t)osr_value(&keys[key % KEYS]);
 }
 
 int use_value(int index)
@@ -46,8 +46,9 @@ static int do_deed(struct callback *callback, bool post)
         machine.given[operand % SEMAPHORES]--;
         return -EOVERFLOW;
     case COMPLETES:
+        return settle_future(&machine.futures[operand % FUTURES], COMPLETE, at, place);
     case FAILS:
-        return settle_future(&machine.futures[operand % FUTURES], deed_of(at) == COMPLETES ? COMPLETE : FAIL, at, place);
+        return settle_future(&machine.futures[operand % FUTURES], FAIL, at, place);
     case CANCELS:
     case UNSHIELDS:
         scope = machine.open_scopes[pick_of((unsigned char)operand, machine.open_scope_count)];
@@ -64,10 +65,11 @@ static int do_deed(struct callback *callback, bool post)
 /* It runs on no task. */
 static void told(struct callback *callback, bool post, unsigned count)
 {
+    const struct callback *first = post ? machine.posts : machine.calls;
     unsigned running = machine.running;
 
     machine.running = 0;
-    note_value(post ? VALUE_POSTED : VALUE_CALLED, post ? callback - machine.posts : callback - machine.calls, (int)count);
+    note_value(post ? VALUE_POSTED : VALUE_CALLED, callback - first, (int)count);
     note_value(VALUE_RESULT, 0, do_deed(callback, post));
     machine.running = running;
 }

@@ -48,7 +48,7 @@ static void make_future(struct osr_future *future)
 
 void *number_as_pointer(int number)
 {
-    return (char *)NULL + number;
+    return (void *)(intptr_t)number;
 }
 
 int settle_future(struct osr_future *future, enum settling how, const struct statement *at, const char *place)
@@ -81,7 +81,7 @@ static int use_future(const struct statement *at, int index)
         return settle_future(future, settling_of(at), at, place);
     rc = at->op == OP_EXPECT ? osr_future_wait_here(future, &value, place) : osr_future_result(future, &value);
     if (rc == 0)
-        note_value(VALUE_FUTURE, (char *)value - (char *)NULL, 0);
+        note_value(VALUE_FUTURE, (intptr_t)value, 0);
     return rc;
 }
 
@@ -141,7 +141,8 @@ void close_primitives(void)
             broken("lock %u is still held", i);
     }
     for (i = 0; i < LIMITERS; i++)
-        note_value(VALUE_COUNT, osr_limiter_borrowed(&machine.limiters[i]), (int)osr_limiter_total(&machine.limiters[i]));
+        note_value(VALUE_COUNT, osr_limiter_borrowed(&machine.limiters[i]),
+                   (int)osr_limiter_total(&machine.limiters[i]));
     for (i = 0; i < FUTURES; i++)
         if (osr_future_destroy(&machine.futures[i]) < 0)
             broken("future %u cannot be destroyed", i);

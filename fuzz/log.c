@@ -73,7 +73,9 @@ void record_print(const struct record *record, FILE *stream)
     switch (record->kind) {
     case RECORD_CHOICE:
         fprintf(stream, "  choice of %lld %s", (long long)record->value,
-                record->what == OSR_CHOICE_READY ? "ready tasks" : record->what == OSR_CHOICE_JOB ? "jobs" : "deadlines");
+                record->what == OSR_CHOICE_READY ? "ready tasks"
+                : record->what == OSR_CHOICE_JOB ? "jobs"
+                                                 : "deadlines");
         break;
     case RECORD_TRACE:
         print_trace(record, stream);

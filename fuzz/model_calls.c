@@ -18,10 +18,13 @@ void do_value(struct task *task)
 {
     const struct statement *at = statement_at(task);
     int key = at->a % KEYS;
+    const struct scope *from = task->inner;
     struct binding *binding;
 
     if (at->op == OP_VALUE) {
-        tell_value(VALUE_BOUND, value_seen(wrong(WRONG_VALUE_OUTSIDE) && task->inner->parent ? task->inner->parent : task->inner, key), 0);
+        if (wrong(WRONG_VALUE_OUTSIDE) && from->parent)
+            from = from->parent;
+        tell_value(VALUE_BOUND, value_seen(from, key), 0);
     } else if (model.binding_count < MOST_BINDINGS) {
         binding = &model.bindings[model.binding_count++];
         *binding = (struct binding){task->inner->bindings, key, model.binding_count};
@@ -136,7 +139,10 @@ static void come(struct call *call)
     call->state = CALL_IDLE;
     if (call->post && !call->open)
         return;
-    tell_value(call->post ? VALUE_POSTED : VALUE_CALLED, call->post ? call - model.posts : call - model.calls, (int)fired);
+    if (call->post)
+        tell_value(VALUE_POSTED, call - model.posts, (int)fired);
+    else
+        tell_value(VALUE_CALLED, call - model.calls, 0);
     rc = do_deed(call);
     tell_value(VALUE_RESULT, 0, rc);
 }

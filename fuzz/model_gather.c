@@ -94,7 +94,8 @@ void end_gather(struct task *task)
     unsigned i;
 
     for (i = 0; i < gathered_of(at) && (keeps_results(at) || keeps_outcomes(at)); i++) {
-        const struct outcome_cell *cell = &model.cells[frame->cells + (wrong(WRONG_GATHER_ORDER) ? gathered_of(at) - 1 - i : i)];
+        unsigned place = wrong(WRONG_GATHER_ORDER) ? gathered_of(at) - 1 - i : i;
+        const struct outcome_cell *cell = &model.cells[frame->cells + place];
 
         tell_value(VALUE_OUTCOME, cell->options & WITH_OUTCOME, cell->rc);
         if (cell->error)
