@@ -207,6 +207,12 @@ static const struct idiom {
          {OP_SLEEP, 0}, {OP_CANCEL, 0}}},
     /* a permit is given to one who waits */
     {4, {{OP_SPAWN, 1}, {OP_ACQUIRE, 0}, {OP_ACQUIRE, 0}, {OP_YIELD, 0}, {OP_GIVE, 0}}},
+    /* who waits between calls that finish at once has not to let others run */
+    {1, {{OP_REPEAT, 2}, {OP_CHECK, 0}, {OP_SLEEP, 0}}},
+    /* one fails while another waits for its end */
+    {2, {{OP_SPAWN, 2}, {OP_SLEEP, 0}, {OP_FAIL, 0}, {OP_SPAWN, 1}, {OP_JOIN, 0}}},
+    /* two wait for the same end, each in its way */
+    {3, {{OP_SPAWN, 1}, {OP_SLEEP, 0}, {OP_SPAWN, 1}, {OP_JOIN, 0}, {OP_NEXT, 0}}},
     /* a clean-up that waits, in what is cancelled */
     {1, {{OP_SCOPE, 3}, {OP_DEFER, 1}, {OP_SLEEP, 0}, {OP_CANCEL, 0}, {OP_SLEEP, 0}}},
 };

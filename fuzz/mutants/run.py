@@ -22,6 +22,8 @@ SEED = os.environ.get("SEED") or "1"
 RUNS = os.environ.get("RUNS") or "20000"
 SLICE = os.environ.get("SLICE") or "0/1"
 SHORTEST_LIMIT, TIMES_USUAL = 2.0, 4.0  # seconds; how much longer than usual a program may say nothing
+BUSY = 0.7  # seconds of a processor that it may take meanwhile, and
+IDLE = 0.5  # seconds for which it may do nothing at all either, if it usually does not wait so long
 QUICK = 1.0  # what those that cannot be told from the original need not live through takes longer
 FUZZER = "fuzzer"
 
@@ -39,8 +41,9 @@ class Program:
 
     def run(self, mutant):
         """What was wrong ("" for nothing), what it has said, and for how long it was silent at most."""
-        limit = max(SHORTEST_LIMIT, self.silence * TIMES_USUAL)
+        limit, idle_limit, busy_limit = (max(least, self.silence * TIMES_USUAL) for least in (SHORTEST_LIMIT, IDLE, BUSY))
         heard, silence, said, wrong = time.monotonic(), 0.0, b"", None
+        busy, used = heard, 0.0
         process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, start_new_session=True,
                                    env=dict(os.environ, OSR_MUTANT=mutant))
@@ -51,16 +54,40 @@ class Program:
             silence = max(silence, now - heard)
             if more:
                 said, heard = said + more, now
+            if more or not is_idle(process.pid):
+                busy = now
+            if more:
+                used = seconds_used(process.pid)
             if self.gives_up(said):
                 wrong = "fails"
             elif status is not None:
                 wrong = "" if status == 0 else f"exit {status}" if status > 0 else signal.Signals(-status).name
-            elif now - heard > limit:
+            elif now - heard > limit or now - busy > idle_limit or seconds_used(process.pid) - used > busy_limit:
                 wrong = "hangs"
             else:
                 time.sleep(0.002)
         end(process)
         return wrong, said.decode(errors="replace"), silence
+
+
+def is_idle(pid):
+    """Whether it waits, and so do all that it has started."""
+    try:
+        tasks = list(pathlib.Path(f"/proc/{pid}/task").iterdir())
+        states = [(task / "stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()[0] for task in tasks]
+        children = [child for task in tasks for child in (task / "children").read_text(encoding="ascii").split()]
+    except (OSError, IndexError):
+        return False
+    return all(state == "S" for state in states) and all(is_idle(child) for child in children)
+
+
+def seconds_used(pid):
+    """Of a processor, by the program itself."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def end(process):
@@ -95,13 +122,13 @@ def try_mutant(mutant, programs):
 
 
 def in_order(mutant, programs):
-    first = [name if name == FUZZER else "test_" + name for name in mutant.first]
-    for name in first:
-        if not any(program.name == name for program in programs):
+    named = {program.name: program for program in programs}
+    names = [name if name == FUZZER else "test_" + name for name in mutant.first]
+    for name in names:
+        if name not in named:
             raise descriptions.Misfit(f"mutant {mutant.name}: there is no program {name}")
-    chosen = [p for p in programs if not mutant.same or p.usual <= QUICK]
-    return sorted(chosen, key=lambda p: (first.index(p.name) if p.name in first else len(first),
-                                           p.name != FUZZER, p.usual))
+    others = [p for p in programs if p.name not in names and (not mutant.same or p.usual <= QUICK)]
+    return [named[name] for name in names] + sorted(others, key=lambda p: (p.name != FUZZER, p.usual))
 
 
 def how(program, wrong, said):
