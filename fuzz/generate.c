@@ -213,6 +213,8 @@ static const struct idiom {
     {2, {{OP_SPAWN, 2}, {OP_SLEEP, 0}, {OP_FAIL, 0}, {OP_SPAWN, 1}, {OP_JOIN, 0}}},
     /* two wait for the same end, each in its way */
     {3, {{OP_SPAWN, 1}, {OP_SLEEP, 0}, {OP_SPAWN, 1}, {OP_JOIN, 0}, {OP_NEXT, 0}}},
+    /* two are woken at once */
+    {4, {{OP_SPAWN, 1}, {OP_WAIT, 0}, {OP_SPAWN, 1}, {OP_WAIT, 0}, {OP_SLEEP, 0}, {OP_SET, 0}}},
     /* a clean-up that waits, in what is cancelled */
     {1, {{OP_SCOPE, 3}, {OP_DEFER, 1}, {OP_SLEEP, 0}, {OP_CANCEL, 0}, {OP_SLEEP, 0}}},
 };
