@@ -41,7 +41,8 @@ class Program:
 
     def run(self, mutant):
         """What was wrong ("" for nothing), what it has said, and for how long it was silent at most."""
-        limit, idle_limit, busy_limit = (max(least, self.silence * TIMES_USUAL) for least in (SHORTEST_LIMIT, IDLE, BUSY))
+        limit, busy_limit = (max(least, self.silence * TIMES_USUAL) for least in (SHORTEST_LIMIT, BUSY))
+        idle_limit = max(IDLE, self.silence * 2)
         heard, silence, said, wrong = time.monotonic(), 0.0, b"", None
         busy, used = heard, 0.0
         process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
