@@ -390,7 +390,7 @@ $(MUTANT_STATIC): $(MUTANT_OBJECTS)
 	rm -f $@
 	ar rcs $@ $^
 
-$(MUTANT_DIR)/test_%: $(BUILD)/tests/test_%.o $(HARNESS) $(MUTANT_STATIC)
+$(MUTANT_DIR)/test_%: $(BUILD)/tests/test_%.o $(HARNESS) $(KIT_STATIC) $(MUTANT_STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ -lcmocka $(LIBS)
 
