@@ -572,6 +572,8 @@ static int gather(struct actor *actor, int index)
         children[i] = (struct actor){.statement = index, .group = group_named(actor, 0), .gathered = true};
     machine.attempt_of[machine.running] = children;
     rc = osr_gather_with(&routine, children, count, sizeof(*children), &options);
+    if (policy_of(at) >= OSR_FIRST_DONE) /* a race that is won says nothing of who could not be spawned */
+        machine.verdict->tells_fault |= has_failed();
     for (i = 0; i < count && keeps_results(at); i++)
         note_value(VALUE_OUTCOME, 0, results[i]);
     for (i = 0; i < count && keeps_outcomes(at); i++) {
