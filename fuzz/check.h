@@ -10,7 +10,7 @@ enum outcome_of_check {
     CHECK_SKIPPED,  /* the model stopped or gave up: nothing was compared */
     CHECK_DIFFERS,  /* the library does not do what the model says */
     CHECK_BROKEN,   /* an invariant does not hold */
-    CHECK_UNSTEADY, /* a second run was another one */
+    CHECK_UNSTEADY, /* a run of its own was another one than that on the runner */
     CHECK_DIES,     /* the process died */
     CHECKS
 };
@@ -30,7 +30,7 @@ extern bool check_hybrid;
 extern bool check_faults;
 extern unsigned long check_faults_made;
 
-/* `twice` runs the library a second time. */
+/* `twice` runs the program a second time, in a run of its own. */
 void check_input(const unsigned char *bytes, size_t size, bool twice, struct finding *finding);
 
 /* The program, and where its run left the model's. */

@@ -533,6 +533,17 @@ static int explore_part(const char *name, const struct part *part)
 
 enum { RANDOM_BYTES = 40, RANDOM_PLAIN = 3000 };
 
+/* A post can be fired from outside at any time, so who waits for one that nobody fires waits for ever. */
+static bool has_posts(void)
+{
+    int i;
+
+    for (i = 0; i < program.count; i++)
+        if (program.statements[i].op == OP_POST)
+            return true;
+    return false;
+}
+
 /* Any statements, as in the fuzzer, but few: only what the reduction leaves is looked at. In a process of its own, as the
  * library stops programs that nothing can end. */
 static bool compare_apart(unsigned long seed, unsigned long number, bool tells, int to)
@@ -550,6 +561,8 @@ static bool compare_apart(unsigned long seed, unsigned long number, bool tells, 
             (void)!freopen("/dev/null", "w", stderr);
         read_program();
         program.picks_scopes = true;
+        if (has_posts())
+            _exit(0);
         memset(&total, 0, sizeof(total));
         status = !compare_program(false, RANDOM_PLAIN) || !compare_program(true, RANDOM_PLAIN);
         (void)!write(to, &total, sizeof(total));

@@ -8,23 +8,24 @@ struct generator {
     size_t size, most;
     unsigned left; /* statements */
     unsigned theme; /* the feature that the program is about, 0 for none */
+    unsigned theme_number;
     unsigned object; /* its favourite queue, lock, or the like */
     enum op inside;  /* whose block is made */
 };
 
+/* What follows is drawn some hundred times for each program: one multiplication each. */
 static uint64_t random_number(struct generator *generator)
 {
-    uint64_t x = generator->state += 0x9e3779b97f4a7c15u;
+    uint64_t x = generator->state += 0xa0761d6478bd642fu;
+    __uint128_t product = (__uint128_t)x * (x ^ 0xe7037ed1a0b428dbu);
 
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
+    return (uint64_t)(product >> 64) ^ (uint64_t)product;
 }
 
 /* From 0 to `n` - 1. */
 static unsigned below(struct generator *generator, unsigned n)
 {
-    return (unsigned)(random_number(generator) >> 32) % n;
+    return (unsigned)((random_number(generator) >> 32) * n >> 32);
 }
 
 static void put(struct generator *generator, unsigned byte)
@@ -33,68 +34,231 @@ static void put(struct generator *generator, unsigned byte)
         generator->bytes[generator->size++] = (unsigned char)byte;
 }
 
+/* ---- Which operations are drawn where ---- */
+
 /* What mostly ends the block, or all of it, and so is better said last. */
 static bool is_abrupt(enum op op)
 {
     return op == OP_RETURN || op == OP_FAIL || op == OP_BARE || op == OP_FATAL || op == OP_CANCEL;
 }
 
-/* What makes sense in few places only is said there often. */
-static bool is_at_home(enum op inside, enum op op)
+/* The blocks in which what makes sense in few places only is said often. */
+enum home { ANYWHERE, IN_LOCK, IN_START, HOMES };
+
+static enum home home_of(enum op inside)
 {
-    if (inside == OP_LOCK || inside == OP_TRY_LOCK)
-        return op == OP_AWAIT || op == OP_NOTIFY || op == OP_SLEEP || op == OP_CANCEL;
-    return inside != OP_START || op == OP_STARTED || op == OP_SLEEP;
+    return inside == OP_LOCK || inside == OP_TRY_LOCK ? IN_LOCK : inside == OP_START ? IN_START : ANYWHERE;
 }
 
-static bool is_unwanted(struct generator *generator, enum op op, bool block, unsigned depth, bool last)
+static bool is_at_home(enum home home, enum op op)
 {
-    if (!is_at_home(generator->inside, op))
-        return below(generator, 4);
-    if (is_abrupt(op) && !last && below(generator, 6))
-        return true;
-    if (block && depth > 5 && below(generator, 3))
-        return true;
-    return generator->theme && program_needs(op) != generator->theme && op != OP_SPAWN && below(generator, 3);
+    if (home == IN_LOCK)
+        return op == OP_AWAIT || op == OP_NOTIFY || op == OP_SLEEP || op == OP_CANCEL || op == OP_CANCEL_TASK;
+    return home == ANYWHERE || op == OP_STARTED || op == OP_SLEEP;
 }
+
+/* Where a statement stands, as far as it matters for what is drawn. */
+struct spot {
+    enum home home;
+    unsigned theme; /* a feature's number, or THEMES - 1 for none */
+    bool last, deep;
+};
+
+enum { THEMES = 12, SPOTS = HOMES * THEMES * 4, DRAWS = 1024 };
+
+/* How much of 144 a byte is worth at a spot. */
+static unsigned worth(const struct spot *spot, unsigned byte)
+{
+    unsigned operands, share = 144;
+    bool block;
+    enum op op = program_op(byte, &operands, &block);
+
+    if (!is_at_home(spot->home, op))
+        return share / 4;
+    if (spot->home != ANYWHERE)
+        return share;
+    if (is_abrupt(op) && !spot->last)
+        share /= 6;
+    if (block && spot->deep)
+        share /= 3;
+    if (spot->theme < THEMES - 1 && program_needs(op) != 1u << spot->theme && op != OP_SPAWN)
+        share /= 3;
+    return share;
+}
+
+static unsigned char byte_of[OPS]; /* one of them */
+
+/* For each spot its bytes, as often as they are worth: what is drawn has not to be drawn again. */
+static unsigned char draws[SPOTS][DRAWS];
+
+static void fill_draws(const struct spot *spot, unsigned char *to)
+{
+    unsigned bytes = program_bytes(), left = DRAWS - bytes, i, sum = 0, all = 0, filled = 0;
+
+    for (i = 0; i < bytes; i++)
+        all += worth(spot, i);
+    for (i = 0; i < bytes; i++) {
+        to[left + i] = (unsigned char)i; /* each at least once */
+        for (sum += worth(spot, i); filled < sum * left / all; filled++)
+            to[filled] = (unsigned char)i;
+    }
+}
+
+static unsigned number_of(const struct spot *spot)
+{
+    return (spot->home * THEMES + spot->theme) * 4 + spot->last * 2u + spot->deep;
+}
+
+static void prepare_draws(void)
+{
+    static bool prepared;
+    struct spot spot;
+    unsigned i, operands;
+    bool block;
+
+    if (prepared)
+        return;
+    prepared = true;
+    for (i = 0; i < program_bytes(); i++)
+        byte_of[program_op(i, &operands, &block)] = (unsigned char)i;
+    for (i = 0; i < SPOTS; i++) {
+        spot = (struct spot){i / 4 / THEMES, i / 4 % THEMES, i >> 1 & 1, i & 1};
+        fill_draws(&spot, draws[number_of(&spot)]);
+    }
+}
+
+/* ---- Making programs ---- */
 
 static void make_block(struct generator *generator, unsigned depth);
 
-static void make_statement(struct generator *generator, unsigned depth, bool last)
+/* One number is enough for a statement: it is used up bit by bit. */
+static unsigned take_bits(uint64_t *bits, unsigned count)
 {
-    unsigned bytes = program_bytes(), byte, operands;
-    bool block;
-    enum op op;
+    unsigned taken = (unsigned)(*bits & ((1u << count) - 1));
 
-    do {
-        byte = below(generator, bytes);
-        op = program_op(byte, &operands, &block);
-    } while (is_unwanted(generator, op, block, depth, last));
-    if (below(generator, 3) == 0) {
-        put(generator, byte + bytes);
-        bytes = 0;
-    } else {
-        put(generator, byte);
-    }
-    if (operands > 0 && generator->theme && program_needs(op) == generator->theme && below(generator, 4)) {
+    *bits >>= count;
+    return taken;
+}
+
+static void make_operands(struct generator *generator, enum op op, unsigned operands, uint64_t *bits)
+{
+    bool favourite = take_bits(bits, 2) > 0;
+
+    if (operands > 0 && favourite && generator->theme && program_needs(op) == generator->theme) {
         put(generator, generator->object);
         operands--;
     }
     while (operands-- > 0)
-        put(generator, below(generator, 256));
-    if (bytes == 0) {
-        byte = 140 + below(generator, 116);
-        put(generator, byte);
-        if (byte >= 215)
-            put(generator, below(generator, 256));
-    }
-    if (block) {
-        enum op inside = generator->inside;
+        put(generator, take_bits(bits, 8));
+}
 
-        generator->inside = op;
-        make_block(generator, depth + 1);
-        generator->inside = inside;
+/* What follows on failure, if it is not the usual. */
+static void make_rest(struct generator *generator, uint64_t *bits)
+{
+    unsigned byte = 140 + take_bits(bits, 8) * 116 / 256;
+
+    put(generator, byte);
+    if (byte >= 215)
+        put(generator, take_bits(bits, 8));
+}
+
+static void make_statement(struct generator *generator, unsigned depth, bool last)
+{
+    const struct spot spot = {home_of(generator->inside), generator->theme_number, last, depth > 5};
+    uint64_t bits = random_number(generator);
+    unsigned byte = draws[number_of(&spot)][take_bits(&bits, 10)], operands;
+    bool block, unusual = take_bits(&bits, 8) < 85;
+    enum op op = program_op(byte, &operands, &block), inside = generator->inside;
+
+    put(generator, unusual ? byte + program_bytes() : byte);
+    make_operands(generator, op, operands, &bits);
+    if (unusual)
+        make_rest(generator, &bits);
+    if (!block)
+        return;
+    generator->inside = op;
+    make_block(generator, depth + 1);
+    generator->inside = inside;
+}
+
+/* ---- Idioms ---- */
+
+/* What must come together to mean something is rarely drawn so, and is said as a whole now and then: each operation
+ * with how many of the following are in its block. Operands are drawn. */
+struct step {
+    unsigned char op, length;
+};
+
+static const struct idiom {
+    unsigned length; /* of the block that it is said in */
+    struct step steps[10];
+} idioms[] = {
+    /* who was notified, and not yet run, is cancelled */
+    {3, {{OP_SPAWN, 1}, {OP_LOCK, 1}, {OP_AWAIT, 0}, {OP_SLEEP, 0}, {OP_LOCK, 2}, {OP_NOTIFY, 0}, {OP_CANCEL, 0}}},
+    /* what is under a shield is cut while the scopes outside are cancelled, and the shield is lifted then */
+    {2, {{OP_SPAWN, 1}, {OP_CANCEL, 0}, {OP_SCOPE, 1}, {OP_SCOPE, 2}, {OP_SLEEP, 0}, {OP_UNSHIELD, 0}}},
+    {1, {{OP_SCOPE, 3}, {OP_CANCEL, 0}, {OP_SCOPE, 2}, {OP_SLEEP, 0}, {OP_UNSHIELD, 0}, {OP_CHECK, 0}}},
+    /* one is given something, and is cancelled before it runs */
+    {3, {{OP_SPAWN, 1}, {OP_GET, 0}, {OP_YIELD, 0}, {OP_GROUP, 2}, {OP_PUT, 0}, {OP_CANCEL, 0}}},
+    {4, {{OP_SPAWN, 1}, {OP_EXPECT, 0}, {OP_YIELD, 0}, {OP_SETTLE, 0}, {OP_CANCEL, 0}}},
+    {3, {{OP_SPAWN, 1}, {OP_SELECT, 0}, {OP_YIELD, 0}, {OP_SCOPE, 2}, {OP_PUT, 0}, {OP_CANCEL, 0}}},
+    /* three in line for a lock, of whom one goes */
+    {4, {{OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_SPAWN, 1}, {OP_LOCK, 0}, {OP_LOCK, 2},
+         {OP_SLEEP, 0}, {OP_CANCEL, 0}}},
+    /* a permit is given to one who waits */
+    {4, {{OP_SPAWN, 1}, {OP_ACQUIRE, 0}, {OP_ACQUIRE, 0}, {OP_YIELD, 0}, {OP_GIVE, 0}}},
+    /* who waits between calls that finish at once has not to let others run */
+    {1, {{OP_REPEAT, 2}, {OP_CHECK, 0}, {OP_SLEEP, 0}}},
+    /* one fails while another waits for its end */
+    {2, {{OP_SPAWN, 2}, {OP_SLEEP, 0}, {OP_FAIL, 0}, {OP_SPAWN, 1}, {OP_JOIN, 0}}},
+    /* two wait for the same end, each in its way */
+    {3, {{OP_SPAWN, 1}, {OP_SLEEP, 0}, {OP_SPAWN, 1}, {OP_JOIN, 0}, {OP_NEXT, 0}}},
+    /* two are woken at once */
+    {4, {{OP_SPAWN, 1}, {OP_WAIT, 0}, {OP_SPAWN, 1}, {OP_WAIT, 0}, {OP_SLEEP, 0}, {OP_SET, 0}}},
+    /* a clean-up that waits, in what is cancelled */
+    {1, {{OP_SCOPE, 3}, {OP_DEFER, 1}, {OP_SLEEP, 0}, {OP_CANCEL, 0}, {OP_SLEEP, 0}}},
+};
+
+enum { IDIOMS = sizeof(idioms) / sizeof(idioms[0]), IDIOM_SIZE = 10 };
+
+/* Says the step and those in its block; gives the one after them. */
+static const struct step *make_step(struct generator *generator, const struct step *step)
+{
+    uint64_t bits = random_number(generator);
+    unsigned byte = byte_of[step->op], operands, i;
+    bool block, unusual = take_bits(&bits, 2) == 0;
+    enum op op = program_op(byte, &operands, &block);
+
+    put(generator, unusual ? byte + program_bytes() : byte);
+    if (program_needs(op) & (NO_SYNC | NO_QUEUES | NO_FUTURES)) { /* they are all about the same one */
+        put(generator, generator->object);
+        operands--;
     }
+    make_operands(generator, op, operands, &bits);
+    if (unusual)
+        make_rest(generator, &bits);
+    i = step->length;
+    step++;
+    if (block)
+        put(generator, i);
+    while (i-- > 0)
+        step = make_step(generator, step);
+    return step;
+}
+
+/* How much of the block's length it has taken. */
+static unsigned make_idiom(struct generator *generator, unsigned length, unsigned depth)
+{
+    const struct idiom *idiom = &idioms[below(generator, IDIOMS)];
+    const struct step *step = idiom->steps;
+    unsigned i;
+
+    if (idiom->length > length || generator->left < IDIOM_SIZE || depth > 6)
+        return 0;
+    generator->left -= IDIOM_SIZE;
+    for (i = 0; i < idiom->length; i++)
+        step = make_step(generator, step);
+    return idiom->length;
 }
 
 static void make_block(struct generator *generator, unsigned depth)
@@ -109,27 +273,33 @@ static void make_block(struct generator *generator, unsigned depth)
         length = generator->left;
     generator->left -= length;
     put(generator, length);
+    if (length > 0 && below(generator, 12) == 0)
+        length -= make_idiom(generator, length, depth);
     while (length-- > 0)
         make_statement(generator, depth, length == 0);
 }
 
 size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most)
 {
-    static const unsigned char themes[16] = {NO_SYNC,    NO_SYNC,    NO_QUEUES, NO_QUEUES,
-                                             NO_SHIELDS, NO_HANDLES, NO_CLEANUPS};
+    static const unsigned short themes[16] = {NO_SYNC,    NO_SYNC,     NO_QUEUES,  NO_QUEUES, NO_SHIELDS,
+                                              NO_HANDLES, NO_CLEANUPS, NO_FUTURES, NO_FUTURES, NO_CALLS,
+                                              NO_CALLS,   NO_VALUES};
     struct generator generator = {.state = seed * 0x9e3779b97f4a7c15u ^ index * 0xd1342543de82ef95u,
                                   .bytes = bytes,
                                   .inside = OP_GROUP};
-    unsigned schedule;
+    unsigned schedule, features;
     uint64_t off;
 
+    prepare_draws();
     generator.most = most < 1024 ? most : 1024;
     off = random_number(&generator);
-    generator.theme = themes[off >> 32 & 15];
+    generator.theme = themes[off >> 60];
+    generator.theme_number = generator.theme ? (unsigned)__builtin_ctz(generator.theme) : THEMES - 1;
     generator.object = below(&generator, QUEUES);
     /* Each feature is off in three of sixteen. */
-    put(&generator, (unsigned)(off & off >> 8 & (off >> 16 | off >> 24)) & 0xff & ~generator.theme);
-    put(&generator, below(&generator, 256));
+    features = (unsigned)(off & off >> 11 & (off >> 22 | off >> 33)) & 0x7ff & ~generator.theme;
+    put(&generator, features & 0xff);
+    put(&generator, features >> 8 << 5 | below(&generator, 32));
     generator.left = 4 + below(&generator, below(&generator, 4) ? 30 : MOST_STATEMENTS - 6);
     make_block(&generator, 0);
     /* Without a schedule all goes in the order of coming. */

@@ -1,156 +1,22 @@
-#include "interpreter.h"
+#include "interpreter_state.h"
 
-#include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <osier.h>
 #include <osier/attach.h>
-
-#include "hybrid.h"
 
 struct log *interpreter_keeps;
 struct interpreter_fault interpreter_fault;
 const struct interpreter_hooks *interpreter_hooks;
 
-/* ---- What a run of a program needs ---- */
+struct machine machine;
 
-/* A task of the program: what it executes, and what is its own. */
-struct actor {
-    int statement;
-    unsigned options;
-    struct osr_group *group;     /* that it is a child of */
-    struct osr_group *innermost; /* of its own, or NULL */
-    const void *scope;           /* its innermost, which is only compared */
-    struct osr_error *held;
-    int result;
-    struct osr_outcome outcome;
-    unsigned ended;
-};
-
-struct deferred {
-    struct osr_cleanup cleanup;
-    struct actor *actor;
-    int statement;
-    const void *scope;
-    bool has_run;
-};
-
-/* A queued item is 8 bytes: its priority and its number. */
-struct item {
-    uint32_t number, priority;
-};
-
-enum { SCOPES = 4096, GROUPS = 2048, HANDLES = 2048, ACTORS = MOST_TASKS + 2 };
-
-static struct machine {
-    const struct program *program;
-    const struct log *expected;
-    struct verdict *verdict;
-    struct schedule schedule;
-    enum world world;
-    unsigned executed, items, deferred, spawned;
-    unsigned running; /* the number of the task that runs */
-    long live;        /* allocations */
-    int64_t now;
-    unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
-    bool stuck, begun;
-
-    struct actor *actor_of[MOST_TASKS + 2]; /* by number */
-    struct actor *attempt_of[MOST_TASKS + 2];
-    unsigned ends_of[MOST_TASKS + 2];
-    unsigned char item_state[MOST_ITEMS + 1];
-    unsigned taken[SEMAPHORES], given[SEMAPHORES];
-    struct osr_scope *open_scopes[SCOPES];
-    struct osr_group *open_groups[GROUPS];
-    struct osr_group *group_of_scope[SCOPES];
-    struct osr_task handles[HANDLES];
-    struct actor actors[ACTORS];
-    struct deferred cleanups[MOST_CLEANUPS];
-    struct osr_event events[EVENTS];
-    struct osr_lock locks[LOCKS];
-    struct osr_condition conditions[LOCKS];
-    struct osr_semaphore semaphores[SEMAPHORES];
-    struct osr_barrier barriers[BARRIERS];
-    struct osr_queue queues[QUEUES];
-} machine;
-
-static const struct statement *statement(int index)
-{
-    return &machine.program->statements[index];
-}
-
-/* ---- Recording ---- */
-
-static void broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static void broken(const char *format, ...)
-{
-    va_list list;
-
-    if (machine.verdict->broken[0])
-        return;
-    va_start(list, format);
-    vsnprintf(machine.verdict->broken, sizeof(machine.verdict->broken), format, list);
-    va_end(list);
-}
-
-static void hash(uint64_t value)
-{
-    if (interpreter_hooks)
-        return; /* nobody compares it */
-    machine.verdict->hash = (machine.verdict->hash ^ value) * 0x100000001b3u;
-}
-
-static void note(const struct record *record)
-{
-    struct verdict *verdict = machine.verdict;
-
-    hash((uint64_t)record->kind | (uint64_t)record->what << 8 | (uint64_t)record->task << 16 |
-         (uint64_t)(uint32_t)record->code << 32);
-    hash((uint64_t)record->value ^ (uint64_t)(uint16_t)record->place << 32 ^ (uint64_t)(uint16_t)record->name << 48);
-    if (interpreter_keeps && verdict->count < MOST_RECORDS) {
-        interpreter_keeps->records[verdict->count] = *record;
-        interpreter_keeps->count = verdict->count + 1;
-    }
-    if (machine.expected && !verdict->differs && (verdict->count >= machine.expected->count ||
-                              !record_equal(record, &machine.expected->records[verdict->count]))) {
-        verdict->differs = true;
-        verdict->at = verdict->count;
-        verdict->got = *record;
-    }
-    verdict->short_of_memory |= record->code == -ENOMEM;
-    verdict->count++;
-}
-
-static struct record record_of(enum record_kind kind, unsigned what)
-{
-    return (struct record){.kind = (unsigned char)kind,
-                           .what = (unsigned char)what,
-                           .place = -1,
-                           .name = -1,
-                           .task = machine.running};
-}
-
-static void tell_value(enum value_of what, int64_t value, int code)
-{
-    struct record record = record_of(RECORD_VALUE, what);
-
-    record.value = value;
-    record.code = code;
-    note(&record);
-}
-
-static void tell_result(int index, int rc)
-{
-    struct record record = record_of(RECORD_RESULT, 0);
-
-    record.place = (short)index;
-    record.code = rc;
-    note(&record);
-}
+/* The runs' allocations that have not been freed: those of the runner, between runs. */
+static long live;
+static bool warming; /* the runner: nothing is noted */
 
 /* ---- Faults ---- */
 
@@ -171,44 +37,95 @@ static bool has_failed(void)
     return interpreter_fault.at > 0 && interpreter_fault.asked >= interpreter_fault.at;
 }
 
+/* The codes are those that the library gives for the first fault of each call. */
+static bool tells_of_fault(const struct record *record)
+{
+    switch (record->code) {
+    case -ENOMEM:
+    case -EMFILE: /* a post's descriptor */
+        return true;
+    case -EAGAIN: /* a job's thread; other statements give this when there is nothing to be had */
+        return record->kind == RECORD_RESULT && record->place >= 0 && statement(record->place)->op == OP_OFFLOAD;
+    default:
+        return false;
+    }
+}
+
+/* Of a statement that spawns by itself, the group tells it. */
+static void look_for_fault(const struct osr_error *error)
+{
+    struct osr_leaves walk;
+    const struct osr_error *leaf;
+
+    osr_leaves_init(&walk, error);
+    while ((leaf = osr_leaves_next(&walk)) != NULL)
+        machine.verdict->tells_fault |= osr_error_code(leaf) == -ENOMEM;
+}
+
 /* What opening gave, which must be 0 unless a fault was ordered. */
 static void opened(const char *what, int rc)
 {
-    machine.verdict->short_of_memory |= rc == -ENOMEM;
+    machine.verdict->tells_fault |= rc == -ENOMEM;
     if (rc < 0 && !(rc == -ENOMEM && has_failed()))
         broken("%s cannot be opened: %s", what, osr_strcode(rc));
 }
 
-/* ---- Times ---- */
+/* ---- Recording ---- */
 
-/* The program counts them in units, which under the simulated clock are its nanoseconds. */
-static int64_t in_units(int64_t time)
+void broken(const char *format, ...)
 {
-    if (machine.world == WORLD_SIMULATED || time == OSR_NEVER)
-        return time;
-    if (time % HYBRID_UNIT)
-        broken("the time %lld lies between two units", (long long)time);
-    return time / HYBRID_UNIT;
+    va_list list;
+
+    if (machine.verdict->broken[0])
+        return;
+    va_start(list, format);
+    vsnprintf(machine.verdict->broken, sizeof(machine.verdict->broken), format, list);
+    va_end(list);
 }
 
-static int64_t from_units(int64_t units)
+static void note(const struct record *record)
 {
-    return machine.world == WORLD_SIMULATED || units == OSR_NEVER ? units : units * HYBRID_UNIT;
+    struct verdict *verdict = machine.verdict;
+
+    if (interpreter_keeps && verdict->count < MOST_RECORDS) {
+        interpreter_keeps->records[verdict->count] = *record;
+        interpreter_keeps->count = verdict->count + 1;
+    }
+    if (machine.expected && !verdict->differs &&
+        (verdict->count >= machine.expected->count || !record_equal(record, &machine.expected->records[verdict->count]))) {
+        verdict->differs = true;
+        verdict->at = verdict->count;
+        verdict->got = *record;
+    }
+    verdict->tells_fault |= has_failed() && tells_of_fault(record);
+    verdict->count++;
 }
 
-static int64_t moment(unsigned char operand)
+static struct record record_of(enum record_kind kind, unsigned what)
 {
-    return from_units(moment_of(operand, in_units(osr_now())));
+    return (struct record){.kind = (unsigned char)kind,
+                           .what = (unsigned char)what,
+                           .place = -1,
+                           .name = -1,
+                           .task = machine.running};
 }
 
-static int64_t duration(unsigned char operand)
+void note_value(enum value_of what, int64_t value, int code)
 {
-    return from_units(duration_of(operand));
+    struct record record = record_of(RECORD_VALUE, what);
+
+    record.value = value;
+    record.code = code;
+    note(&record);
 }
 
-static int64_t grace(unsigned char operand)
+static void tell_result(int index, int rc)
 {
-    return from_units(grace_of(operand));
+    struct record record = record_of(RECORD_RESULT, 0);
+
+    record.place = (short)index;
+    record.code = rc;
+    note(&record);
 }
 
 /* ---- Errors ---- */
@@ -238,7 +155,7 @@ static void tell_causes(const struct osr_error *error)
         tell_one(error, ERROR_IS_CAUSE);
 }
 
-static void tell_error(const struct osr_error *error)
+void note_error(const struct osr_error *error)
 {
     struct osr_leaves walk;
     const struct osr_error *leaf;
@@ -305,8 +222,8 @@ static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *
     struct record record;
 
     (void)arg, (void)what;
-    if (!machine.program)
-        return 0; /* a runner is made before there is a program */
+    if (warming)
+        return 0;
     if (kind == OSR_CHOICE_FAULT)
         return fails();
     record = record_of(RECORD_CHOICE, kind);
@@ -319,6 +236,10 @@ static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *
 
 static void check_event(const struct osr_trace_event *event)
 {
+    if (!machine.has_begun) {
+        machine.has_begun = true;
+        machine.began = machine.now = event->at;
+    }
     if (event->at < machine.now)
         broken("the clock went back from %lld to %lld", (long long)machine.now, (long long)event->at);
     machine.now = event->at;
@@ -337,6 +258,8 @@ static void observe(void *arg, const struct osr_trace_event *event)
     struct record record = record_of(RECORD_TRACE, event->kind);
 
     (void)arg;
+    if (warming)
+        return;
     check_event(event);
     record.task = (unsigned)event->task;
     record.name = (short)name_number(event->name);
@@ -346,8 +269,11 @@ static void observe(void *arg, const struct osr_trace_event *event)
     record.value = in_units(event->at);
     if (event->kind == OSR_TRACE_SPAWN) {
         machine.spawned = (unsigned)event->task; /* a spawn that failed may have taken a number too */
-        if (event->task <= MOST_TASKS + 1 && machine.running <= MOST_TASKS + 1)
+        if (event->task <= MOST_TASKS + 1 && machine.running <= MOST_TASKS + 1) {
             machine.actor_of[event->task] = machine.attempt_of[machine.running];
+            if (machine.attempt_of[machine.running]->gathered)
+                machine.attempt_of[machine.running]++;
+        }
     }
     if (event->kind == OSR_TRACE_CANCEL && event->code == -OSR_EDEADLOCK)
         machine.stuck = true;
@@ -370,20 +296,20 @@ static void *resize(void *arg, void *memory, size_t size)
 
     (void)arg;
     if (size == 0) {
-        machine.live -= memory != NULL;
+        live -= memory != NULL;
         free(memory);
         return NULL;
     }
     result = realloc(memory, size);
     if (result && !memory)
-        machine.live++;
+        live++;
     return result;
 }
 
 /* ---- What is open ---- */
 
 /* Says that the tasks share this, which osier does not know of. */
-static void share(const void *object)
+void share(const void *object)
 {
     if (interpreter_hooks && interpreter_hooks->touched)
         interpreter_hooks->touched(interpreter_hooks->arg, OSR_TOUCH_WRITE, object, 0);
@@ -429,7 +355,7 @@ static struct osr_scope *scope_meant(const struct statement *at)
     return machine.open_scopes[pick_of(at->a, machine.open_scope_count)];
 }
 
-static struct osr_group *group_meant(const struct actor *actor, unsigned char operand)
+struct osr_group *group_named(const struct actor *actor, unsigned char operand)
 {
     if (operand % 8 != 0)
         touch_open_scopes();
@@ -443,7 +369,7 @@ static void read_scope(const struct osr_scope *scope)
     const struct osr_reason *reason = osr_scope_reason(scope);
     struct record record;
 
-    tell_value(VALUE_SCOPE_CAUGHT, osr_scope_caught(scope), 0);
+    note_value(VALUE_SCOPE_CAUGHT, osr_scope_caught(scope), 0);
     if (!reason)
         return;
     record = record_of(RECORD_VALUE, VALUE_REASON);
@@ -458,7 +384,7 @@ static void read_scope(const struct osr_scope *scope)
 static int run_statement(struct actor *actor, int index, int *leaves);
 
 /* Runs the block of the statement; `left` says whether it was left before its end. */
-static int run_block(struct actor *actor, int owner, bool *left)
+int run_block(struct actor *actor, int owner, bool *left)
 {
     int index, rc = 0, leaves = 0;
 
@@ -563,8 +489,8 @@ static void read_policy(const struct osr_group *group, int index)
 {
     if (policy_of(statement(index)) < OSR_FIRST_DONE)
         return;
-    tell_value(VALUE_WINNER, 0, osr_group_winner(group));
-    tell_error(osr_group_losses(group));
+    note_value(VALUE_WINNER, 0, osr_group_winner(group));
+    note_error(osr_group_losses(group));
 }
 
 static int run_group(struct actor *actor, int index)
@@ -590,7 +516,7 @@ static int run_group(struct actor *actor, int index)
 
 /* ---- Tasks ---- */
 
-static int run_actor(void *arg)
+int run_actor(void *arg)
 {
     struct actor *actor = arg;
 
@@ -598,9 +524,16 @@ static int run_actor(void *arg)
     return run_block(actor, actor->statement, NULL);
 }
 
+/* Its argument is a copy, of which the spawner changes the original. */
+static int run_copied(void *arg)
+{
+    return run_actor(*(struct actor **)arg);
+}
+
 static int spawn(struct actor *actor, int index)
 {
-    static const struct osr_routine routine = {run_actor, "actor", NULL};
+    static const struct osr_routine routine = {run_actor, "actor", NULL}, copied = {run_copied, "actor", NULL};
+    struct actor *original;
     const struct statement *at = statement(index);
     struct actor *child;
     struct osr_task handle = {0};
@@ -612,7 +545,7 @@ static int spawn(struct actor *actor, int index)
     if (machine.actor_count > MOST_TASKS)
         return 0;
     child = &machine.actors[machine.actor_count++];
-    group = group_meant(actor, at->a);
+    group = group_named(actor, at->a);
     *child = (struct actor){.statement = index, .options = options, .group = group};
     how = (struct osr_spawn_options){.size = sizeof(how),
                                      .where = place_of(index, false),
@@ -623,12 +556,55 @@ static int spawn(struct actor *actor, int index)
                                      .result = options & (WITH_RESULT | WITH_OUTCOME) ? &child->result : NULL,
                                      .outcome = options & WITH_OUTCOME ? &child->outcome : NULL};
     machine.attempt_of[machine.running] = child;
-    rc = at->op == OP_START ? osr_start_with(group, &routine, child, &how)
-                            : osr_spawn_with(group, &routine, child, &how);
+    original = child;
+    how.copy = copies(at) ? sizeof(original) : 0;
+    if (at->op == OP_START)
+        rc = osr_start_with(group, how.copy ? &copied : &routine, how.copy ? (void *)&original : child, &how);
+    else
+        rc = osr_spawn_with(group, how.copy ? &copied : &routine, how.copy ? (void *)&original : child, &how);
+    original = NULL;
     if (options & WITH_HANDLE)
         share(machine.handles);
     if (rc == 0 && options & WITH_HANDLE)
         machine.handles[machine.handle_count++] = handle;
+    return rc;
+}
+
+/* ---- Many at once ---- */
+
+static int gather(struct actor *actor, int index)
+{
+    const struct statement *at = statement(index);
+    const struct osr_routine routine = {run_actor, name_of(index), NULL};
+    struct osr_outcome outcomes[4];
+    int results[4], rc;
+    unsigned count = gathered_of(at), i;
+    struct actor *children = &machine.actors[machine.actor_count];
+    const struct osr_gather_options options = {.size = sizeof(options),
+                                               .where = place_of(index, false),
+                                               .name = name_of(index),
+                                               .limit = limit_of(at),
+                                               .policy = (enum osr_policy)policy_of(at),
+                                               .results = keeps_results(at) ? results : NULL,
+                                               .outcomes = keeps_outcomes(at) ? outcomes : NULL};
+
+    if (machine.actor_count - 1 + count > MOST_TASKS)
+        return 0;
+    machine.actor_count += count;
+    for (i = 0; i < count; i++)
+        children[i] = (struct actor){.statement = index, .group = group_named(actor, 0), .gathered = true};
+    machine.attempt_of[machine.running] = children;
+    rc = osr_gather_with(&routine, children, count, sizeof(*children), &options);
+    if (policy_of(at) >= OSR_FIRST_DONE) /* a race that is won says nothing of who could not be spawned */
+        machine.verdict->tells_fault |= has_failed();
+    for (i = 0; i < count && keeps_results(at); i++)
+        note_value(VALUE_OUTCOME, 0, results[i]);
+    for (i = 0; i < count && keeps_outcomes(at); i++) {
+        note_value(VALUE_OUTCOME, WITH_OUTCOME, outcomes[i].rc);
+        if (outcomes[i].error)
+            note_error(outcomes[i].error);
+        osr_error_release(outcomes[i].error);
+    }
     return rc;
 }
 
@@ -641,7 +617,7 @@ static void tell_handle(struct osr_task task)
     for (i = 0; i < machine.handle_count; i++)
         if (memcmp(&machine.handles[i], &task, sizeof(task)) == 0)
             found = (int)i;
-    tell_value(VALUE_HANDLE, found, 0);
+    note_value(VALUE_HANDLE, found, 0);
 }
 
 static int ask_state(struct osr_task task)
@@ -651,9 +627,9 @@ static int ask_state(struct osr_task task)
     if (state < 0)
         return state;
     rc = osr_task_result(task, &result);
-    tell_value(VALUE_STATE, state, rc < 0 ? rc : result);
+    note_value(VALUE_STATE, state, rc < 0 ? rc : result);
     if (osr_task_error(task))
-        tell_error(osr_task_error(task));
+        note_error(osr_task_error(task));
     return 0;
 }
 
@@ -681,7 +657,7 @@ static int use_handle(const struct statement *at, int index)
 static int next_ended(const struct actor *actor, const struct statement *at, int index)
 {
     struct osr_task task;
-    int rc = osr_group_next_here(group_meant(actor, at->a), &task, place_of(index, false));
+    int rc = osr_group_next_here(group_named(actor, at->a), &task, place_of(index, false));
 
     if (rc == 1)
         tell_handle(task);
@@ -723,191 +699,17 @@ static int defer(struct actor *actor, int index)
     return rc;
 }
 
-/* ---- Primitives ---- */
-
-static int by_priority(const void *a, const void *b)
+static int undefer(const struct statement *at)
 {
-    const struct item *x = a, *y = b;
+    struct deferred *deferred = machine.deferred ? &machine.cleanups[pick_of(at->a, machine.deferred)] : NULL;
+    struct osr_cleanup none = {0};
+    int rc = osr_defer_cancel(deferred ? &deferred->cleanup : &none);
 
-    return x->priority < y->priority ? -1 : x->priority > y->priority;
-}
-
-static void open_primitives(void)
-{
-    static const struct osr_queue_options fifo = {.size = sizeof(fifo)},
-                                          lifo = {.size = sizeof(lifo), .order = OSR_QUEUE_LIFO},
-                                          priority = {.size = sizeof(priority),
-                                                      .order = OSR_QUEUE_PRIORITY,
-                                                      .compare = by_priority};
-    static const struct {
-        const struct osr_queue_options *options;
-        size_t capacity;
-    } made[QUEUES] = {{&fifo, 0},     {&fifo, 2},     {&lifo, 2}, {&priority, OSR_UNBOUNDED},
-                      {&priority, 1}, {&fifo, OSR_UNBOUNDED}};
-    int i;
-
-    for (i = 0; i < EVENTS; i++)
-        osr_event_init(&machine.events[i]);
-    for (i = 0; i < LOCKS; i++) {
-        osr_lock_init(&machine.locks[i]);
-        osr_condition_init(&machine.conditions[i], &machine.locks[i]);
-    }
-    for (i = 0; i < BARRIERS; i++)
-        osr_barrier_init(&machine.barriers[i], (unsigned)i + 2);
-    osr_semaphore_init(&machine.semaphores[0], 1);
-    osr_semaphore_init_bounded(&machine.semaphores[1], 2);
-    for (i = 0; machine.program->has_queues && i < QUEUES; i++)
-        osr_queue_init_with(&machine.queues[i], sizeof(struct item), made[i].capacity, made[i].options);
-}
-
-/* The root, after its group: says what is left, and that nothing was lost or made up. */
-static void close_primitives(void)
-{
-    unsigned i, n = 0;
-
-    for (i = 0; i < SEMAPHORES; i++) {
-        unsigned begun = i == 0 ? 1 : 2;
-
-        tell_value(VALUE_COUNT, osr_semaphore_value(&machine.semaphores[i]), 0);
-        if (osr_semaphore_value(&machine.semaphores[i]) != begun + machine.given[i] - machine.taken[i])
-            broken("semaphore %u has %u permits, %u were taken and %u given", i,
-                   osr_semaphore_value(&machine.semaphores[i]), machine.taken[i], machine.given[i]);
-    }
-    for (i = 0; i < BARRIERS; i++)
-        if (osr_barrier_waiting(&machine.barriers[i]) > 0)
-            broken("tasks still wait at barrier %u", i);
-    for (i = 0; i < LOCKS; i++) {
-        tell_value(VALUE_COUNT, osr_lock_held(&machine.locks[i]), 0);
-        if (osr_lock_held(&machine.locks[i]))
-            broken("lock %u is still held", i);
-    }
-    for (i = 0; machine.program->has_queues && i < QUEUES; i++) {
-        tell_value(VALUE_COUNT, (int64_t)osr_queue_count(&machine.queues[i]), 0);
-        n += (unsigned)osr_queue_count(&machine.queues[i]);
-        if (osr_queue_destroy(&machine.queues[i]) < 0)
-            broken("queue %u cannot be destroyed", i);
-    }
-    if (n > machine.kept_items)
-        broken("%u items are in the queues, %u were put and not got", n, machine.kept_items);
-}
-
-static int put(const struct statement *at, int index)
-{
-    struct osr_queue *queue = &machine.queues[at->a % QUEUES];
-    struct item item;
-    int rc;
-
-    share(&machine.items);
-    if (machine.items == MOST_ITEMS)
-        return 0;
-    item = (struct item){++machine.items, at->b % 4};
-    rc = at->op == OP_PUT ? osr_queue_put_here(queue, &item, place_of(index, false)) : osr_queue_try_put(queue, &item);
-    if (rc < 0 && machine.item_state[item.number] & 2)
-        broken("item %u was got, though it was not put", item.number);
-    machine.item_state[item.number] |= rc == 0 ? 1 : 4;
-    machine.kept_items += rc == 0;
+    if (rc == 0 && deferred->has_run)
+        broken("a clean-up that has run was taken back");
+    if (rc == 0)
+        deferred->has_run = true; /* it must not run */
     return rc;
-}
-
-static int get(const struct statement *at, int index)
-{
-    struct osr_queue *queue = &machine.queues[at->a % QUEUES];
-    struct item item = {0, 0};
-    int rc = at->op == OP_GET ? osr_queue_get_here(queue, &item, place_of(index, false))
-                              : osr_queue_try_get(queue, &item);
-
-    if (rc < 0)
-        return rc;
-    if (item.number == 0 || item.number > machine.items || machine.item_state[item.number] & 6)
-        broken("item %u was got, and had been got or not been put", item.number);
-    else
-        machine.item_state[item.number] |= 2;
-    machine.kept_items--;
-    tell_value(VALUE_ITEM, (int64_t)item.priority << 32 | item.number, 0);
-    return rc;
-}
-
-static int with_lock(struct actor *actor, int index)
-{
-    const struct statement *at = statement(index);
-    struct osr_lock *lock = &machine.locks[at->a % LOCKS];
-    int rc = at->op == OP_LOCK ? osr_lock_acquire_here(lock, place_of(index, false)) : osr_lock_try_acquire(lock);
-
-    if (rc < 0)
-        return rc;
-    rc = run_block(actor, index, NULL);
-    if (!osr_lock_is_mine(lock))
-        broken("a lock is not held by who took it");
-    tell_value(VALUE_RESULT, osr_lock_release(lock), 0);
-    return rc;
-}
-
-static int await(const struct statement *at, int index)
-{
-    int rc = osr_condition_wait_here(&machine.conditions[at->a % LOCKS], place_of(index, false));
-
-    if (rc == 0 && !osr_lock_is_mine(&machine.locks[at->a % LOCKS]))
-        broken("a wait on a condition came back without the lock");
-    return rc;
-}
-
-static int acquire(const struct statement *at, int index)
-{
-    struct osr_semaphore *semaphore = &machine.semaphores[at->a % SEMAPHORES];
-    int rc = at->op == OP_ACQUIRE ? osr_semaphore_acquire_here(semaphore, place_of(index, false))
-                                  : osr_semaphore_try_acquire(semaphore);
-
-    machine.taken[at->a % SEMAPHORES] += rc == 0;
-    return rc;
-}
-
-static int use_primitive(struct actor *actor, int index)
-{
-    const struct statement *at = statement(index);
-    struct osr_event *event = &machine.events[at->a % EVENTS];
-    struct osr_queue *queue = &machine.queues[at->a % QUEUES];
-    int rc;
-
-    switch (at->op) {
-    case OP_WAIT:
-        return osr_event_wait_here(event, place_of(index, false));
-    case OP_SET:
-        return osr_event_set(event);
-    case OP_CLEAR:
-        return osr_event_clear(event);
-    case OP_LOCK:
-    case OP_TRY_LOCK:
-        return with_lock(actor, index);
-    case OP_AWAIT:
-        return await(at, index);
-    case OP_NOTIFY:
-        return at->b % 4 == 3 ? osr_condition_notify_all(&machine.conditions[at->a % LOCKS])
-                              : osr_condition_notify(&machine.conditions[at->a % LOCKS], at->b % 4);
-    case OP_ACQUIRE:
-    case OP_TRY_ACQUIRE:
-        return acquire(at, index);
-    case OP_GIVE:
-        rc = osr_semaphore_release(&machine.semaphores[at->a % SEMAPHORES]);
-        machine.given[at->a % SEMAPHORES] += rc == 0;
-        return rc;
-    case OP_MEET:
-        return osr_barrier_wait_here(&machine.barriers[at->a % BARRIERS], place_of(index, false));
-    case OP_BREAK:
-        return at->b % 2 ? osr_barrier_reset(&machine.barriers[at->a % BARRIERS])
-                         : osr_barrier_abort(&machine.barriers[at->a % BARRIERS]);
-    case OP_PUT:
-    case OP_TRY_PUT:
-        return put(at, index);
-    case OP_GET:
-    case OP_TRY_GET:
-        return get(at, index);
-    case OP_DONE:
-        return osr_queue_task_done(queue);
-    case OP_QUEUE_JOIN:
-        return osr_queue_join_here(queue, place_of(index, false));
-    default:
-        return osr_queue_shutdown(queue, at->b % 2);
-    }
 }
 
 /* ---- Statements ---- */
@@ -932,13 +734,13 @@ static int ask(const struct statement *at)
     const struct osr_scope *scope = machine.open_scopes[meant];
 
     touch_open_scopes();
-    tell_value(VALUE_NOW, in_units(osr_now()), 0);
-    tell_value(VALUE_CANCELLED, osr_cancelled(), 0);
-    tell_value(VALUE_DEADLINE, in_units(osr_deadline()), 0);
-    tell_value(VALUE_SCOPE_CANCELLED, osr_scope_cancelled(scope), 0);
-    tell_value(VALUE_SCOPE_DEADLINE, in_units(osr_scope_deadline(scope)), 0);
+    note_value(VALUE_NOW, now(), 0);
+    note_value(VALUE_CANCELLED, osr_cancelled(), 0);
+    note_value(VALUE_DEADLINE, in_units(osr_deadline()), 0);
+    note_value(VALUE_SCOPE_CANCELLED, osr_scope_cancelled(scope), 0);
+    note_value(VALUE_SCOPE_DEADLINE, in_units(osr_scope_deadline(scope)), 0);
     if (machine.group_of_scope[meant])
-        tell_value(VALUE_RUNNING, (int64_t)osr_group_running(machine.group_of_scope[meant]), 0);
+        note_value(VALUE_RUNNING, (int64_t)osr_group_running(machine.group_of_scope[meant]), 0);
     read_scope(scope);
     return 0;
 }
@@ -947,7 +749,7 @@ static int take(struct actor *actor)
 {
     osr_error_release(actor->held);
     actor->held = osr_error_take();
-    tell_value(VALUE_TAKEN, actor->held != NULL, osr_error_code(actor->held));
+    note_value(VALUE_TAKEN, actor->held != NULL, osr_error_code(actor->held));
     return 0;
 }
 
@@ -967,7 +769,7 @@ static int make_self(void)
     share(machine.handles);
     *self = osr_self();
     if (memcmp(self, &none, sizeof(none)) == 0) /* how it says that there is no memory for one */
-        machine.verdict->short_of_memory = true;
+        machine.verdict->tells_fault = true;
     return 0;
 }
 
@@ -1003,9 +805,9 @@ static int call(struct actor *actor, int index)
     case OP_SLEEP_UNTIL:
         return osr_sleep_until_here(moment(at->a), place);
     case OP_FAIL:
-        return osr_fail_here(place, code_of(at->a), "statement %d", index);
+        return osr_fail_here(place, code_of(at->a), "by the program");
     case OP_FATAL:
-        return osr_fail_fatal_here(place, code_of(at->a), "statement %d", index);
+        return osr_fail_fatal_here(place, code_of(at->a), "by the program");
     case OP_CANCEL:
         return osr_scope_cancel_here(scope_meant(at), "by hand", place);
     case OP_DEADLINE:
@@ -1031,8 +833,24 @@ static int call(struct actor *actor, int index)
         return make_self();
     case OP_NEXT:
         return next_ended(actor, at, index);
+    case OP_GATHER:
+        return gather(actor, index);
     case OP_DEFER:
         return defer(actor, index);
+    case OP_UNDEFER:
+        return undefer(at);
+    case OP_CALL:
+    case OP_CALL_BACK:
+        return use_call(index);
+    case OP_POST:
+    case OP_FIRE:
+    case OP_POST_CLOSE:
+        return use_post(index);
+    case OP_OFFLOAD:
+        return offload(index);
+    case OP_BIND:
+    case OP_VALUE:
+        return use_value(index);
     case OP_TAKE:
         return take(actor);
     case OP_RAISE:
@@ -1041,7 +859,7 @@ static int call(struct actor *actor, int index)
         osr_error_clear();
         return 0;
     case OP_LOOK:
-        tell_error(osr_error_last());
+        note_error(osr_error_last());
         return 0;
     case OP_ASK:
         return ask(at);
@@ -1059,12 +877,13 @@ static int meet_failure(const struct statement *at, int index, int rc)
     case SWALLOW:
         return 0;
     case WRAP:
-        machine.verdict->short_of_memory |= has_failed(); /* its words are lost then, which nothing tells */
+        machine.verdict->tells_fault |= has_failed(); /* its words are lost then, which nothing tells */
         return osr_wrap_here(place_of(index, true), rc, "wrapped");
     case LOOK_AT:
-        tell_error(osr_error_last());
+        note_error(osr_error_last());
         return rc;
     case REPLACE:
+        machine.verdict->tells_fault |= has_failed(); /* the cause may be lost, which nothing tells either */
         return REPLACED;
     case TAKE_RAISE:
         error = osr_error_take();
@@ -1087,6 +906,8 @@ static int run_statement(struct actor *actor, int index, int *leaves)
     tell_result(index, rc);
     if (rc >= 0)
         return 0;
+    if (rc == -OSR_EGROUP && has_failed() && osr_error_last())
+        look_for_fault(osr_error_last());
     rc = meet_failure(at, index, rc);
     *leaves = rc < 0;
     return rc;
@@ -1104,10 +925,10 @@ static void tell_outcomes(void)
 
         if (!actor || !(actor->options & (WITH_RESULT | WITH_OUTCOME)))
             continue;
-        tell_value(VALUE_OUTCOME, actor->options & WITH_OUTCOME,
+        note_value(VALUE_OUTCOME, actor->options & WITH_OUTCOME,
                    actor->options & WITH_OUTCOME ? actor->outcome.rc : actor->result);
         if (actor->outcome.error)
-            tell_error(actor->outcome.error);
+            note_error(actor->outcome.error);
         osr_error_release(actor->outcome.error);
     }
 }
@@ -1147,8 +968,6 @@ static void check_end(void)
     for (i = 0; i < machine.deferred; i++)
         if (!machine.cleanups[i].has_run)
             broken("the clean-up of statement %d has not run", machine.cleanups[i].statement);
-    if (machine.live != 0 && !interpreter_hooks) /* a runner keeps some for the next run */
-        broken("%ld allocations are left", machine.live);
 }
 
 static void begin(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict)
@@ -1158,9 +977,121 @@ static void begin(const struct program *program, enum world world, const struct 
     machine.world = world;
     machine.expected = expected;
     machine.verdict = verdict;
-    *verdict = (struct verdict){.hash = 0xcbf29ce484222325u};
+    verdict->differs = verdict->tells_fault = false;
+    verdict->at = verdict->count = 0;
+    verdict->broken[0] = '\0';
     schedule_begin(&machine.schedule, program);
     interpreter_fault.asked = 0;
+}
+
+static const struct osr_routine root_routine = {run_root, "t0", NULL};
+
+/* Blocks within blocks, each with the frames of several functions, which AddressSanitizer makes large. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { STACK = 1 << 19 };
+#elif defined(__has_feature)
+enum { STACK = __has_feature(address_sanitizer) ? 1 << 19 : 0 };
+#else
+enum { STACK = 0 }; /* as usual */
+#endif
+
+static struct osr_run_options run_options(void)
+{
+    static const struct osr_allocator allocator = {resize, NULL};
+
+    return (struct osr_run_options){.size = sizeof(struct osr_run_options),
+                                    .where = place_of(0, false),
+                                    .name = "t0",
+                                    .clock = OSR_CLOCK_SIMULATED,
+                                    .stack_size = STACK,
+                                    .debug = true,
+                                    .no_overflow_handler = true,
+                                    .allocator = &allocator,
+                                    .diagnose = diagnose,
+                                    .observe = observe,
+                                    .choose = choose};
+}
+
+/* Most programs run on one runner, since making a run anew takes longer than all else that a small program does. */
+static struct osr_runner *runner, *parents;
+
+/* In a forked child, as shrinkers and AFL++ make them, a runner is of no use. */
+static void forget_runner(void)
+{
+    parents = runner;
+    runner = NULL;
+    live = 0;
+}
+
+static int sleep_once(void *arg)
+{
+    (void)arg;
+    return osr_sleep_here(1, NULL);
+}
+
+static int do_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static void hear_nothing(void *arg, unsigned count)
+{
+    (void)arg, (void)count;
+}
+
+static void call_nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* As many tasks, clean-ups and calls at once as any program has, and a post: so that the runner has all that it will
+ * ever keep, and what else is left later is a leak. */
+static int warm_up(void *arg)
+{
+    static const struct osr_routine routine = {sleep_once, "", NULL};
+    static unsigned char nothing[MOST_TASKS + 2];
+    static struct osr_call calls[MOST_CALLS];
+    struct osr_post post;
+    int i;
+
+    (void)arg;
+    for (i = 0; i < MOST_CLEANUPS; i++)
+        (void)osr_defer_here(NULL, do_nothing, NULL, OSR_NEVER, NULL);
+    for (i = 0; i < MOST_CALLS; i++)
+        (void)osr_call_later(&calls[i], 1, call_nothing, NULL);
+    (void)osr_post_open_here(&post, hear_nothing, NULL, NULL);
+    (void)osr_post_fire(post);
+    return osr_gather_with(&routine, nothing, sizeof(nothing), 1, NULL);
+}
+
+static void prepare_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, forget_runner);
+}
+
+static void make_runner(void)
+{
+    static const struct osr_routine routine = {warm_up, "", NULL};
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct osr_run_options options = run_options();
+
+    (void)pthread_once(&once, prepare_forks);
+    warming = true;
+    if (osr_runner_new_with(&runner, &options) < 0 || osr_runner_run_here(runner, &routine, NULL, NULL) < 0)
+        abort();
+    warming = false;
+}
+
+/* There are more allocations than before: the runner's, or some that were left, which is seen without it. */
+static void give_up_runner(void)
+{
+    if (osr_runner_free(runner) < 0)
+        broken("the runner cannot be freed");
+    runner = NULL;
+    if (live != 0)
+        broken("%ld allocations are left", live);
+    live = 0;
 }
 
 static void note_rc(void *arg, int rc)
@@ -1169,7 +1100,7 @@ static void note_rc(void *arg, int rc)
 }
 
 /* The program as a guest in a loop of ours: it has turns of it, and waits when that does. */
-static int run_attached(const struct osr_routine *routine, const struct osr_run_options *how)
+static int run_attached(const struct osr_run_options *how)
 {
     struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     struct osr_attachment attachment;
@@ -1177,7 +1108,7 @@ static int run_attached(const struct osr_routine *routine, const struct osr_run_
     int rc, given = INT_MAX;
 
     options.done_arg = &given;
-    rc = osr_attach_with(&attachment, loop, routine, &machine.actors[0], &options);
+    rc = osr_attach_with(&attachment, loop, &root_routine, &machine.actors[0], &options);
     if (rc == 0)
         ev_run(loop, 0);
     if (rc == 0 && given == INT_MAX)
@@ -1186,74 +1117,72 @@ static int run_attached(const struct osr_routine *routine, const struct osr_run_
     return rc < 0 ? rc : given;
 }
 
-/* Several times as fast as runs of their own, if they are small. */
-static int run_by_runner(const struct osr_routine *routine, const struct osr_run_options *options)
+/* On a runner that asks for cancellations, and tells what steps touch. */
+static int run_explored(struct osr_run_options options)
 {
-    static struct osr_runner *runner;
-    const struct program *program = machine.program;
-    struct osr_run_options how = *options;
+    static struct osr_runner *explored;
 
-    if (!runner) {
-        how.inject = true;
-        how.touched = interpreter_hooks->touched;
-        how.touched_arg = interpreter_hooks->arg;
-        machine.program = NULL;
-        if (osr_runner_new_with(&runner, &how) < 0)
+    if (!explored) {
+        options.inject = true;
+        options.touched = interpreter_hooks->touched;
+        options.touched_arg = interpreter_hooks->arg;
+        warming = true;
+        if (osr_runner_new_with(&explored, &options) < 0)
             abort();
-        machine.program = program;
+        warming = false;
     }
-    return osr_runner_run_here(runner, routine, &machine.actors[0], how.where);
+    return osr_runner_run_here(explored, &root_routine, &machine.actors[0], options.where);
 }
 
-static int run_in_world(const struct osr_routine *routine, struct osr_run_options *how)
+static int run_in_world(void)
 {
+    struct osr_run_options options = run_options();
     int rc;
 
     if (interpreter_hooks)
-        return run_by_runner(routine, how);
+        return run_explored(options);
     if (machine.world == WORLD_SIMULATED)
-        return osr_run_with(routine, &machine.actors[0], how);
-    how->clock = OSR_CLOCK_REAL;
+        return osr_runner_run_here(runner, &root_routine, &machine.actors[0], options.where);
+    if (machine.world == WORLD_ALONE)
+        return osr_run_with(&root_routine, &machine.actors[0], &options);
+    options.clock = OSR_CLOCK_REAL;
     hybrid_begin();
-    rc = machine.world == WORLD_LIBEV ? osr_run_with(routine, &machine.actors[0], how) : run_attached(routine, how);
+    rc = machine.world == WORLD_LIBEV ? osr_run_with(&root_routine, &machine.actors[0], &options)
+                                      : run_attached(&options);
     hybrid_end();
     return rc;
 }
 
+static void tell_end(int rc)
+{
+    machine.running = 0;
+    tell_result(-1, rc);
+    if (rc < 0)
+        note_error(osr_error_last());
+    /* A deadlock's message is a tree of its own. */
+    if (rc < 0 && osr_error_last() && !machine.stuck && machine.program->tells_shape)
+        tell_shape(osr_error_last());
+    osr_error_clear();
+}
+
 void interpret(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict)
 {
-    static const struct osr_allocator allocator = {resize, NULL};
-    static const struct osr_routine routine = {run_root, "t0", NULL};
-    static const struct osr_run_options options = {.size = sizeof(options),
-                                                   .where = NULL,
-                                                   .clock = OSR_CLOCK_SIMULATED,
-                                                   .debug = true,
-                                                   .no_overflow_handler = true,
-                                                   .allocator = &allocator,
-                                                   .diagnose = diagnose,
-                                                   .observe = observe,
-                                                   .choose = choose};
-    struct osr_run_options how = options;
-    struct record record;
+    long before;
 
+    if (!runner)
+        make_runner();
+    before = live;
     begin(program, world, expected, verdict);
-    how.where = place_of(0, false);
     machine.actors[0] = (struct actor){.statement = 0};
     machine.actor_count = 1;
     machine.attempt_of[0] = &machine.actors[0];
-    record.code = run_in_world(&routine, &how);
-    machine.running = 0;
-    tell_result(-1, record.code);
-    if (record.code < 0)
-        tell_error(osr_error_last());
-    /* A cancelled root has no error, and a deadlock's message is a tree of its own. */
-    if (record.code < 0 && osr_error_task(osr_error_last())[0] && !machine.stuck && program->tells_shape)
-        tell_shape(osr_error_last());
-    osr_error_clear();
+    tell_end(run_in_world());
     if (expected && !verdict->differs && verdict->count != expected->count) {
         verdict->differs = true;
         verdict->at = verdict->count;
         verdict->got = record_of(RECORD_ERROR, 0);
     }
     check_end();
+    if (live != before && !interpreter_hooks) /* that runner keeps what it may need again */
+        give_up_runner();
 }

@@ -11,15 +11,14 @@ struct verdict {
     bool differs;       /* from the model */
     unsigned at;        /* the first record that does */
     struct record got;  /* instead of it */
-    bool short_of_memory; /* something says so */
+    bool tells_fault;   /* something does, of the one that was ordered */
     char broken[256];   /* an invariant that does not hold; else empty */
-    uint64_t hash;      /* of all that happened */
     unsigned count;     /* of records */
 };
 
-/* What stands behind the library's scheduler: the simulation; or libev, of its own or as a guest in a loop of the
- * program's, under a clock of ours (hybrid.h). */
-enum world { WORLD_SIMULATED, WORLD_LIBEV, WORLD_ATTACHED, WORLDS };
+/* Where a program runs: simulated, on a runner that is kept for many programs, or alone, in a run of its own; or under
+ * libev, of the run's own or as a guest in a loop of the fuzzer's, under a clock of the fuzzer's (hybrid.h). */
+enum world { WORLD_SIMULATED, WORLD_ALONE, WORLD_LIBEV, WORLD_ATTACHED, WORLDS };
 
 /* The library's run must be what `expected` says. Nothing is left behind. */
 void interpret(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict);

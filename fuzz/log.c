@@ -1,18 +1,8 @@
 #include "log.h"
 
-#include <string.h>
-
 #include <osier/base.h>
 #include <osier/debug.h>
 #include <osier/run.h>
-
-bool record_equal(const struct record *a, const struct record *b)
-{
-    if (a->kind != b->kind || a->what != b->what || a->place != b->place || a->name != b->name || a->task != b->task ||
-        a->code != b->code || a->value != b->value)
-        return false;
-    return a->call == b->call || (a->call && b->call && strcmp(a->call, b->call) == 0);
-}
 
 static void print_code(int code, FILE *stream)
 {
@@ -53,7 +43,9 @@ static void print_value(const struct record *record, FILE *stream)
     static const char *const values[] = {"now",    "cancelled", "deadline", "scope's cancelled", "scope's caught",
                                          "scope's deadline",    "reason",   "running",           "winner",
                                          "state",  "outcome",   "handle",   "item",              "result",
-                                         "count",  "taken"};
+                                         "count",  "taken",     "case",     "future",
+                                         "work cancelled",      "bound",    "called",            "posted",
+                                         "job",    "abandoned"};
 
     fprintf(stream, "  task %u reads %s: %lld", record->task, values[record->what], (long long)record->value);
     print_code(record->code, stream);
@@ -83,6 +75,7 @@ void record_print(const struct record *record, FILE *stream)
         fprintf(stream, "  choice of %lld %s", (long long)record->value,
                 record->what == OSR_CHOICE_READY    ? "ready tasks"
                 : record->what == OSR_CHOICE_CANCEL ? "cancellations"
+                : record->what == OSR_CHOICE_JOB    ? "jobs"
                                                     : "deadlines");
         break;
     case RECORD_TRACE:

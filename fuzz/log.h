@@ -3,8 +3,10 @@
 #define OSIER_FUZZ_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 enum record_kind {
     RECORD_CHOICE, /* the door was asked: `what` is the kind, `value` the number of alternatives */
@@ -31,14 +33,22 @@ enum value_of {
     VALUE_ITEM,
     VALUE_RESULT,
     VALUE_COUNT, /* of a queue, a semaphore, the owner of a lock */
-    VALUE_TAKEN
+    VALUE_TAKEN,
+    VALUE_CASE, /* of a select, with its code */
+    VALUE_FUTURE,
+    VALUE_WORK_CANCELLED,
+    VALUE_BOUND,
+    VALUE_CALLED,
+    VALUE_POSTED, /* with how often */
+    VALUE_JOB,
+    VALUE_ABANDONED /* with what the job gave */
 };
 
 enum error_flag { ERROR_IS_GROUP = 1, ERROR_IS_FATAL = 2, ERROR_IS_CAUSE = 4, ERROR_IS_LEAF = 8, ERROR_IS_NONE = 16 };
 
 struct record {
     unsigned char kind, what;
-    short place, name;
+    short place, name, spare; /* 0: so that records can be compared as bytes */
     unsigned task;
     int code;
     int64_t value;
@@ -55,7 +65,19 @@ struct log {
     struct record records[MOST_RECORDS];
 };
 
-bool record_equal(const struct record *a, const struct record *b);
+/* Records are equal up to their calls, which are told by their texts. */
+static inline bool record_equal(const struct record *a, const struct record *b)
+{
+    enum { WORDS = offsetof(struct record, call) / sizeof(uint64_t) };
+    uint64_t x[WORDS], y[WORDS];
+
+    memcpy(x, a, sizeof(x));
+    memcpy(y, b, sizeof(y));
+    if ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]))
+        return false;
+    return a->call == b->call || (a->call && b->call && strcmp(a->call, b->call) == 0);
+}
+
 void record_print(const struct record *record, FILE *stream);
 
 #endif

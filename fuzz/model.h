@@ -54,6 +54,19 @@ enum model_error {
     WRONG_HANDLE_LIVES,       /* a released handle still works */
     WRONG_BUDGET,             /* nobody has to let others run */
     WRONG_CAUSE,              /* a bare code has no cause */
+    WRONG_NOTIFIED_CUT,       /* who was notified can still be cut */
+    WRONG_SELECTS_LAST,       /* of several cases that can be done the last is */
+    WRONG_SELECT_STAYS,       /* a select that is done still waits for its third queue */
+    WRONG_TOTAL_WAKES_NOBODY, /* a limiter that has more permits lends none out */
+    WRONG_FUTURE_ERROR,       /* who waits gets an error of its own */
+    WRONG_WORK_GOES_ON,       /* though nobody waits for the future any more */
+    WRONG_GATHER_ORDER,       /* what is kept stands in reverse */
+    WRONG_TAKEN_BACK_RUNS,    /* a clean-up that was taken back runs */
+    WRONG_VALUE_OUTSIDE,      /* what is bound in the innermost scope is not seen */
+    WRONG_CALL_OUTLIVES,      /* a call comes though its scope is closed */
+    WRONG_CALL_LATE,          /* by a tick */
+    WRONG_POSTS_COALESCE,     /* a post is told once however often it was fired */
+    WRONG_JOB_WITHDRAWN,      /* a job that has begun */
     WRONGS
 };
 extern enum model_error model_wrong;

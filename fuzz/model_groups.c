@@ -3,7 +3,7 @@
 
 /* ---- Opening ---- */
 
-void open_group(struct task *task)
+struct frame *push_group(struct task *task, enum purpose purpose)
 {
     const struct statement *at = statement_at(task);
     struct frame *frame;
@@ -11,7 +11,7 @@ void open_group(struct task *task)
 
     if (model.group_count == GROUPS) {
         give_up();
-        return;
+        model.group_count = 0;
     }
     group = &model.groups[model.group_count++];
     memset(group, 0, offsetof(struct group, records));
@@ -22,10 +22,15 @@ void open_group(struct task *task)
     scope_attach(&group->scope, task, task->inner, GROUP, place_at(task, false));
     group->scope.group = group;
     task->inner = &group->scope;
-    register_scope(&group->scope);
-    frame = push_frame(task, FOR_GROUP, group->number);
+    frame = push_frame(task, purpose, group->number);
     frame->group = group;
     frame->scope = &group->scope;
+    return frame;
+}
+
+void open_group(struct task *task)
+{
+    register_scope(push_group(task, FOR_GROUP)->scope);
 }
 
 /* ---- Outcomes ---- */
@@ -73,7 +78,7 @@ static void cancel_daemons(struct group *group)
 }
 
 /* As soon as only daemons are left, they are cancelled (R9). */
-static void look_for_daemons(struct group *group)
+void look_for_daemons(struct group *group)
 {
     if (group->closing && group->running > 0 && group->running == group->daemons && !wrong(WRONG_DAEMONS_KEPT))
         cancel_daemons(group);
@@ -82,13 +87,13 @@ static void look_for_daemons(struct group *group)
 static void free_place(struct group *group)
 {
     if (group->spawners.first) {
-        wake(group->spawners.first, 0);
+        wake(first_in(&group->spawners), 0);
         return;
     }
     group->running--;
     if (group->closing && group->running == 0) {
         group->scope.ended = true;
-        wake(group->closer.first, 0);
+        wake(first_in(&group->closer), 0);
         return;
     }
     look_for_daemons(group);
@@ -99,7 +104,7 @@ static void free_place(struct group *group)
 static void dismiss_nexts(struct group *group)
 {
     while (group->nexts.first)
-        wake(group->nexts.first, 0);
+        wake(first_in(&group->nexts), 0);
 }
 
 static void group_awaits(struct group *group, struct handle_record *record)
@@ -133,7 +138,7 @@ static void tell_handle(const struct task *task)
 static void group_told(struct group *group, struct handle_record *record)
 {
     struct handle_record **link = &group->ended;
-    struct task *next = group->nexts.first;
+    struct task *next = first_in(&group->nexts);
 
     while (*link)
         link = &(*link)->next_ended;
@@ -188,7 +193,7 @@ static void record_end(struct task *task, const struct outcome *outcome)
                                               : -OSR_ETASKCANCELED;
     record->error = outcome->error;
     while (record->joiners.first)
-        wake(record->joiners.first, 0);
+        wake(first_in(&record->joiners), 0);
     if (record->kept && record->group)
         group_told(record->group, record);
     if (!record->kept)
@@ -295,6 +300,8 @@ static void tell_cells(void)
     unsigned i;
 
     for (i = 0; i < model.cell_count; i++) {
+        if (model.cells[i].gathered)
+            continue;
         tell_value(VALUE_OUTCOME, model.cells[i].options & WITH_OUTCOME, model.cells[i].rc);
         if (model.cells[i].options & WITH_OUTCOME && model.cells[i].error)
             error_tell(model.cells[i].error);
@@ -337,7 +344,7 @@ static short spawn_place(const struct task *task)
 }
 
 /* The innermost one of the task's own, else that of which it is a child; or any that is open. */
-static struct group *group_meant(const struct task *task, unsigned char operand)
+struct group *group_meant(const struct task *task, unsigned char operand)
 {
     const struct scope *scope;
 
@@ -346,15 +353,14 @@ static struct group *group_meant(const struct task *task, unsigned char operand)
     for (scope = task->inner; scope && scope->owner == task; scope = scope->parent)
         if (scope->group)
             return scope->group;
-    return task->group;
+    return task->home;
 }
 
-static struct task *make_child(struct task *spawner, struct group *group, struct scope *parent)
+struct task *make_child(struct task *spawner, struct group *group, struct scope *parent, unsigned options)
 {
-    unsigned options = spawn_options_of(statement_at(spawner));
     struct task *child = task_new((short)top_frame(spawner)->at, parent);
 
-    child->group = group;
+    child->group = child->home = group;
     child->options = options;
     child->index = ++group->spawned;
     if (options & WITH_HANDLE) {
@@ -392,7 +398,7 @@ static void spawned_eagerly(struct task *task)
 static void spawn_now(struct task *task)
 {
     struct group *group = task->into;
-    struct task *child = make_child(task, group, &group->scope);
+    struct task *child = make_child(task, group, &group->scope, spawn_options_of(statement_at(task)));
 
     if (child->record)
         group_awaits(group, child->record);
@@ -425,12 +431,20 @@ static void got_place(struct task *task)
         spawn_now(task);
 }
 
+/* Takes a place under the group's limit, if there is one. */
+bool takes_place(struct group *group)
+{
+    if (group->limit > 0 && group->running >= group->limit + wrong(WRONG_LIMIT))
+        return false;
+    group->running++;
+    return true;
+}
+
 static void take_place(struct task *task)
 {
     struct group *group = task->into;
 
-    if (group->limit == 0 || group->running < group->limit + wrong(WRONG_LIMIT)) {
-        group->running++;
+    if (takes_place(group)) {
         task->was_cut = false;
         got_place(task);
     } else if (enter(task, spawn_place(task))) {
@@ -487,7 +501,8 @@ static void start_now(struct task *task)
     task->rc = (int)model.starting_count++;
     *starting = (struct starting){.starter = task};
     scope_attach(&starting->scope, task, task->inner, START, spawn_place(task));
-    starting->child = make_child(task, task->into, &starting->scope);
+    starting->child = make_child(task, task->into, &starting->scope, spawn_options_of(statement_at(task)));
+    starting->child->scope->values = &task->into->scope;
     starting->child->starting = starting;
     make_ready(starting->child);
     task->uncut = true;
@@ -541,6 +556,14 @@ void do_started(struct task *task)
 
 /* ---- Closing ---- */
 
+/* What closes by itself does so where it was opened. */
+static short closing_place(const struct frame *frame)
+{
+    bool itself = frame->purpose == FOR_GATHER || guarded(frame->group->statement);
+
+    return (short)(2 * frame->group->number + !itself);
+}
+
 static void close_cleanups(struct task *task)
 {
     struct group *group = top_frame(task)->group;
@@ -555,7 +578,7 @@ void end_group_body(struct task *task)
     struct frame *frame = top_frame(task);
     struct group *group = frame->group;
     bool guard = guarded(group->statement);
-    short place = (short)(2 * group->number + !guard);
+    short place = closing_place(frame);
     struct outcome outcome;
     int rc;
 
@@ -624,7 +647,7 @@ void finish_group(struct task *task)
     struct frame *frame = top_frame(task);
     struct group *group = frame->group;
     bool guard = guarded(group->statement);
-    short place = (short)(2 * group->number + !guard);
+    short place = closing_place(frame);
     int rc = conclude_group(task, group, frame->rc, place);
     unsigned i;
 
@@ -639,8 +662,10 @@ void finish_group(struct task *task)
         task->slot = frame->kept;
         rc = frame->kept_rc;
     }
+    if (frame->purpose == FOR_GATHER)
+        end_gather(task);
     task->depth--;
-    if (!guard) {
+    if (!guard && frame->purpose == FOR_GROUP) {
         read_scope_closed(&group->scope);
         tell_policy(group);
     }

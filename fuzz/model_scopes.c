@@ -37,6 +37,7 @@ static void unlink_scope(struct scope *scope)
 void scope_detach(struct scope *scope)
 {
     timer_clear(&scope->timer);
+    drop_calls(scope, 0);
     unlink_scope(scope);
     scope->ended = true;
 }

@@ -48,6 +48,15 @@ struct reason {
 struct cleanup {
     struct cleanup *next;
     int statement;
+    struct scope *scope; /* NULL when it has begun, or was taken back */
+    struct task *owner;
+    unsigned order; /* among all that is bound to scopes */
+};
+
+struct binding {
+    struct binding *next;
+    int key;
+    int64_t value;
 };
 
 struct scope {
@@ -62,6 +71,8 @@ struct scope {
     struct error *pending; /* a group of what guards left */
     bool pending_rides;
     struct cleanup *cleanups; /* the last deferred first */
+    struct binding *bindings; /* the last first */
+    struct scope *values;     /* where those not bound here are looked for, if not in the parent */
     struct group *group;
 };
 
@@ -70,16 +81,26 @@ struct timer {
     uint64_t order;
     struct scope *scope; /* whose deadline it is, or: */
     struct task *sleeper;
+    int result; /* of the sleeper's wait */
+    struct call *call; /* or: which is due then */
 };
 
 /* ---- Tasks ---- */
 
-/* Those who wait for one thing, in order. */
-struct line {
-    struct task *first, *last;
+/* Those who wait for one thing, in order. A task has several places in lines while it selects. */
+struct waiter {
+    struct task *task;
+    struct line *line;
+    struct waiter *next, *previous;
+    int number;   /* of the case */
+    int64_t item; /* to be put */
 };
 
-enum purpose { FOR_TASK, FOR_GROUP, FOR_SCOPE, FOR_LOCK, FOR_REPEAT, FOR_CLEANUP };
+struct line {
+    struct waiter *first, *last;
+};
+
+enum purpose { FOR_TASK, FOR_GROUP, FOR_GATHER, FOR_SCOPE, FOR_LOCK, FOR_PERMIT, FOR_REPEAT, FOR_CLEANUP };
 
 /* A block that is being executed, and what is under way to close it. */
 struct frame {
@@ -93,6 +114,9 @@ struct frame {
     struct scope *scope;
     struct group *group;
     struct lock *lock;
+    struct limiter *limiter;
+    struct group *home;        /* of those that are gathered */
+    unsigned to_spawn, cells; /* of a gathering: how many are left, and where its results begin */
     struct slot kept;          /* of a clean-up or a guard: what the slot held before */
     int kept_rc;               /* of a guard: what its body gave */
     struct error *failures;    /* of clean-ups */
@@ -109,7 +133,6 @@ struct task {
     enum state state;
     struct scope *scope, *inner;
     struct slot slot;
-    struct frame frames[MOST_FRAMES];
     int depth;
     unsigned budget;
     struct task *eager_for;
@@ -117,14 +140,17 @@ struct task {
     int rc;                          /* of a call that let others run before it came back */
 
     /* The wait that it is parked in. */
-    struct line *line;
-    struct task *next_waiting, *previous_waiting;
+    struct waiter waiters[MOST_CASES];
+    bool selects;
+    int case_rc; /* of the case that was done */
+    void (*refused)(struct task *task); /* what it does if a call is refused */
     const char *call;
     short where;
     bool uncut, was_cut;
     int result;
     struct timer *timer;
-    int64_t item; /* to be put, or what was got */
+    int64_t item; /* what was got */
+    struct job *job;
     struct told {
         struct handle_record *record;
         unsigned generation;
@@ -132,6 +158,7 @@ struct task {
     struct group *into; /* what it spawns into */
 
     struct group *group; /* what it is a child of */
+    struct group *home;  /* where its spawns go if it has no group open; the same, unless that cannot be named */
     struct starting *starting;
     bool has_started;
     unsigned options;
@@ -139,6 +166,8 @@ struct task {
     struct outcome_cell *cell;
     struct handle_record *record;
     struct error *held;
+
+    struct frame frames[MOST_FRAMES]; /* last: those above are reset at the beginning */
 };
 
 /* How a task ended, as its group sees it. */
@@ -151,6 +180,7 @@ struct outcome {
 /* Where a spawner finds what a task gave. */
 struct outcome_cell {
     unsigned options;
+    bool gathered; /* told by who has gathered it */
     int rc;
     struct error *error;
 };
@@ -205,6 +235,46 @@ struct semaphore {
     struct line waiters;
 };
 
+struct limiter {
+    unsigned total, borrowed;
+    struct line waiters;
+};
+
+struct future {
+    int rc; /* 1 until it is done */
+    int64_t value;
+    struct error *error;
+    bool work_cancelled;
+    unsigned waiting; /* who has not come back from the wait */
+    struct line waiters;
+    struct call *calls; /* when it is done, the first first */
+};
+
+/* What the loop calls: a call of a program's, or a post. */
+struct call {
+    enum { CALL_IDLE, CALL_COMING, CALL_DUE } state;
+    const struct statement *statement;
+    int index;           /* of the statement */
+    struct scope *scope; /* that it is bound to */
+    unsigned order;      /* as of a clean-up */
+    unsigned again;      /* how often it has made itself come again */
+    struct timer *timer;
+    struct call *next;   /* of those that are due, or of a future's */
+    struct future *future;
+    bool post, open;
+    unsigned fired; /* and not told */
+};
+
+/* What is offloaded. */
+struct job {
+    struct task *task;
+    int index; /* of the statement */
+    bool queued, done, left, cancelled;
+    int rc;
+    struct error *error;
+    struct job *next;
+};
+
 struct queue {
     int order;
     unsigned capacity;
@@ -228,7 +298,7 @@ struct model {
     int64_t now;
     uint64_t order; /* in which timers were set */
     unsigned steps; /* of tasks, left until the next look */
-    unsigned executed, items, deferred, attempts;
+    unsigned executed, items, deferred, attempts, bound;
     struct task *current, *next;
     bool has_left, finished, is_stuck;
     struct outcome root;
@@ -257,6 +327,16 @@ struct model {
         struct line waiters;
     } barriers[BARRIERS];
     struct queue queues[QUEUES];
+    struct limiter limiters[LIMITERS];
+    struct future futures[FUTURES];
+
+    /* What the loop has to call, the first first; what is rung; what is offloaded. */
+    struct call *due, *rung;
+    struct job *jobs;
+    unsigned call_count, post_count, job_count, binding_count, open_posts;
+    struct call calls[MOST_CALLS], posts[MOST_POSTS];
+    struct job offloaded[MOST_JOBS];
+    struct binding bindings[MOST_BINDINGS];
 
     unsigned task_count, error_count, link_count, scope_count, group_count, record_count, starting_count, cell_count,
         timer_made;
@@ -330,13 +410,20 @@ struct task *task_new(short statement, struct scope *parent);
 void make_ready(struct task *task);
 void look(bool wait);
 struct timer *timer_set(int64_t at, struct scope *scope, struct task *sleeper);
+struct timer *timer_of_wait(struct task *task, int64_t at, int result);
+struct timer *timer_of_call(struct call *call, int64_t at);
 void timer_clear(struct timer **timer);
 void pause_task(struct task *task, void (*then)(struct task *task));
 void park(struct task *task, struct line *line, const char *call, short place, void (*then)(struct task *task));
 void line_append(struct line *line, struct task *task);
+void line_append_case(struct line *line, struct task *task, int number, int64_t item);
+void line_leave(struct waiter *waiter);
+struct task *first_in(const struct line *line);
 void wake(struct task *task, int result);
 void wait_over(struct task *task); /* what most waits do when they end */
 bool enter(struct task *task, short place);
+bool enter_or(struct task *task, short place, void (*refused)(struct task *task));
+void finish_refused(struct task *task);
 void done_at_once(struct task *task, int rc);
 void leave_for_good(struct task *task);
 
@@ -354,6 +441,8 @@ void read_scope_closed(const struct scope *scope);
 /* ---- model_groups.c ---- */
 
 void open_group(struct task *task);
+struct frame *push_group(struct task *task, enum purpose purpose);
+void look_for_daemons(struct group *group);
 void end_group_body(struct task *task);
 void finish_group(struct task *task);
 void do_spawn(struct task *task);
@@ -365,8 +454,45 @@ void task_cleaned_up(struct task *task);
 void do_join(struct task *task);
 void do_handle(struct task *task);
 
+/* ---- model_gather.c ---- */
+
+void do_gather(struct task *task);
+struct task *make_child(struct task *spawner, struct group *group, struct scope *parent, unsigned options);
+bool takes_place(struct group *group);
+struct group *group_meant(const struct task *task, unsigned char operand);
+void end_gather(struct task *task);
+
+/* ---- model_queues.c ---- */
+
+void queues_prepare(void);
+void do_queue(struct task *task, struct queue *queue);
+void do_select(struct task *task);
+
+/* ---- model_futures.c ---- */
+
+void futures_prepare(void);
+void do_limiter(struct task *task, struct limiter *limiter);
+void release_permit(struct limiter *limiter);
+void do_future(struct task *task, struct future *future);
+int settle(struct future *future, enum settling how, const struct statement *at, short place, short who);
+
+/* ---- model_calls.c ---- */
+
+void do_call(struct task *task);
+void do_post(struct task *task);
+void do_offload(struct task *task);
+void do_value(struct task *task);
+void make_due(struct call *call);
+void drop_calls(struct scope *scope, unsigned since);
+void hear_posts(void);
+void make_calls(void);
+void run_job(void);
+void run_left_jobs(void);
+
 /* ---- model_sync.c ---- */
 
+bool give_permit(struct semaphore *semaphore);
+void set_event(unsigned number);
 bool do_sync(struct task *task); /* false if it is none of these */
 void release_lock(struct lock *lock);
 void sync_prepare(void);

@@ -110,6 +110,8 @@ bool run_cleanups(struct task *task)
     } else {
         closing->scope->cleanups = cleanup->next;
     }
+    cleanup->scope = NULL;
+    drop_calls(closing->scope, cleanup->order);
     frame = push_frame(task, FOR_CLEANUP, cleanup->statement);
     frame->kept = task->slot;
     slot_clear(&task->slot);
@@ -190,6 +192,7 @@ static void go_on_closing(struct task *task)
         task_cleaned_up(task);
         break;
     case FOR_GROUP:
+    case FOR_GATHER:
         finish_group(task);
         break;
     default:
@@ -301,11 +304,23 @@ static void end_lock(struct task *task)
     finish(task, rc);
 }
 
+static void end_permit(struct task *task)
+{
+    struct frame *frame = top_frame(task);
+    int rc = frame->rc;
+
+    release_permit(frame->limiter);
+    task->depth--;
+    tell_value(VALUE_RESULT, 0, 0);
+    finish(task, rc);
+}
+
 static void end_block(struct task *task)
 {
     switch (top_frame(task)->purpose) {
     case FOR_TASK:
         task_body_ended(task);
+        task->scope->bindings = NULL; /* which were in the frame of its function */
         top_frame(task)->rc = scope_join_pending(task, task->scope, top_frame(task)->rc, task->place);
         begin_closing(task);
         break;
@@ -319,6 +334,11 @@ static void end_block(struct task *task)
     case FOR_LOCK:
         end_lock(task);
         break;
+    case FOR_PERMIT:
+        end_permit(task);
+        break;
+    case FOR_GATHER:
+        break; /* it has no block */
     case FOR_REPEAT:
         end_repeat(task);
     }
@@ -338,7 +358,7 @@ static void do_sleep(struct task *task, int64_t at, const char *call)
         return;
     }
     if (at != OSR_NEVER)
-        task->timer = timer_set(at, NULL, task);
+        task->timer = timer_of_wait(task, at, 0);
     park(task, NULL, call, place_at(task, false), wait_over);
 }
 
@@ -426,8 +446,34 @@ static void do_defer(struct task *task)
         return;
     }
     cleanup = &model.cleanups[model.deferred++];
-    *cleanup = (struct cleanup){task->inner->cleanups, top_frame(task)->at};
+    *cleanup = (struct cleanup){.next = task->inner->cleanups,
+                                .statement = top_frame(task)->at,
+                                .scope = task->inner,
+                                .owner = task,
+                                .order = ++model.bound};
     task->inner->cleanups = cleanup;
+    finish(task, 0);
+}
+
+/* Takes a clean-up back. */
+static void do_undefer(struct task *task)
+{
+    struct cleanup *cleanup, **link;
+
+    cleanup = model.deferred ? &model.cleanups[pick_of(statement_at(task)->a, model.deferred)] : NULL;
+    if (!cleanup || !cleanup->scope) {
+        finish(task, slot_note(task, -ESTALE, NOWHERE));
+        return;
+    }
+    if (cleanup->owner != task) {
+        finish(task, slot_note(task, -EPERM, NOWHERE));
+        return;
+    }
+    for (link = &cleanup->scope->cleanups; *link != cleanup; link = &(*link)->next)
+        continue;
+    if (!wrong(WRONG_TAKEN_BACK_RUNS))
+        *link = cleanup->next;
+    cleanup->scope = NULL;
     finish(task, 0);
 }
 
@@ -507,6 +553,9 @@ static void do_plain(struct task *task)
     case OP_DEFER:
         do_defer(task);
         break;
+    case OP_UNDEFER:
+        do_undefer(task);
+        break;
     case OP_TAKE:
         do_take(task);
         break;
@@ -552,6 +601,25 @@ static void execute(struct task *task)
         break;
     case OP_NEXT:
         do_next(task);
+        break;
+    case OP_GATHER:
+        do_gather(task);
+        break;
+    case OP_CALL:
+    case OP_CALL_BACK:
+        do_call(task);
+        break;
+    case OP_POST:
+    case OP_FIRE:
+    case OP_POST_CLOSE:
+        do_post(task);
+        break;
+    case OP_OFFLOAD:
+        do_offload(task);
+        break;
+    case OP_BIND:
+    case OP_VALUE:
+        do_value(task);
         break;
     default:
         if (!do_sync(task))

@@ -3,21 +3,8 @@
 
 void sync_prepare(void)
 {
-    static const struct queue made[QUEUES] = {
-        {.order = OSR_QUEUE_FIFO, .capacity = 0},     {.order = OSR_QUEUE_FIFO, .capacity = 2},
-        {.order = OSR_QUEUE_LIFO, .capacity = 2},     {.order = OSR_QUEUE_PRIORITY, .capacity = UINT32_MAX},
-        {.order = OSR_QUEUE_PRIORITY, .capacity = 1}, {.order = OSR_QUEUE_FIFO, .capacity = UINT32_MAX}};
-    int i;
-
-    for (i = 0; i < QUEUES; i++) {
-        struct queue *queue = &model.queues[i];
-
-        queue->order = made[i].order;
-        queue->capacity = made[i].capacity;
-        queue->count = queue->unfinished = 0;
-        queue->shut = 0;
-        queue->getters = queue->putters = queue->joiners = (struct line){NULL, NULL};
-    }
+    queues_prepare();
+    futures_prepare();
     model.semaphores[0] = (struct semaphore){.value = 1, .bound = UINT32_MAX};
     model.semaphores[1] = (struct semaphore){.value = 2, .bound = 2};
 }
@@ -30,11 +17,23 @@ void sync_tell(void)
         tell_value(VALUE_COUNT, model.semaphores[i].value, 0);
     for (i = 0; i < LOCKS; i++)
         tell_value(VALUE_COUNT, model.locks[i].owner != NULL, 0);
+    for (i = 0; i < LIMITERS; i++)
+        tell_value(VALUE_COUNT, model.limiters[i].borrowed, (int)model.limiters[i].total);
     for (i = 0; model.program->has_queues && i < QUEUES; i++)
         tell_value(VALUE_COUNT, model.queues[i].count, 0);
 }
 
 /* ---- Events ---- */
+
+void set_event(unsigned number)
+{
+    model.events[number] = true;
+    while (model.event_waiters[number].first) {
+        wake(first_in(&model.event_waiters[number]), 0);
+        if (wrong(WRONG_SETS_WAKE_ONE))
+            break;
+    }
+}
 
 static void do_event(struct task *task, unsigned number)
 {
@@ -48,12 +47,7 @@ static void do_event(struct task *task, unsigned number)
             park(task, &model.event_waiters[number], "osr_event_wait", place_at(task, false), wait_over);
         return;
     case OP_SET:
-        model.events[number] = true;
-        while (model.event_waiters[number].first) {
-            wake(model.event_waiters[number].first, 0);
-            if (wrong(WRONG_SETS_WAKE_ONE))
-                break;
-        }
+        set_event(number);
         break;
     default:
         model.events[number] = false;
@@ -111,7 +105,7 @@ static void do_lock(struct task *task)
 
 void release_lock(struct lock *lock)
 {
-    lock->owner = wrong(WRONG_LIFO_LOCK) ? lock->waiters.last : lock->waiters.first;
+    lock->owner = wrong(WRONG_LIFO_LOCK) && lock->waiters.last ? lock->waiters.last->task : first_in(&lock->waiters);
     if (lock->owner)
         wake(lock->owner, 0);
 }
@@ -157,14 +151,10 @@ static void do_condition(struct task *task)
         return;
     }
     while ((count == 3 || notified < count) && lock->condition.first) {
-        struct task *first = lock->condition.first;
+        struct task *first = first_in(&lock->condition);
 
-        lock->condition.first = first->next_waiting;
-        if (first->next_waiting)
-            first->next_waiting->previous_waiting = NULL;
-        else
-            lock->condition.last = NULL;
-        first->uncut = true; /* past cancellation */
+        line_leave(lock->condition.first);
+        first->uncut = !wrong(WRONG_NOTIFIED_CUT); /* past cancellation */
         line_append(&lock->waiters, first);
         notified++;
     }
@@ -173,17 +163,18 @@ static void do_condition(struct task *task)
 
 /* ---- Semaphores ---- */
 
-static int give(struct task *task, struct semaphore *semaphore)
+/* False if there are too many. */
+bool give_permit(struct semaphore *semaphore)
 {
     if (semaphore->waiters.first && wrong(WRONG_BARGING))
         semaphore->value++;
     else if (semaphore->waiters.first)
-        wake(semaphore->waiters.first, 0);
+        wake(first_in(&semaphore->waiters), 0);
     else if (semaphore->value == semaphore->bound)
-        return slot_note(task, -EOVERFLOW, NOWHERE);
+        return false;
     else
         semaphore->value++;
-    return 0;
+    return true;
 }
 
 static void do_semaphore(struct task *task, struct semaphore *semaphore)
@@ -191,7 +182,7 @@ static void do_semaphore(struct task *task, struct semaphore *semaphore)
     int op = statement_at(task)->op;
 
     if (op == OP_GIVE) {
-        finish(task, give(task, semaphore));
+        finish(task, give_permit(semaphore) ? 0 : slot_note(task, -EOVERFLOW, NOWHERE));
         return;
     }
     if (op == OP_ACQUIRE && !enter(task, place_at(task, false)))
@@ -213,10 +204,10 @@ static void do_semaphore(struct task *task, struct semaphore *semaphore)
 
 static unsigned waiting_at(const struct barrier *barrier)
 {
-    const struct task *task;
+    const struct waiter *waiter;
     unsigned count = 0;
 
-    for (task = barrier->waiters.first; task; task = task->next_waiting)
+    for (waiter = barrier->waiters.first; waiter; waiter = waiter->next)
         count++;
     return count;
 }
@@ -236,7 +227,7 @@ static void do_meet(struct task *task, struct barrier *barrier, unsigned parties
     } else {
         barrier->ghosts = 0;
         for (place = 0; barrier->waiters.first; place++)
-            wake(barrier->waiters.first, place);
+            wake(first_in(&barrier->waiters), place);
         done_at_once(task, place);
     }
 }
@@ -252,189 +243,8 @@ static void do_barrier(struct task *task, unsigned number)
     }
     barrier->broken = at->b % 2 == 0;
     while (barrier->waiters.first)
-        wake(barrier->waiters.first, -OSR_EBROKEN);
+        wake(first_in(&barrier->waiters), -OSR_EBROKEN);
     finish(task, 0);
-}
-
-/* ---- Queues ---- */
-
-static void insert(struct queue *queue, int64_t item)
-{
-    unsigned at = queue->count++;
-
-    /* The smallest first, and equal ones in the order in which they came. The priority is in the high half. */
-    for (; queue->order == OSR_QUEUE_PRIORITY && at > 0 && queue->items[at - 1] >> 32 > item >> 32; at--)
-        queue->items[at] = queue->items[at - 1];
-    queue->items[at] = item;
-}
-
-static int64_t extract(struct queue *queue)
-{
-    int64_t item = queue->items[0];
-
-    queue->count--;
-    if (queue->order == OSR_QUEUE_LIFO)
-        return queue->items[queue->count];
-    memmove(queue->items, queue->items + 1, queue->count * sizeof(item));
-    return item;
-}
-
-/* 0, -EAGAIN, -ESHUTDOWN. */
-static int put_now(struct queue *queue, int64_t item)
-{
-    struct task *getter = queue->getters.first;
-
-    if (queue->shut)
-        return -ESHUTDOWN;
-    if (!getter && queue->count >= queue->capacity)
-        return -EAGAIN;
-    queue->unfinished++;
-    if (getter) {
-        getter->item = item;
-        wake(getter, 0);
-    } else {
-        insert(queue, item);
-    }
-    return 0;
-}
-
-static int get_now(struct queue *queue, int64_t *item)
-{
-    struct task *putter = queue->putters.first;
-
-    if (queue->count == 0 && !putter)
-        return queue->shut ? -ESHUTDOWN : -EAGAIN;
-    if (queue->count > 0)
-        *item = extract(queue);
-    else
-        *item = putter->item;
-    if (putter && !wrong(WRONG_PRODUCER_SLEEPS)) {
-        if (queue->capacity > 0)
-            insert(queue, putter->item);
-        queue->unfinished++;
-        wake(putter, 0);
-    }
-    return 0;
-}
-
-static void finish_items(struct queue *queue, unsigned count)
-{
-    queue->unfinished -= count;
-    while (queue->unfinished == 0 && queue->joiners.first)
-        wake(queue->joiners.first, 0);
-}
-
-static void get_over(struct task *task)
-{
-    if (task->result == 0)
-        tell_value(VALUE_ITEM, task->item, 0);
-    wait_over(task);
-}
-
-static void got_later(struct task *task)
-{
-    if (task->rc == 0)
-        tell_value(VALUE_ITEM, task->item, 0);
-    finish(task, task->rc);
-}
-
-static void do_get(struct task *task, struct queue *queue, bool waits)
-{
-    short place = waits ? place_at(task, false) : NOWHERE;
-
-    if (waits && !enter(task, place))
-        return;
-    task->rc = get_now(queue, &task->item);
-    if (task->rc == -EAGAIN && waits) {
-        park(task, &queue->getters, "osr_queue_get", place, get_over);
-        return;
-    }
-    if (task->rc < 0)
-        slot_note(task, task->rc, place);
-    if (waits && --task->budget == 0)
-        pause_task(task, got_later);
-    else
-        got_later(task);
-}
-
-static void do_put(struct task *task, struct queue *queue, bool waits)
-{
-    short place = waits ? place_at(task, false) : NOWHERE;
-    int rc;
-
-    if (model.items == MOST_ITEMS) {
-        finish(task, 0);
-        return;
-    }
-    task->item = (int64_t)(statement_at(task)->b % 4) << 32 | ++model.items;
-    if (waits && !enter(task, place))
-        return;
-    rc = put_now(queue, task->item);
-    if (rc == -EAGAIN && waits) {
-        queue->unfinished += wrong(WRONG_PUT_COUNTS);
-        park(task, &queue->putters, "osr_queue_put", place, wait_over);
-        return;
-    }
-    if (rc < 0)
-        slot_note(task, rc, place);
-    if (waits)
-        done_at_once(task, rc);
-    else
-        finish(task, rc);
-}
-
-static int shut_down(struct queue *queue, bool at_once)
-{
-    unsigned count = queue->count;
-
-    if (queue->shut >= (at_once ? 2 : 1))
-        return -EALREADY;
-    queue->shut = at_once ? 2 : 1;
-    if (wrong(WRONG_ITEM_DROPPED) && queue->count > 0)
-        queue->count--;
-    while (queue->putters.first)
-        wake(queue->putters.first, -ESHUTDOWN);
-    while (queue->getters.first)
-        wake(queue->getters.first, -ESHUTDOWN);
-    if (at_once) {
-        queue->count = 0;
-        finish_items(queue, count);
-    }
-    return 0;
-}
-
-static void do_queue(struct task *task, struct queue *queue)
-{
-    const struct statement *at = statement_at(task);
-    int rc = 0;
-
-    switch (at->op) {
-    case OP_PUT:
-    case OP_TRY_PUT:
-        do_put(task, queue, at->op == OP_PUT);
-        return;
-    case OP_GET:
-    case OP_TRY_GET:
-        do_get(task, queue, at->op == OP_GET);
-        return;
-    case OP_QUEUE_JOIN:
-        if (!enter(task, place_at(task, false)))
-            return;
-        if (queue->unfinished == 0)
-            done_at_once(task, 0);
-        else
-            park(task, &queue->joiners, "osr_queue_join", place_at(task, false), wait_over);
-        return;
-    case OP_DONE:
-        if (queue->unfinished == queue->count)
-            rc = -EINVAL;
-        else
-            finish_items(queue, 1);
-        break;
-    default:
-        rc = shut_down(queue, at->b % 2);
-    }
-    finish(task, rc < 0 ? slot_note(task, rc, NOWHERE) : 0);
 }
 
 bool do_sync(struct task *task)
@@ -472,6 +282,20 @@ bool do_sync(struct task *task)
     case OP_QUEUE_JOIN:
     case OP_SHUTDOWN:
         do_queue(task, &model.queues[at->a % QUEUES]);
+        return true;
+    case OP_SELECT:
+    case OP_TRY_SELECT:
+        do_select(task);
+        return true;
+    case OP_BORROW:
+    case OP_TRY_BORROW:
+    case OP_TOTAL:
+        do_limiter(task, &model.limiters[at->a % LIMITERS]);
+        return true;
+    case OP_SETTLE:
+    case OP_EXPECT:
+    case OP_RESULT:
+        do_future(task, &model.futures[at->a % FUTURES]);
         return true;
     default:
         return false;

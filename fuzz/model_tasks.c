@@ -73,8 +73,26 @@ struct timer *timer_set(int64_t at, struct scope *scope, struct task *sleeper)
         return NULL;
     }
     timer = &model.made_timers[model.timer_made++];
-    *timer = (struct timer){at, ++model.order, scope, sleeper};
+    *timer = (struct timer){.at = at, .order = ++model.order, .scope = scope, .sleeper = sleeper};
     model.timers[model.timer_count++] = timer;
+    return timer;
+}
+
+struct timer *timer_of_wait(struct task *task, int64_t at, int result)
+{
+    struct timer *timer = timer_set(at, NULL, task);
+
+    if (timer)
+        timer->result = result;
+    return timer;
+}
+
+struct timer *timer_of_call(struct call *call, int64_t at)
+{
+    struct timer *timer = timer_set(at, NULL, NULL);
+
+    if (timer)
+        timer->call = call;
     return timer;
 }
 
@@ -120,16 +138,21 @@ static struct timer *take_timer(int64_t at)
     return model.timers[i];
 }
 
-/* At one reading of the clock: all completions first, then every scope that is due (R19). */
+/* At one reading of the clock: all completions first, then every scope that is due (R19). What the loop has to call
+ * comes as soon as the running task leaves. */
 void look(bool wait)
 {
     struct timer *due[TIMERS];
     unsigned count = 0, i;
     int64_t at = earliest();
+    bool works = model.jobs && !model.current;
 
-    model.steps = STEPS;
-    if (wait && at != OSR_NEVER && at >= model.now)
+    model.steps = model.due ? 1 : STEPS;
+    if (wait && !works && !model.rung && at != OSR_NEVER && at >= model.now)
         model.now = at + wrong(WRONG_DEADLINE_LATE);
+    hear_posts();
+    if (works)
+        run_job();
     while (model.timer_count > 0 && (at = earliest()) <= model.now - wrong(WRONG_DEADLINE_LATE)) {
         struct timer *timer = take_timer(at);
 
@@ -140,9 +163,12 @@ void look(bool wait)
         } else if (timer->scope) {
             timer->scope->timer = NULL;
             due[count++] = timer;
+        } else if (timer->call) {
+            timer->call->timer = NULL;
+            make_due(timer->call);
         } else {
             timer->sleeper->timer = NULL;
-            wake(timer->sleeper, 0);
+            wake(timer->sleeper, timer->result);
         }
     }
     for (i = 0; i < count; i++)
@@ -151,33 +177,43 @@ void look(bool wait)
 
 /* ---- Waiting and waking ---- */
 
-void line_append(struct line *line, struct task *task)
+void line_append_case(struct line *line, struct task *task, int number, int64_t item)
 {
-    task->line = line;
-    task->next_waiting = NULL;
-    task->previous_waiting = line->last;
+    struct waiter *waiter = &task->waiters[number];
+
+    *waiter = (struct waiter){.task = task, .line = line, .previous = line->last, .number = number, .item = item};
     if (line->last)
-        line->last->next_waiting = task;
+        line->last->next = waiter;
     else
-        line->first = task;
-    line->last = task;
+        line->first = waiter;
+    line->last = waiter;
 }
 
-static void line_leave(struct task *task)
+void line_append(struct line *line, struct task *task)
 {
-    struct line *line = task->line;
+    line_append_case(line, task, 0, 0);
+}
+
+void line_leave(struct waiter *waiter)
+{
+    struct line *line = waiter->line;
 
     if (!line)
         return;
-    if (task->previous_waiting)
-        task->previous_waiting->next_waiting = task->next_waiting;
+    if (waiter->previous)
+        waiter->previous->next = waiter->next;
     else
-        line->first = task->next_waiting;
-    if (task->next_waiting)
-        task->next_waiting->previous_waiting = task->previous_waiting;
+        line->first = waiter->next;
+    if (waiter->next)
+        waiter->next->previous = waiter->previous;
     else
-        line->last = task->previous_waiting;
-    task->line = NULL;
+        line->last = waiter->previous;
+    waiter->line = NULL;
+}
+
+struct task *first_in(const struct line *line)
+{
+    return line->first ? line->first->task : NULL;
 }
 
 void make_ready(struct task *task)
@@ -189,8 +225,12 @@ void make_ready(struct task *task)
 /* Whatever ends a wait takes the task out of everything at once (R13, R26). */
 void wake(struct task *task, int result)
 {
-    if (!(wrong(WRONG_CUT_STAYS_QUEUED) && result == -ECANCELED && task->next_waiting))
-        line_leave(task);
+    int i;
+
+    if (!(wrong(WRONG_CUT_STAYS_QUEUED) && result == -ECANCELED && task->waiters[0].next))
+        line_leave(&task->waiters[0]);
+    for (i = 1; task->selects && i < MOST_CASES && !(wrong(WRONG_SELECT_STAYS) && i == 2); i++)
+        line_leave(&task->waiters[i]);
     timer_clear(&task->timer);
     task->result = result;
     trace(OSR_TRACE_WAKE, task, task->call, task->where, result);
@@ -245,7 +285,7 @@ void done_at_once(struct task *task, int rc)
         finish(task, rc);
 }
 
-static void finish_refused(struct task *task)
+void finish_refused(struct task *task)
 {
     mark_cut(task->inner);
     finish(task, slot_note(task, -ECANCELED, task->where));
@@ -260,8 +300,8 @@ static void inject(struct task *task, short place)
         scope_cancel(pick == 1 ? task->scope : model.tasks[0].scope, -ECANCELED, NOBODY, place);
 }
 
-/* The check of every cancellation point (R12); if it says no, the statement is done. */
-bool enter(struct task *task, short place)
+/* The check of every cancellation point (R12); if it says no, `refused` is what follows. */
+bool enter_or(struct task *task, short place, void (*refused)(struct task *task))
 {
     task->uncut = task->was_cut = false;
     if (!seen_by(task->inner) && model.now >= due_for(task->inner))
@@ -272,10 +312,16 @@ bool enter(struct task *task, short place)
         return true;
     task->where = place;
     if (--task->budget == 0)
-        pause_task(task, finish_refused);
+        pause_task(task, refused);
     else
-        finish_refused(task);
+        refused(task);
     return false;
+}
+
+/* If it says no, the statement is done. */
+bool enter(struct task *task, short place)
+{
+    return enter_or(task, place, finish_refused);
 }
 
 /* ---- Running ---- */
@@ -285,7 +331,10 @@ struct task *task_new(short statement, struct scope *parent)
     struct task *task = &model.tasks[model.task_count++];
     struct scope *scope = &model.scopes[model.scope_count++];
 
-    *task = (struct task){.number = model.task_count, .name = statement, .place = (short)(2 * statement)};
+    memset(task, 0, offsetof(struct task, frames));
+    task->number = model.task_count;
+    task->name = statement;
+    task->place = (short)(2 * statement);
     task->budget = BUDGET;
     task->then = execute_next;
     task->depth = -1;
@@ -352,6 +401,10 @@ static void meet_deadlock(void)
 {
     struct task *root = &model.tasks[0];
 
+    if (model.open_posts > 0) { /* the run would wait for whoever is outside */
+        give_up();
+        return;
+    }
     if (model.is_stuck) {
         model.verdict = MODEL_STOPS;
         model.finished = true;
@@ -364,8 +417,19 @@ static void meet_deadlock(void)
         model.fatal->task = root->name;
     }
     scope_cancel(root->scope, -OSR_EDEADLOCK, NOBODY, root->place);
-    if (model.ready_count == 0)
+    if (model.ready_count == 0 && !model.jobs)
         meet_deadlock();
+}
+
+/* A job that was left behind is waited for by nobody. */
+static bool is_hopeless(void)
+{
+    const struct job *job;
+
+    for (job = model.jobs; job; job = job->next)
+        if (!job->left)
+            return false;
+    return model.ready_count == 0 && model.timer_count == 0 && !model.due && !model.rung;
 }
 
 void leave_for_good(struct task *task)
@@ -416,6 +480,9 @@ static void prepare(const struct program *program, struct log *log)
     memset(&model, 0, offsetof(struct model, ready));
     model.ready_count = model.timer_count = model.open_scope_count = model.open_group_count = model.handle_count = 0;
     memset(model.events, 0, offsetof(struct model, queues) - offsetof(struct model, events));
+    model.due = model.rung = NULL;
+    model.jobs = NULL;
+    model.call_count = model.post_count = model.job_count = model.binding_count = model.open_posts = 0;
     model.task_count = model.error_count = model.link_count = model.scope_count = model.group_count = 0;
     model.record_count = model.starting_count = model.cell_count = model.timer_made = 0;
     model.program = program;
@@ -435,13 +502,19 @@ enum model_verdict model_run(const struct program *program, struct log *log)
     trace(OSR_TRACE_SPAWN, root, NULL, root->place, 0);
     make_ready(root);
     while (!model.finished) {
-        if (model.ready_count == 0 && model.timer_count == 0)
+        if (is_hopeless() && model.post_count > 0)
+            look(false); /* something may have come from outside */
+        if (!model.finished && is_hopeless())
             meet_deadlock();
-        else
-            look(model.ready_count == 0);
+        if (!model.finished)
+            look(model.ready_count == 0 && !model.due);
+        if (!model.finished)
+            make_calls();
         if (!model.finished)
             run_from(next_ready());
     }
+    if (model.verdict == MODEL_DONE)
+        run_left_jobs();
     if (model.verdict == MODEL_DONE)
         conclude();
     return model.verdict;

@@ -13,64 +13,82 @@ struct operation {
     bool block;
     unsigned char weight; /* in slots */
     unsigned needs;       /* features that must not be switched off */
+    bool risky;           /* fails often, and so is mostly swallowed: else most programs would end where they begin */
 };
 
 static const struct operation operations[OPS] = {
-    [OP_YIELD] = {"yield", 0, false, 2, 0},
-    [OP_CHECK] = {"check", 0, false, 1, 0},
-    [OP_SLEEP] = {"sleep", 1, false, 6, 0},
-    [OP_SLEEP_UNTIL] = {"sleep until", 1, false, 1, 0},
-    [OP_RETURN] = {"return", 1, false, 1, 0},
-    [OP_FAIL] = {"fail", 1, false, 3, 0},
-    [OP_BARE] = {"return the bare code", 1, false, 1, NO_ERRORS},
-    [OP_FATAL] = {"fail fatally", 1, false, 1, NO_ERRORS},
-    [OP_CANCEL] = {"cancel scope", 1, false, 4, 0},
-    [OP_CANCEL_TASK] = {"cancel task", 1, false, 1, NO_HANDLES},
-    [OP_DEADLINE] = {"set deadline of scope", 2, false, 1, NO_TIME},
-    [OP_UNSHIELD] = {"unshield scope", 1, false, 1, NO_SHIELDS},
-    [OP_GROUP] = {"group", 1, true, 4, 0},
-    [OP_SCOPE] = {"scope", 2, true, 5, 0},
-    [OP_SPAWN] = {"spawn", 2, true, 8, 0},
-    [OP_START] = {"start", 2, true, 1, NO_HANDLES},
-    [OP_STARTED] = {"started", 0, false, 1, NO_HANDLES},
-    [OP_REPEAT] = {"repeat", 1, true, 1, 0},
-    [OP_JOIN] = {"join", 1, false, 1, NO_HANDLES},
-    [OP_STATE] = {"ask about task", 1, false, 1, NO_HANDLES},
-    [OP_RELEASE] = {"release handle", 1, false, 1, NO_HANDLES},
-    [OP_SELF] = {"self", 0, false, 1, NO_HANDLES},
-    [OP_NEXT] = {"next of group", 1, false, 1, NO_POLICIES},
-    [OP_WAIT] = {"wait for event", 1, false, 1, NO_SYNC},
-    [OP_SET] = {"set event", 1, false, 1, NO_SYNC},
-    [OP_CLEAR] = {"clear event", 1, false, 1, NO_SYNC},
-    [OP_LOCK] = {"with lock", 1, true, 1, NO_SYNC},
-    [OP_TRY_LOCK] = {"with lock, if free", 1, true, 1, NO_SYNC},
-    [OP_AWAIT] = {"wait on condition", 1, false, 1, NO_SYNC},
-    [OP_NOTIFY] = {"notify condition", 2, false, 1, NO_SYNC},
-    [OP_ACQUIRE] = {"acquire semaphore", 1, false, 1, NO_SYNC},
-    [OP_TRY_ACQUIRE] = {"try to acquire semaphore", 1, false, 0, NO_SYNC},
-    [OP_GIVE] = {"release semaphore", 1, false, 1, NO_SYNC},
-    [OP_PUT] = {"put into queue", 2, false, 1, NO_QUEUES},
-    [OP_GET] = {"get from queue", 1, false, 1, NO_QUEUES},
-    [OP_TRY_PUT] = {"try to put into queue", 2, false, 1, NO_QUEUES},
-    [OP_TRY_GET] = {"try to get from queue", 1, false, 1, NO_QUEUES},
-    [OP_DONE] = {"task done of queue", 1, false, 1, NO_QUEUES},
-    [OP_QUEUE_JOIN] = {"join queue", 1, false, 1, NO_QUEUES},
-    [OP_SHUTDOWN] = {"shut down queue", 2, false, 1, NO_QUEUES},
-    [OP_DEFER] = {"defer", 1, true, 1, NO_CLEANUPS},
-    [OP_TAKE] = {"take the error", 0, false, 1, NO_ERRORS},
-    [OP_RAISE] = {"raise what was taken", 0, false, 1, NO_ERRORS},
-    [OP_EMPTY] = {"empty the slot", 0, false, 0, NO_ERRORS},
-    [OP_LOOK] = {"look at the slot", 0, false, 1, 0},
-    [OP_ASK] = {"ask about scope", 1, false, 1, 0},
-    [OP_MEET] = {"wait at barrier", 1, false, 2, NO_SYNC},
-    [OP_BREAK] = {"break or reset barrier", 2, false, 1, NO_SYNC},
+    [OP_YIELD] = {"yield", 0, false, 2, 0, false},
+    [OP_CHECK] = {"check", 0, false, 1, 0, false},
+    [OP_SLEEP] = {"sleep", 1, false, 6, 0, false},
+    [OP_SLEEP_UNTIL] = {"sleep until", 1, false, 1, 0, false},
+    [OP_RETURN] = {"return", 1, false, 1, 0, false},
+    [OP_FAIL] = {"fail", 1, false, 3, 0, false},
+    [OP_BARE] = {"return the bare code", 1, false, 1, NO_ERRORS, false},
+    [OP_FATAL] = {"fail fatally", 1, false, 1, NO_ERRORS, false},
+    [OP_CANCEL] = {"cancel scope", 1, false, 4, 0, false},
+    [OP_CANCEL_TASK] = {"cancel task", 1, false, 1, NO_HANDLES, true},
+    [OP_DEADLINE] = {"set deadline of scope", 2, false, 1, NO_TIME, false},
+    [OP_UNSHIELD] = {"unshield scope", 1, false, 1, NO_SHIELDS, false},
+    [OP_GROUP] = {"group", 1, true, 4, 0, false},
+    [OP_SCOPE] = {"scope", 2, true, 5, 0, false},
+    [OP_SPAWN] = {"spawn", 2, true, 8, 0, false},
+    [OP_START] = {"start", 2, true, 1, NO_HANDLES, false},
+    [OP_STARTED] = {"started", 0, false, 1, NO_HANDLES, true},
+    [OP_REPEAT] = {"repeat", 1, true, 1, 0, false},
+    [OP_JOIN] = {"join", 1, false, 1, NO_HANDLES, true},
+    [OP_STATE] = {"ask about task", 1, false, 1, NO_HANDLES, true},
+    [OP_RELEASE] = {"release handle", 1, false, 1, NO_HANDLES, true},
+    [OP_SELF] = {"self", 0, false, 1, NO_HANDLES, false},
+    [OP_NEXT] = {"next of group", 1, false, 1, NO_POLICIES, false},
+    [OP_WAIT] = {"wait for event", 1, false, 1, NO_SYNC, false},
+    [OP_SET] = {"set event", 1, false, 1, NO_SYNC, false},
+    [OP_CLEAR] = {"clear event", 1, false, 1, NO_SYNC, false},
+    [OP_LOCK] = {"with lock", 1, true, 1, NO_SYNC, false},
+    [OP_TRY_LOCK] = {"with lock, if free", 1, true, 1, NO_SYNC, true},
+    [OP_AWAIT] = {"wait on condition", 1, false, 1, NO_SYNC, true},
+    [OP_NOTIFY] = {"notify condition", 2, false, 1, NO_SYNC, true},
+    [OP_ACQUIRE] = {"acquire semaphore", 1, false, 1, NO_SYNC, false},
+    [OP_TRY_ACQUIRE] = {"try to acquire semaphore", 1, false, 0, NO_SYNC, true},
+    [OP_GIVE] = {"release semaphore", 1, false, 1, NO_SYNC, true},
+    [OP_PUT] = {"put into queue", 2, false, 1, NO_QUEUES, false},
+    [OP_GET] = {"get from queue", 1, false, 1, NO_QUEUES, false},
+    [OP_TRY_PUT] = {"try to put into queue", 2, false, 1, NO_QUEUES, true},
+    [OP_TRY_GET] = {"try to get from queue", 1, false, 1, NO_QUEUES, true},
+    [OP_DONE] = {"task done of queue", 1, false, 1, NO_QUEUES, true},
+    [OP_QUEUE_JOIN] = {"join queue", 1, false, 1, NO_QUEUES, false},
+    [OP_SHUTDOWN] = {"shut down queue", 2, false, 1, NO_QUEUES, true},
+    [OP_DEFER] = {"defer", 1, true, 1, NO_CLEANUPS, false},
+    [OP_TAKE] = {"take the error", 0, false, 1, NO_ERRORS, false},
+    [OP_RAISE] = {"raise what was taken", 0, false, 1, NO_ERRORS, false},
+    [OP_EMPTY] = {"empty the slot", 0, false, 0, NO_ERRORS, false},
+    [OP_LOOK] = {"look at the slot", 0, false, 1, 0, false},
+    [OP_ASK] = {"ask about scope", 1, false, 1, 0, false},
+    [OP_MEET] = {"wait at barrier", 1, false, 2, NO_SYNC, true},
+    [OP_BREAK] = {"break or reset barrier", 2, false, 1, NO_SYNC, false},
+    [OP_SELECT] = {"select", 2, false, 2, NO_QUEUES, false},
+    [OP_TRY_SELECT] = {"try to select", 2, false, 1, NO_QUEUES, true},
+    [OP_BORROW] = {"with permit of limiter", 1, true, 1, NO_FUTURES, false},
+    [OP_TRY_BORROW] = {"with permit of limiter, if there is one", 1, true, 1, NO_FUTURES, true},
+    [OP_TOTAL] = {"set total of limiter", 2, false, 1, NO_FUTURES, false},
+    [OP_SETTLE] = {"settle future", 2, false, 2, NO_FUTURES, true},
+    [OP_EXPECT] = {"wait for future", 1, false, 2, NO_FUTURES, false},
+    [OP_RESULT] = {"ask for result of future", 1, false, 1, NO_FUTURES, true},
+    [OP_GATHER] = {"gather", 2, true, 2, NO_FUTURES, false},
+    [OP_UNDEFER] = {"take back clean-up", 1, false, 1, NO_CLEANUPS, true},
+    [OP_BIND] = {"bind key", 1, false, 1, NO_VALUES, false},
+    [OP_VALUE] = {"read key", 1, false, 1, NO_VALUES, false},
+    [OP_CALL] = {"call", 2, false, 2, NO_CALLS, false},
+    [OP_CALL_BACK] = {"take back call", 1, false, 1, NO_CALLS, true},
+    [OP_POST] = {"open post", 2, false, 1, NO_CALLS, false},
+    [OP_FIRE] = {"fire post", 1, false, 2, NO_CALLS, true},
+    [OP_POST_CLOSE] = {"close post", 1, false, 1, NO_CALLS, true},
+    [OP_OFFLOAD] = {"offload", 2, false, 2, NO_CALLS, false},
 };
 
 /* The operations as often as their weights say. The size is fixed, and a new operation gets its slots behind the
  * others, from those that are left, so that old inputs stay what they are. */
-enum { SLOTS = 96 };
+enum { SLOTS = 128 };
 static unsigned char weighted[SLOTS];
-static const unsigned weights = SLOTS;
 
 /* ---- Places and names ---- */
 
@@ -132,12 +150,12 @@ int name_number(const char *name)
 unsigned program_bytes(void)
 {
     program_names_prepare();
-    return weights;
+    return SLOTS;
 }
 
 enum op program_op(unsigned byte, unsigned *operands, bool *block)
 {
-    enum op op = weighted[byte % weights];
+    enum op op = weighted[byte % SLOTS];
 
     *operands = operations[op].operands;
     *block = operations[op].block;
@@ -205,6 +223,28 @@ unsigned spawn_options_of(const struct statement *at)
     return options[at->b & 31];
 }
 
+int64_t until_of(const struct statement *at, int64_t now)
+{
+    static const int64_t durations[8] = {OSR_NEVER, OSR_NEVER, OSR_NEVER, 1, 2, 5, 0, -1};
+    int64_t after = durations[at->b >> 5];
+
+    return after == OSR_NEVER ? OSR_NEVER : now + after;
+}
+
+enum settling settling_of(const struct statement *at)
+{
+    static const enum settling settlings[8] = {COMPLETE, COMPLETE, COMPLETE, FAIL, FAIL, CANCEL, RENEW, RENEW};
+
+    return settlings[at->b & 7];
+}
+
+enum moment when_of(const struct statement *at)
+{
+    static const enum moment moments[8] = {SOON, SOON, SOON, LATER, LATER, AT, ON_DONE, ON_DONE};
+
+    return moments[at->a & 7];
+}
+
 unsigned times_of(const struct statement *at)
 {
     static const unsigned char times[8] = {2, 3, 1, 4, 9, 5, 12, 150};
@@ -245,43 +285,18 @@ static void apply_features(struct statement *at, unsigned off)
         if (off & NO_CLEANUPS)
             at->a &= (unsigned char)~0x60;
     }
+    if (at->op == OP_GATHER) /* it has no other options of a group */
+        at->a &= off & NO_POLICIES ? 0 : 0x0f;
     if ((at->op == OP_SPAWN || at->op == OP_START) && off & NO_HANDLES)
         at->b = 0;
     if (off & NO_ERRORS && at->on_failure > SWALLOW)
         at->on_failure = at->on_failure == LOOK_AT ? LOOK_AT : PASS_ON;
 }
 
-/* Of what fails often: else most programs would end where they begin. */
-static bool is_risky(int op)
+static unsigned char on_failure_of(struct reader *reader, bool risky, unsigned char byte)
 {
-    switch (op) {
-    case OP_CANCEL_TASK:
-    case OP_STARTED:
-    case OP_STATE:
-    case OP_RELEASE:
-    case OP_JOIN:
-    case OP_TRY_LOCK:
-    case OP_AWAIT:
-    case OP_NOTIFY:
-    case OP_TRY_ACQUIRE:
-    case OP_GIVE:
-    case OP_TRY_PUT:
-    case OP_TRY_GET:
-    case OP_DONE:
-    case OP_SHUTDOWN:
-    case OP_MEET:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static unsigned char on_failure_of(struct reader *reader, int op, unsigned char byte)
-{
-    if (byte < 140)
-        return is_risky(op) ? SWALLOW : PASS_ON;
     if (byte < 215)
-        return is_risky(op) ? PASS_ON : SWALLOW;
+        return risky == (byte < 140) ? SWALLOW : PASS_ON;
     return (unsigned char)(WRAP + take(reader) % (FAILURES - WRAP));
 }
 
@@ -295,11 +310,11 @@ static void read_statement(struct reader *reader, int index)
 
     at->begin = reader->at;
     byte = take(reader);
-    at->op = weighted[byte % weights];
+    at->op = weighted[byte % SLOTS];
     operation = &operations[at->op];
     at->a = operation->operands > 0 ? take(reader) : 0;
     at->b = operation->operands > 1 ? take(reader) : 0;
-    at->on_failure = on_failure_of(reader, at->op, byte < weights ? 0 : take(reader));
+    at->on_failure = on_failure_of(reader, operation->risky, byte < SLOTS ? 0 : take(reader));
     at->has_block = operation->block;
     if (at->has_block) {
         at->length_at = reader->at;
@@ -345,7 +360,9 @@ void program_read(struct program *program, const unsigned char *bytes, size_t si
         (struct statement){.op = OP_SPAWN, .first = 1, .next = -1, .has_block = true, .parent = -1};
     root = &program->statements[1];
     *root = (struct statement){.op = OP_GROUP, .first = -1, .next = -1, .has_block = true};
-    root->a = (unsigned char)(take(&reader) & 0x1f); /* never a guard: so that the root says what it came to */
+    root->a = take(&reader);
+    program->features |= (root->a & 0xe0u) << 3;
+    root->a &= 0x1f; /* never a guard: so that the root says what it came to */
     apply_features(root, program->features);
     root->length_at = reader.at;
     program->count = 2;
@@ -411,6 +428,41 @@ static void print_spawn(FILE *stream, const struct statement *at)
     for (i = 0; i < 5; i++)
         if (options >> i & 1)
             fprintf(stream, ", %s", words[i]);
+    if (copies(at))
+        fprintf(stream, ", copy");
+}
+
+static void print_select(FILE *stream, const struct statement *at)
+{
+    unsigned i;
+
+    for (i = 0; i < cases_of(at); i++)
+        fprintf(stream, " %s %u,", case_puts(at, i) ? "put" : "get", case_queue(at, i));
+    if (until_of(at, 0) == OSR_NEVER)
+        fprintf(stream, " without limit");
+    else
+        fprintf(stream, " until now %+d", (int)until_of(at, 0));
+}
+
+static void print_call(FILE *stream, const struct statement *at)
+{
+    static const char *const moments[] = {" soon", " after", "", " when future is done:"};
+
+    fprintf(stream, "%s", moments[when_of(at)]);
+    if (when_of(at) == LATER)
+        print_duration(stream, duration_of(at->a >> 3));
+    else if (when_of(at) == AT)
+        print_moment(stream, at->a >> 3);
+    else if (when_of(at) == ON_DONE)
+        fprintf(stream, " %u", (at->a >> 3) % FUTURES);
+}
+
+static void print_deed(FILE *stream, const struct statement *at)
+{
+    static const char *const deeds[] = {"sets event",   "gives to semaphore", "completes future", "fails future",
+                                        "cancels scope", "reads key",         "comes again",      "unshields scope"};
+
+    fprintf(stream, ": %s %u", deeds[deed_of(at)], at->b >> 3);
 }
 
 static void print_operands(FILE *stream, const struct statement *at)
@@ -452,6 +504,35 @@ static void print_operands(FILE *stream, const struct statement *at)
     case OP_DEFER:
         print_duration(stream, grace_of(at->a));
         break;
+    case OP_SELECT:
+    case OP_TRY_SELECT:
+        print_select(stream, at);
+        break;
+    case OP_SETTLE:
+        fprintf(stream, " %u: %s", at->a % FUTURES,
+                (const char *[]){"complete", "fail", "cancel", "make anew"}[settling_of(at)]);
+        break;
+    case OP_GATHER:
+        print_group(stream, at);
+        fprintf(stream, ", %u tasks%s", gathered_of(at),
+                keeps_results(at) ? ", results" : keeps_outcomes(at) ? ", outcomes" : "");
+        break;
+    case OP_CALL:
+        print_call(stream, at);
+        print_deed(stream, at);
+        break;
+    case OP_POST:
+        print_deed(stream, at);
+        break;
+    case OP_OFFLOAD:
+        fprintf(stream, " a job that %s%s",
+                (const char *[]){"gives 0 or more", "fails", "checks", "gives -ECANCELED"}[work_of(at)],
+                may_be_left(at) ? ", which may be left behind" : "");
+        break;
+    case OP_UNDEFER:
+    case OP_CALL_BACK:
+    case OP_FIRE:
+    case OP_POST_CLOSE:
     case OP_CANCEL:
     case OP_CANCEL_TASK:
     case OP_UNSHIELD:

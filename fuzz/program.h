@@ -22,10 +22,18 @@ enum {
     LOCKS = 2,
     SEMAPHORES = 2,
     BARRIERS = 2, /* of two parties, and of three */
-    QUEUES = 6
+    LIMITERS = 2, /* of one permit, and of two */
+    FUTURES = 2,
+    QUEUES = 6,
+    MOST_CASES = 3,     /* of a select */
+    MOST_CALLS = 48,    /* that one run may make */
+    MOST_POSTS = 8,     /* that one run may open */
+    MOST_JOBS = 32,     /* that one run may offload */
+    MOST_BINDINGS = 48, /* that one run may make */
+    KEYS = 2            /* of values */
 };
 
-/* What the first byte switches off, bit by bit. */
+/* What the first byte switches off, bit by bit, and the high bits of the second one. */
 enum feature {
     NO_TIME = 1,
     NO_SHIELDS = 2,
@@ -34,7 +42,10 @@ enum feature {
     NO_POLICIES = 16, /* policies, limits, unwrapping, the next to end */
     NO_HANDLES = 32,  /* handles, daemons, results, eager spawns, starting */
     NO_CLEANUPS = 64, /* clean-ups and guards */
-    NO_ERRORS = 128   /* errors that are wrapped, taken, raised, replaced, fatal */
+    NO_ERRORS = 128,  /* errors that are wrapped, taken, raised, replaced, fatal */
+    NO_FUTURES = 256, /* futures, limiters, gathering */
+    NO_CALLS = 512,   /* calls, posts, jobs */
+    NO_VALUES = 1024
 };
 
 enum op {
@@ -86,6 +97,24 @@ enum op {
     OP_ASK,   /* a: an open scope */
     OP_MEET,  /* a: a barrier */
     OP_BREAK, /* a: a barrier; b: only reset? */
+    OP_SELECT,     /* a: queues; b: how many cases, which put, until when */
+    OP_TRY_SELECT, /* the same */
+    OP_BORROW,     /* a: a limiter; the block has the permit */
+    OP_TRY_BORROW, /* the same */
+    OP_TOTAL,      /* a: a limiter; b: of how many permits */
+    OP_SETTLE,     /* a: a future; b: complete, fail, cancel, make anew */
+    OP_EXPECT,     /* a: a future */
+    OP_RESULT,     /* a: a future: what it gives if it is done */
+    OP_GATHER,     /* a: policy, limit; b: how many tasks, what is kept; the block is what each does */
+    OP_UNDEFER,    /* a: a clean-up */
+    OP_BIND,       /* a: a key */
+    OP_VALUE,      /* a: a key */
+    OP_CALL,       /* a: when; b: what it does */
+    OP_CALL_BACK,  /* a: a call: it is taken back */
+    OP_POST,       /* b: what it does */
+    OP_FIRE,       /* a: a post */
+    OP_POST_CLOSE, /* a: a post */
+    OP_OFFLOAD,    /* a: what the job does; b: may it be left behind? */
     OPS
 };
 
@@ -181,7 +210,37 @@ enum form { FORM_TIMEOUT, FORM_MOVE_ON, FORM_SHIELD, FORM_PLAIN, FORM_UNLIMITED 
 enum form form_of(const struct statement *at);
 static inline bool by_moment(const struct statement *at) { return at->a >> 3 & 1; }
 
+/* Of a select. */
+static inline unsigned cases_of(const struct statement *at) { return (unsigned[]){2, 3, 2, 1}[at->b >> 3 & 3]; }
+static inline bool case_puts(const struct statement *at, unsigned i) { return at->b >> i & 1; }
+static inline unsigned case_queue(const struct statement *at, unsigned i)
+{
+    return ((unsigned)at->a % 8 + i * ((at->a >> 3) + 1u) % 4) % QUEUES;
+}
+int64_t until_of(const struct statement *at, int64_t now);
+
+/* Of what settles a future. */
+enum settling { COMPLETE, FAIL, CANCEL, RENEW };
+enum settling settling_of(const struct statement *at);
+
+/* Of a gathering: its group's policy and limit are those of a group. */
+static inline unsigned gathered_of(const struct statement *at) { return (unsigned[]){2, 3, 1, 4}[at->b & 3]; }
+static inline bool keeps_results(const struct statement *at) { return (at->b >> 2 & 3) == 1; }
+static inline bool keeps_outcomes(const struct statement *at) { return (at->b >> 2 & 3) > 1; }
+
+/* Of a call: when it comes, and what it, or a post, does. */
+enum moment { SOON, LATER, AT, ON_DONE };
+enum moment when_of(const struct statement *at);
+enum deed { SETS, GIVES, COMPLETES, FAILS, CANCELS, READS, AGAIN, UNSHIELDS };
+static inline enum deed deed_of(const struct statement *at) { return (enum deed)(at->b & 7); }
+
+/* Of a job: what it gives. */
+enum work { JOB_GIVES, JOB_FAILS, JOB_CHECKS, JOB_SPURIOUS };
+static inline enum work work_of(const struct statement *at) { return (enum work)(at->a & 3); }
+static inline bool may_be_left(const struct statement *at) { return at->b & 1; }
+
 /* Of a spawn. */
+static inline bool copies(const struct statement *at) { return at->b >> 5 == 7; }
 enum spawn_option { WITH_HANDLE = 1, EAGER = 2, DAEMON = 4, WITH_RESULT = 8, WITH_OUTCOME = 16 };
 unsigned spawn_options_of(const struct statement *at);
 

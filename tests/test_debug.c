@@ -283,6 +283,63 @@ OSR_TASK(keep_the_result, struct osr_error *, kept)
     return rc;
 }
 
+OSR_TASK(cut_the_tree_everywhere, void, unused)
+{
+    static char whole[1024], part[1024];
+    struct osr_scope scope;
+    size_t length, size;
+
+    osr_timeout_open(&scope, osr_ms(3));
+    length = osr_tree_format(whole, sizeof(whole));
+    for (size = 1; size <= length + 1; size++) {
+        memset(part, '#', sizeof(part));
+        check_int((int)osr_tree_format(part, size), (int)length);
+        check_int((int)strnlen(part, size), (int)size - 1);
+        check(memcmp(part, whole, size - 1) == 0);
+        check(part[size] == '#');
+    }
+    return osr_scope_close(&scope, 0);
+}
+
+TEST(a_tree_is_cut_where_the_buffer_ends)
+{
+    assert_int_equal(run_simulated(cut_the_tree_everywhere, NULL), 0);
+    assert_checked();
+}
+
+OSR_JOB(fail_in_a_thread, void, unused)
+{
+    return osr_fail(-EIO, "in a job");
+}
+
+static int fail_under_a_shield(void)
+{
+    struct osr_scope shield;
+
+    osr_shield_open_unlimited(&shield);
+    return osr_scope_close(&shield, osr_offload(fail_in_a_thread, NULL));
+}
+
+/* An error that a job made, outside of the run, has one of the run's as its cause. */
+OSR_TASK(give_a_jobs_error_late, void, unused)
+{
+    struct osr_scope scope;
+    int rc;
+
+    osr_timeout_open(&scope, 1);
+    (void)osr_sleep(2);
+    rc = osr_scope_close(&scope, fail_under_a_shield());
+    check_int(osr_error_code(osr_error_cause(osr_error_last())), -ETIMEDOUT);
+    return rc;
+}
+
+TEST(a_cause_of_an_error_from_a_job_is_no_leak)
+{
+    assert_int_equal(run_simulated(give_a_jobs_error_late, NULL, .diagnose = hear), -EIO);
+    assert_checked();
+    assert_string_equal(heard.text, "");
+}
+
 TEST(the_error_that_a_run_gives_is_no_leak)
 {
     struct osr_error *kept;
@@ -823,6 +880,8 @@ int main(void)
         debug_test(a_negative_limit_for_steps_makes_no_sense),
         debug_test(outcomes_that_are_kept_are_named_with_their_tasks),
         debug_test(an_error_that_was_taken_and_not_released_is_named_at_the_end),
+        debug_test(a_tree_is_cut_where_the_buffer_ends),
+        debug_test(a_cause_of_an_error_from_a_job_is_no_leak),
         debug_test(the_error_that_a_run_gives_is_no_leak),
         debug_test(a_bare_close_is_noticed_at_the_end_at_the_latest),
         debug_test(a_descriptor_that_was_closed_by_hand_is_no_leak),

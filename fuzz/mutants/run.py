@@ -5,10 +5,11 @@ DIRECTORY holds the programs, linked to the library with all mutants in it. With
 then each mutant is tried with one after the other until one fails. Succeeds if exactly those survive that the list
 says nobody can tell from the original. With names: only those mutants, and which of all programs kill them.
 
-From the environment: JOBS (2), SEED (1) and RUNS (20000), for the fuzzer."""
+From the environment: JOBS (2), SEED (1) and RUNS (20000), for the fuzzer; SLICE=k/n tries only each n-th mutant."""
 import concurrent.futures
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -19,7 +20,10 @@ import mutants as descriptions
 JOBS = int(os.environ.get("JOBS") or 2)
 SEED = os.environ.get("SEED") or "1"
 RUNS = os.environ.get("RUNS") or "20000"
+SLICE = os.environ.get("SLICE") or "0/1"
 SHORTEST_LIMIT, TIMES_USUAL = 2.0, 4.0  # seconds; how much longer than usual a program may say nothing
+BUSY = 0.7  # seconds of a processor that it may take meanwhile, and
+IDLE = 0.5  # seconds for which it may do nothing at all either, if it usually does not wait so long
 QUICK = 1.0  # what those that cannot be told from the original need not live through takes longer
 FUZZER = "fuzzer"
 
@@ -42,8 +46,10 @@ class Program:
 
     def run(self, mutant):
         """What was wrong ("" for nothing), what it has said, and for how long it was silent at most."""
-        limit = max(SHORTEST_LIMIT, self.silence * TIMES_USUAL)
+        limit, busy_limit = (max(least, self.silence * TIMES_USUAL) for least in (SHORTEST_LIMIT, BUSY))
+        idle_limit = max(IDLE, self.silence * 2)
         heard, silence, said, wrong = time.monotonic(), 0.0, b"", None
+        busy, used = heard, 0.0
         process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, start_new_session=True,
                                    env=dict(os.environ, OSR_MUTANT=mutant))
@@ -54,16 +60,40 @@ class Program:
             silence = max(silence, now - heard)
             if more:
                 said, heard = said + more, now
+            if more or not is_idle(process.pid):
+                busy = now
+            if more:
+                used = seconds_used(process.pid)
             if self.gives_up(said):
                 wrong = "fails"
             elif status is not None:
                 wrong = "" if status == 0 else f"exit {status}" if status > 0 else signal.Signals(-status).name
-            elif now - heard > limit:
+            elif now - heard > limit or now - busy > idle_limit or seconds_used(process.pid) - used > busy_limit:
                 wrong = "hangs"
             else:
                 time.sleep(0.002)
         end(process)
         return wrong, said.decode(errors="replace"), silence
+
+
+def is_idle(pid):
+    """Whether it waits, and so do all that it has started."""
+    try:
+        tasks = list(pathlib.Path(f"/proc/{pid}/task").iterdir())
+        states = [(task / "stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()[0] for task in tasks]
+        children = [child for task in tasks for child in (task / "children").read_text(encoding="ascii").split()]
+    except (OSError, IndexError):
+        return False
+    return all(state == "S" for state in states) and all(is_idle(child) for child in children)
+
+
+def seconds_used(pid):
+    """Of a processor, by the program itself."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def end(process):
@@ -98,13 +128,13 @@ def try_mutant(mutant, programs):
 
 
 def in_order(mutant, programs):
-    first = [name if is_fuzzer(name) else "test_" + name for name in mutant.first]
-    for name in first:
-        if not any(program.name == name for program in programs):
+    named = {program.name: program for program in programs}
+    names = [name if is_fuzzer(name) else "test_" + name for name in mutant.first]
+    for name in names:
+        if name not in named:
             raise descriptions.Misfit(f"mutant {mutant.name}: there is no program {name}")
-    chosen = [p for p in programs if not mutant.same or p.usual <= QUICK]
-    return sorted(chosen, key=lambda p: (first.index(p.name) if p.name in first else len(first),
-                                           p.name != FUZZER, p.usual))
+    others = [p for p in programs if p.name not in names and (not mutant.same or p.usual <= QUICK)]
+    return [named[name] for name in names] + sorted(others, key=lambda p: (p.name != FUZZER, p.usual))
 
 
 def how(program, wrong, said):
@@ -153,12 +183,22 @@ def sum_up(trials, seconds):
     classes = len({trial.mutant.kind for trial in trials})
     print(f"{len(trials)} mutants of {classes} classes: {len(killed)} killed, {fuzzed} of them by fuzzers, "
           f"{100 * quick // max(1, len(killed))} % within 1 s; {sum(bool(t.mutant.same) for t in trials)} justified; "
-          f"{seconds:.0f} s")
+          f"{seconds:.0f} s, {processor_seconds():.0f} s of a processor")
     if alive:
         print("survive:", *alive)
     if wrongly:
         print("justified, but killed:", *wrongly)
     return 1 if alive or wrongly else 0
+
+
+def processor_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def in_slice(mutant):
+    which, of = (int(text, 0) for text in SLICE.split("/"))
+    return mutant.number % of == which % of
 
 
 def show_killers(mutants, programs, pool):
@@ -183,7 +223,7 @@ def main(listed, directory, *names):
             show_killers([mutant for mutant in mutants if mutant.name in names], programs, pool)
             return 0
         # Those that live through all programs first, so that nobody waits for them alone in the end.
-        ordered = sorted(mutants, key=lambda mutant: not mutant.same)
+        ordered = sorted(filter(in_slice, mutants), key=lambda mutant: not mutant.same)
         trials = list(pool.map(lambda mutant: try_mutant(mutant, programs), ordered))
     trials.sort(key=lambda trial: trial.mutant.line)
     print_table(trials)

@@ -30,6 +30,23 @@ void osri_text(struct text *text, const char *format, ...)
     va_end(list);
 }
 
+/* Most of a text is words, for which there is nothing to format. */
+static void add_plain(struct text *text, const char *words, size_t length)
+{
+    size_t left = text->length < text->size ? text->size - text->length - 1 : 0;
+
+    if (text->stream) {
+        if (fwrite(words, 1, length, text->stream) != length)
+            text->failed = true;
+    } else if (left > 0 && length > 0) {
+        size_t fits = length < left ? length : left;
+
+        memcpy(text->buffer + text->length, words, fits);
+        text->buffer[text->length + fits] = '\0';
+    }
+    text->length += length;
+}
+
 void osri_text_words(struct text *text, const char *words, const char *margin)
 {
     while (*words) {
@@ -37,7 +54,7 @@ void osri_text_words(struct text *text, const char *words, const char *margin)
 
         while ((unsigned char)words[plain] >= ' ' && words[plain] != 0x7f)
             plain++;
-        osri_text(text, "%.*s", (int)plain, words);
+        add_plain(text, words, plain);
         words += plain;
         if (*words == '\n' && words[1])
             osri_text(text, "\n%s", margin);
@@ -54,6 +71,11 @@ void osri_name_copy(char to[OSR_NAME_SIZE], const char *name)
     if (length)
         memcpy(to, name, length);
     to[length] = '\0';
+}
+
+void osri_text_plain(struct text *text, const char *words)
+{
+    add_plain(text, words, strlen(words));
 }
 
 /* ---- What is kept ---- */

@@ -29,6 +29,9 @@ static inline struct text text_to_buffer(char *buffer, size_t size)
 
 void osri_text(struct text *text, const char *format, ...) OSR_PRINTF_(2, 3);
 
+/* Adds words as they are. */
+void osri_text_plain(struct text *text, const char *words);
+
 /* Adds words that came from outside: control characters are escaped, and lines after the first are led in
  * by `margin`. */
 void osri_text_words(struct text *text, const char *words, const char *margin);

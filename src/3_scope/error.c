@@ -118,22 +118,31 @@ static struct osr_error *next_held(struct sched *sched, const struct osr_error *
     size_t i = at ? (size_t)(at - chunk->errors) + 1 : 0;
 
     for (; chunk; chunk = chunk->next, i = 0)
-        for (; i < chunk->count; i++)
+        for (; i < chunk->count && atomic_load(&chunk->held) > 0; i++)
             if (chunk->errors[i].refs > 0)
                 return &chunk->errors[i];
     return NULL;
 }
 
-static void explain_others(const struct osr_error *error)
+/* What was made outside of the run, by a job, is not gone through for itself, and may have causes that were made
+ * inside. */
+void osri_error_explain(struct sched *sched, struct osr_error *error)
+{
+    for (; error; error = error->cause) {
+        error->explained++;
+        if (error->chunk->pool == osri_errors(sched))
+            return;
+    }
+}
+
+static void explain_others(struct sched *sched, const struct osr_error *error)
 {
     struct osr_error *child;
 
-    if (error->cause)
-        error->cause->explained++;
-    if (error->origin)
-        error->origin->explained++;
+    osri_error_explain(sched, error->cause);
+    osri_error_explain(sched, error->origin);
     for (child = error->first; child; child = error->kind == ERROR_LINK ? NULL : child->next)
-        child->explained++;
+        osri_error_explain(sched, child);
 }
 
 void osri_errors_explain(struct sched *sched)
@@ -143,7 +152,7 @@ void osri_errors_explain(struct sched *sched)
     for (error = next_held(sched, NULL); error; error = next_held(sched, error))
         error->explained = 0;
     for (error = next_held(sched, NULL); error; error = next_held(sched, error))
-        explain_others(error);
+        explain_others(sched, error);
 }
 
 size_t osri_errors_unexplained(struct sched *sched, void (*visit)(struct sched *sched, const struct osr_error *error))
@@ -254,17 +263,20 @@ struct osr_error *osri_error_new_group(struct sched *sched, const char *where, c
 void osri_error_vsay(struct osr_error *error, const char *format, va_list list)
 {
     const struct memory *memory = error->chunk->pool ? error->chunk->pool->memory : &error->chunk->memory;
+    char small[512], *message; /* most messages are, and so are formatted once */
     va_list again;
-    char *message;
     int length;
 
     va_copy(again, list);
-    length = vsnprintf(NULL, 0, format, again);
+    length = vsnprintf(small, sizeof(small), format, again);
     va_end(again);
     message = length < 0 ? NULL : osri_alloc(memory, (size_t)length + 1);
     if (!message)
         return;
-    vsnprintf(message, (size_t)length + 1, format, list);
+    if ((size_t)length < sizeof(small))
+        memcpy(message, small, (size_t)length + 1);
+    else
+        vsnprintf(message, (size_t)length + 1, format, list);
     osri_free(memory, error->message);
     error->message = message;
 }

@@ -86,6 +86,8 @@ static inline void osri_errors_unpromise(struct sched *sched, unsigned count)
 /* Who holds what: sets `explained` of every error to how many other errors refer to it, as causes and in trees, to
  * which the caller adds what else it knows of. */
 void osri_errors_explain(struct sched *sched);
+/* One more reference to `error`, which may be NULL, is known. */
+void osri_error_explain(struct sched *sched, struct osr_error *error);
 /* Calls `visit` for each error that is held by more than that. Gives how many. */
 size_t osri_errors_unexplained(struct sched *sched, void (*visit)(struct sched *sched, const struct osr_error *error));
 

@@ -52,7 +52,7 @@ _Noreturn static void die(struct child *child)
 }
 
 /* The end of a task of which more is to be seen or told than that it has succeeded. */
-_Noreturn static __attribute__((noinline)) void end_remarkably(struct sched *sched, struct child *child, int rc)
+static __attribute__((noinline)) void end_remarkably(struct sched *sched, struct child *child, int rc)
 {
     struct outcome outcome;
 
@@ -69,7 +69,6 @@ _Noreturn static __attribute__((noinline)) void end_remarkably(struct sched *sch
     if (child->record)
         record_end(child, outcome);
     child->ended(child, outcome);
-    osri_task_exit(sched, &child->task);
 }
 
 static inline bool is_remarkable(const struct sched *sched, const struct child *child, int rc)
@@ -78,24 +77,28 @@ static inline bool is_remarkable(const struct sched *sched, const struct child *
            child->scope.cut_at_ || child->task.slot.error || child->record || sched->observe;
 }
 
-_Noreturn static inline void end(struct child *child, int rc)
+static inline void end(struct child *child, int rc)
 {
     struct sched *sched = child->task.sched;
 
-    if (unlikely(is_remarkable(sched, child, rc)))
+    if (unlikely(is_remarkable(sched, child, rc))) {
         end_remarkably(sched, child, rc);
+        return;
+    }
     osri_errors_unpromise(sched, 1);
     osri_scope_detach_plain(&child->scope); /* which nobody can give a deadline */
     child->ended(child, (struct outcome){.rc = rc});
-    osri_task_exit(sched, &child->task);
 }
 
+/* The first function on a task's stack, which AddressSanitizer must not instrument: it enters a new stack here, and what
+ * does not return leaves its frame on the fake stack, which is kept for the next task. */
 __attribute__((no_sanitize_address)) void osri_child_begin(void *arg)
 {
     struct child *child = arg;
 
     osri_task_begin(child->task.sched, &child->task);
     end(child, child->run(child->arg));
+    osri_task_exit(child->task.sched, &child->task);
 }
 
 void *osri_child_copy(struct child *child, const void *arg, size_t size)

@@ -33,8 +33,7 @@ static void name_outcome(struct sched *sched, const struct record *record)
     osri_diagnose(sched, OSR_DIAGNOSIS_LEAK,
                   "osier: the outcome of task \"%s\", spawned at %s, is kept for a handle that nobody has released\n",
                   record->name, record->where);
-    if (record->error)
-        record->error->explained++;
+    osri_error_explain(sched, record->error);
 }
 
 void osri_leaks_tell(struct sched *sched, const struct slot *result)
@@ -42,8 +41,7 @@ void osri_leaks_tell(struct sched *sched, const struct slot *result)
     osri_descriptors_check(sched, "the end of the run");
     (void)osri_descriptors_ours(sched, name_descriptor);
     osri_errors_explain(sched);
-    if (result->error)
-        result->error->explained++;
+    osri_error_explain(sched, result->error);
     (void)osri_errors_unexplained(sched, name_taken_error);
 }
 

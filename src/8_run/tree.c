@@ -1,5 +1,7 @@
 #include "8_run/tree.h"
 
+#include <string.h>
+
 #include <osier/debug.h>
 
 #include "2_sched/wait.h"
@@ -11,15 +13,16 @@ static void write_reason(struct text *text, const struct osr_scope *scope)
 {
     const struct osr_reason *reason = &scope->reason_;
 
-    osri_text(text, ", cancelled");
+    osri_text_plain(text, ", cancelled");
     if (reason->who[0]) {
-        osri_text(text, " by task \"");
+        osri_text_plain(text, " by task \"");
         osri_text_words(text, reason->who, "");
-        osri_text(text, "\"");
+        osri_text_plain(text, "\"");
     }
-    osri_text(text, " at %s", reason->where);
+    osri_text_plain(text, " at ");
+    osri_text_plain(text, reason->where);
     if (*reason->text) {
-        osri_text(text, ": ");
+        osri_text_plain(text, ": ");
         osri_text_words(text, reason->text, "");
     }
 }
@@ -31,7 +34,7 @@ static void write_deadline(struct sched *sched, struct text *text, const struct 
     if (at == OSR_NEVER || scope->cancelled_at_)
         return;
     if (__builtin_sub_overflow(at, osri_now(sched), &left) || left < 0)
-        osri_text(text, ", overdue");
+        osri_text_plain(text, ", overdue");
     else
         osri_text(text, ", due in %lld.%03lld ms", (long long)(left / 1000000), (long long)(left / 1000 % 1000));
 }
@@ -40,22 +43,22 @@ static void write_task(struct text *text, const struct child *child)
 {
     const struct task *task = &child->task;
 
-    osri_text(text, "task \"");
+    osri_text_plain(text, "task \"");
     osri_text_words(text, task->name, "");
     osri_text(text, "\", spawned at %s, ", task->where);
     if (task->wait)
         osri_text(text, "waits in %s at %s", task->wait->call, place_or_unknown(task->wait->where_));
     else
-        osri_text(text, task == osri_current() ? "runs" : "is ready");
+        osri_text_plain(text, task == osri_current() ? "runs" : "is ready");
 }
 
 static void write_group(struct text *text, const struct osr_group *group)
 {
-    osri_text(text, "group ");
+    osri_text_plain(text, "group ");
     if (group->name_[0]) {
-        osri_text(text, "\"");
+        osri_text_plain(text, "\"");
         osri_text_words(text, group->name_, "");
-        osri_text(text, "\" ");
+        osri_text_plain(text, "\" ");
     }
     osri_text(text, "with %zu running", group->running_);
     if (group->limit_)
@@ -81,7 +84,7 @@ static void write_scope(struct sched *sched, struct text *text, const struct osr
     write_deadline(sched, text, scope);
     if (scope->cancelled_at_)
         write_reason(text, scope);
-    osri_text(text, "\n");
+    osri_text_plain(text, "\n");
 }
 
 void osri_tree_write(struct sched *sched, struct text *text)
@@ -94,20 +97,24 @@ void osri_tree_write(struct sched *sched, struct text *text)
 
         for (up = at; up != top && depth < MOST_DEPTH; up = up->parent_)
             depth++;
-        osri_text(text, "%*s", 2 * depth, "");
+        for (; depth > 0; depth--)
+            osri_text_plain(text, "  ");
         write_scope(sched, text, at);
     }
 }
 
+/* Most trees are small, and so are written once. */
 char *osri_tree_string(struct sched *sched)
 {
-    struct text text = text_to_buffer(NULL, 0);
-    char *string;
+    char small[1024], *string;
+    struct text text = text_to_buffer(small, sizeof(small));
 
     osri_tree_write(sched, &text);
     string = osri_alloc(&sched->memory, text.length + 1);
     if (!string)
         return NULL;
+    if (text.length < sizeof(small))
+        return memcpy(string, small, text.length + 1);
     text = text_to_buffer(string, text.length + 1);
     osri_tree_write(sched, &text);
     return string;
