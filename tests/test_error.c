@@ -1437,6 +1437,34 @@ OSR_TASK(take_without_memory, void, unused)
     return 0;
 }
 
+static int open_guarded(void)
+{
+    OSR_GUARD_TIMEOUT(limit, osr_s(1));
+    return 0;
+}
+
+OSR_TASK(open_guarded_with_little_memory, int, fail_at)
+{
+    int rc;
+
+    counting.fail_at = counting.made + *fail_at;
+    rc = open_guarded();
+    counting.fail_at = 0;
+    return rc;
+}
+
+/* Each call for memory fails once: what was set aside for the guard's errors is there no longer when the run ends. */
+TEST(a_guard_that_could_not_be_opened_keeps_no_errors_in_store)
+{
+    int fail_at, refused = 0;
+
+    for (fail_at = 1; fail_at < 8; fail_at++)
+        refused += run_simulated(open_guarded_with_little_memory, &fail_at, .allocator = &counting_allocator) == -ENOMEM;
+    osr_error_clear();
+    assert_true(refused > 0);
+    assert_int_equal(counting.live, 0);
+}
+
 TEST(what_cannot_be_taken_for_lack_of_memory_stays_in_the_slot)
 {
     assert_int_equal(run_simulated(take_without_memory, NULL, .allocator = &counting_allocator), 0);
@@ -2621,6 +2649,7 @@ int main(void)
         story_test(errors_keep_code_place_and_task_when_there_is_no_memory),
         story_test(a_tree_keeps_all_its_leaves_when_there_is_no_memory),
         story_test(bare_codes_wraps_and_fatal_errors_need_no_memory),
+        story_test(a_guard_that_could_not_be_opened_keeps_no_errors_in_store),
         story_test(what_cannot_be_taken_for_lack_of_memory_stays_in_the_slot),
         story_test(errors_outlive_the_run_and_may_be_handed_to_another_thread),
         story_test(errors_left_in_the_slot_are_replaced_by_the_next_run),
