@@ -93,8 +93,8 @@ static void run_with_fault(struct finding *finding, unsigned long at, bool onwar
         finding->outcome = CHECK_FINE;
 }
 
-/* In runs of their own, since a runner that is warm asks for hardly any memory. Not with posts: who has one open and goes
- * another way than was meant may wait for it to be fired, which nobody does. */
+/* In runs of their own, since a runner that is warm asks for hardly any memory. Not with posts: some of those do not
+ * come to an end then. */
 static void run_with_faults(struct finding *finding)
 {
     unsigned long calls, at;
