@@ -10,5 +10,5 @@ out=$(dirname "$explorer")/found
 mkdir -p "$out"
 
 "$explorer" --canaries || exit 1
-"$explorer" --random 1500 --seed "$seed" || exit 1
+"$explorer" --random 4000 --seed "$seed" || exit 1
 "$explorer" --out "$out" --seed "$seed" "$@"

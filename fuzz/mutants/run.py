@@ -209,6 +209,8 @@ def show_killers(mutants, programs, pool):
 
 
 def main(listed, directory, *names):
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # a shell may have them ignored, and tests look
     began, directory = time.monotonic(), pathlib.Path(directory)
     (directory / "found").mkdir(exist_ok=True)
     mutants = descriptions.read(listed)
