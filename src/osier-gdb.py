@@ -198,7 +198,7 @@ class Task:
         return "is ready" if self.has_begun() else "has not begun"
 
     def function(self):
-        return re.sub(r"^.*<(.*)>$", r"\1", str(self.child["run"]))
+        return re.sub(r"^.*<(.*)>$", r"\1", str(self.task["run"]))
 
     def line(self):
         return f'{self.number} task "{self.name}", spawned at {self.where}, {self.state()}'
@@ -318,9 +318,13 @@ def time_now(sched):
     return None
 
 
+def is_cancelled(scope):
+    return not int(scope["brief_"]) and int(scope["cancelled_at_"]) != 0
+
+
 def describe_deadline(sched, scope):
     at = int(scope["timer_"]["at"])
-    if at == NEVER or int(scope["cancelled_at_"]):
+    if at == NEVER or is_cancelled(scope):
         return ""
     now = time_now(sched)
     if now is None:
@@ -329,7 +333,7 @@ def describe_deadline(sched, scope):
 
 
 def describe_reason(scope):
-    if not int(scope["cancelled_at_"]):
+    if not is_cancelled(scope):
         return ""
     reason = scope["reason_"]
     who, text = string(reason["who"]), string(reason["text"])

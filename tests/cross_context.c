@@ -19,6 +19,7 @@ static struct door no_choice;
 static struct memory memory;
 static struct stacks stacks;
 static struct fiber hub;
+static struct lining hub_lining;
 static int failures;
 
 static void expect(int holds, const char *what)
@@ -31,6 +32,7 @@ static void expect(int holds, const char *what)
 
 struct worker {
     struct fiber fiber; /* first: on top of its stack */
+    struct lining lining;
     double value;
     uint64_t sum;
     int number, rounds;
@@ -135,7 +137,7 @@ static void expect_guard_of(struct fiber *fiber)
 
     if (pid == 0) {
         signal(SIGSEGV, SIG_DFL);
-        *(volatile char *)(fiber->low - 1) = 1;
+        *(volatile char *)(fiber->lining->low - 1) = 1;
         _exit(0);
     }
     waitpid(pid, &status, 0);
@@ -178,8 +180,8 @@ static void expect_guards(void)
 int main(void)
 {
     memory = (struct memory){.from = osri_malloc_allocator, .door = &no_choice};
-    osri_stacks_open(&stacks, SIZE, sizeof(struct worker), &memory, &no_choice);
-    osri_fiber_adopt(&hub, stacks.tools);
+    osri_stacks_open(&stacks, SIZE, sizeof(struct worker), offsetof(struct worker, lining), &memory, &no_choice);
+    osri_fiber_adopt(&hub, &hub_lining, stacks.tools);
     run_all();
     run_all();
     expect_reuse();

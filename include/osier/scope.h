@@ -43,7 +43,8 @@ struct osr_scope {
     unsigned char form_, state_;
     unsigned char shielded_, caught_, guarded_;
     unsigned char laden_; /* `pending_` and what follows it mean something, and `refusal_` */
-    unsigned char pending_rides_, spare_;
+    unsigned char pending_rides_;
+    unsigned char brief_; /* a task's that has not begun: only what stands above `cut_at_` means anything */
     struct osr_scope *by_;      /* the outermost cancelled scope that can be seen from here, or NULL */
     struct osr_list_ children_; /* scopes directly inside, those of other tasks too */
     struct osr_scope *parent_;

@@ -41,6 +41,15 @@ static inline void list_remove(struct osr_list_ *node)
     list_init(node);
 }
 
+/* Puts `other` in the place of the node, which is then as if unlinked. */
+static inline void list_replace(struct osr_list_ *node, struct osr_list_ *other)
+{
+    other->next = node->next;
+    other->prev = node->prev;
+    other->next->prev = other;
+    other->prev->next = other;
+}
+
 /* Takes the first node out; NULL if the list is empty. */
 static inline struct osr_list_ *list_pop(struct osr_list_ *list)
 {

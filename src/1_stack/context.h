@@ -22,22 +22,22 @@ struct context {
 /* Where a backtrace ends: the first function of a context seems to have been called from here. */
 void osri_context_end(void);
 
-#if defined(__x86_64__)
+/* The first code that a new context runs: finds the entry in the place of the frame pointer, and calls it. */
+void osri_context_start(void);
 
 /*
  * Prepares a context that, when it is first switched to, calls entry(context) on the stack that ends at `high`
- * (aligned to 16) and begins at `low`. `entry` never returns.
+ * (aligned to 16) and begins at `low`. `entry` never returns. The stack itself is not touched yet.
  */
 static inline void osri_context_make(struct context *context, char *low, char *high, void (*entry)(void *context))
 {
-    uint64_t *back = (uint64_t *)(void *)(high - sizeof(*back));
-
     (void)low;
-    *back = (uint64_t)(uintptr_t)osri_context_end + 1; /* as if behind a call */
-    context->stack = (uint64_t)(uintptr_t)back;
-    context->frame = 0;
-    context->next = (uint64_t)(uintptr_t)entry;
+    context->stack = (uint64_t)(uintptr_t)high;
+    context->frame = (uint64_t)(uintptr_t)entry;
+    context->next = (uint64_t)(uintptr_t)osri_context_start;
 }
+
+#if defined(__x86_64__)
 
 #ifdef __AVX512F__
 #define OSRI_MORE_REGISTERS                                                                                       \
@@ -78,20 +78,6 @@ _Noreturn static inline __attribute__((always_inline)) void osri_context_leave(s
 }
 
 #else
-
-/* The first code that a new context runs: takes the entry off the stack, and calls it. */
-void osri_context_start(void);
-
-static inline void osri_context_make(struct context *context, char *low, char *high, void (*entry)(void *context))
-{
-    uint64_t *made = (uint64_t *)(void *)(high - 16); /* this processor wants its stack aligned at all times */
-
-    (void)low;
-    *made = (uint64_t)(uintptr_t)entry;
-    context->stack = (uint64_t)(uintptr_t)made;
-    context->frame = 0;
-    context->next = (uint64_t)(uintptr_t)osri_context_start;
-}
 
 static inline __attribute__((always_inline)) void osri_context_switch(struct context *from, struct context *to)
 {

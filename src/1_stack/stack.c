@@ -12,8 +12,13 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
-/* Neighbouring stacks begin at different distances from their ends, so that their first frames, which every task
- * touches, lie in different cache sets; the longest distance leaves half of the top page to them. */
+/*
+ * Neighbouring stacks begin at different distances from the ends of their top pages, so that what every task touches lies
+ * in different sets of the nearest cache; the longest distance leaves half of the page to the first frames. Which of the
+ * distances comes first moves on with every round of them; and the distance from one stack to the next is an odd number of
+ * pages, since the guard comes on top of a power of two. So over a thousand stacks all sets of the second cache and of the
+ * cache of page translations have their share.
+ */
 enum { COLOURS = 32, COLOUR_SIZE = 64 };
 
 /* Slabs grow from few regions to many: a small program takes little, a large one makes few mappings. */
@@ -25,12 +30,14 @@ struct slab {
     size_t regions;
 };
 
-void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, const struct memory *memory,
+void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, size_t lining_at, const struct memory *memory,
                       const struct door *door)
 {
     *stacks = (struct stacks){
         .size = size,
+        .stride = size + (size_t)sysconf(_SC_PAGESIZE),
         .room = (room + COLOUR_SIZE - 1) & ~(size_t)(COLOUR_SIZE - 1),
+        .lining_at = lining_at,
         .guard = (size_t)sysconf(_SC_PAGESIZE),
         .tools = osri_tools(),
         .one_by_one = osri_valgrind_runs(),
@@ -64,14 +71,14 @@ static int add_slab(struct stacks *stacks)
     slab = make_room(stacks, regions) == 0 ? osri_alloc(stacks->memory, sizeof(*slab)) : NULL;
     if (!slab)
         return -ENOMEM;
-    slab->base = osri_sys_map(stacks->door, regions * stacks->size, &code);
+    slab->base = osri_sys_map(stacks->door, regions * stacks->stride, &code);
     if (!slab->base) {
         osri_free(stacks->memory, slab);
         return code;
     }
     /* A huge page for a stack that needs a small one costs milliseconds; a system that has none to give
      * refuses this, which is as good. */
-    (void)osri_sys_advise(stacks->door, slab->base, regions * stacks->size, MADV_NOHUGEPAGE);
+    (void)osri_sys_advise(stacks->door, slab->base, regions * stacks->stride, MADV_NOHUGEPAGE);
     slab->regions = regions;
     slab->next = stacks->slabs;
     stacks->slabs = slab;
@@ -92,7 +99,7 @@ static size_t guard_many(struct stacks *stacks)
     count = count < stacks->total ? count : stacks->total;
     count = count < MOST_ADVISED ? count : MOST_ADVISED;
     for (i = 0; i < count; i++)
-        pages[i] = stacks->slabs->base + (stacks->guarded + i) * stacks->size;
+        pages[i] = stacks->slabs->base + (stacks->guarded + i) * stacks->stride;
     return osri_sys_advise_many(pages, count, stacks->guard, MADV_GUARD_INSTALL);
 }
 
@@ -123,7 +130,7 @@ static int guard_next(struct stacks *stacks)
     guarded = guard_many(stacks);
     if (guarded == 0) {
         stacks->one_by_one = stacks->one_by_one || stacks->total >= 2;
-        rc = guard_one(stacks, stacks->slabs->base + stacks->made * stacks->size);
+        rc = guard_one(stacks, stacks->slabs->base + stacks->made * stacks->stride);
         if (rc < 0)
             return rc;
         guarded = 1;
@@ -134,22 +141,27 @@ static int guard_next(struct stacks *stacks)
 
 static struct fiber *fiber_of(const struct stacks *stacks, char *base, size_t index)
 {
-    return (struct fiber *)(void *)(base + stacks->size - stacks->room - index % COLOURS * COLOUR_SIZE);
+    size_t colour = (index + index / COLOURS) % COLOURS;
+
+    return (struct fiber *)(void *)(base + stacks->stride - stacks->room - colour * COLOUR_SIZE);
 }
 
 /* Makes a fiber that has its memory usable; the region begins at `base`. */
 static struct fiber *furnish(struct stacks *stacks, char *base, struct fiber *fiber)
 {
+    struct lining *lining = (struct lining *)(void *)((char *)fiber + stacks->lining_at);
+
     if (stacks->tools & TOOL_ASAN) /* of what was mapped here before */
-        osri_asan_unpoison(base, stacks->size);
+        osri_asan_unpoison(base, stacks->stride);
     memset(fiber, 0, stacks->room);
-    fiber->low = base + stacks->guard;
-    fiber->high = (char *)fiber;
-    fiber->valgrind = osri_valgrind_add(fiber->low, fiber);
+    fiber->lining = lining;
+    lining->low = base + stacks->guard;
+    lining->high = (char *)fiber;
+    lining->valgrind = osri_valgrind_add(lining->low, fiber);
     if (stacks->tools & TOOL_TSAN)
-        fiber->tsan = osri_tsan_new();
+        lining->tsan = osri_tsan_new();
     if (stacks->tools & TOOL_LSAN)
-        osri_lsan_add(fiber->low, stacks->size - stacks->guard);
+        osri_lsan_add(lining->low, stacks->size);
     return fiber;
 }
 
@@ -158,7 +170,7 @@ static char *base_of(const struct stacks *stacks, const struct fiber *fiber)
 {
     uintptr_t top = ((uintptr_t)fiber + stacks->guard) & ~(uintptr_t)(stacks->guard - 1);
 
-    return (char *)top - stacks->size;
+    return (char *)top - stacks->stride;
 }
 
 /* A region that nobody has used. */
@@ -171,7 +183,7 @@ static struct fiber *make_anew(struct stacks *stacks, int *code)
         *code = guard_next(stacks);
     if (*code < 0)
         return NULL;
-    base = stacks->slabs->base + stacks->made * stacks->size;
+    base = stacks->slabs->base + stacks->made * stacks->stride;
     stacks->total++;
     return furnish(stacks, base, fiber_of(stacks, base, stacks->made++));
 }
@@ -198,16 +210,17 @@ static _Thread_local struct fiber *dropper;
 __attribute__((no_sanitize_address)) static void leave_for_good(void *fiber)
 {
     osri_fiber_begin(fiber, TOOL_ASAN);
-    osri_asan_leave(NULL, dropper->low, osri_stack_span(dropper));
+    osri_asan_leave(NULL, dropper->lining->low, osri_stack_span(dropper));
     osri_context_leave(&dropper->context);
 }
 
 static void drop_fake(struct stacks *stacks, struct fiber *fiber)
 {
     struct fiber here;
+    struct lining lining;
 
-    osri_fiber_adopt(&here, stacks->tools);
-    osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
+    osri_fiber_adopt(&here, &lining, stacks->tools);
+    osri_asan_unpoison(fiber->lining->low, osri_stack_span(fiber));
     osri_fiber_make(fiber, 0, leave_for_good);
     dropper = &here;
     osri_fiber_switch_told(&here, fiber, TOOL_ASAN);
@@ -215,22 +228,22 @@ static void drop_fake(struct stacks *stacks, struct fiber *fiber)
 
 static void unmake_stack(struct stacks *stacks, struct fiber *fiber)
 {
-    if (stacks->tools & TOOL_ASAN && fiber->fake)
+    if (stacks->tools & TOOL_ASAN && fiber->lining->fake)
         drop_fake(stacks, fiber);
     if (stacks->tools & TOOL_TSAN)
-        osri_tsan_free(fiber->tsan);
+        osri_tsan_free(fiber->lining->tsan);
     if (stacks->tools & TOOL_LSAN)
-        osri_lsan_drop(fiber->low, stacks->size - stacks->guard);
-    osri_valgrind_drop(fiber->valgrind);
+        osri_lsan_drop(fiber->lining->low, stacks->size);
+    osri_valgrind_drop(fiber->lining->valgrind);
 }
 
 /* The guard stays, also where pages cannot be given back, being locked: then the memory is as it was. */
 static void empty_stack(struct stacks *stacks, struct fiber *fiber)
 {
-    char *low = fiber->low;
+    char *low = fiber->lining->low;
 
     unmake_stack(stacks, fiber);
-    (void)madvise(low, stacks->size - stacks->guard, MADV_DONTNEED);
+    (void)madvise(low, stacks->size, MADV_DONTNEED);
 }
 
 bool osri_stacks_trim(struct stacks *stacks, size_t keep, size_t most)
@@ -256,7 +269,7 @@ void osri_stacks_close(struct stacks *stacks)
     osri_free(stacks->memory, stacks->idle);
     while ((slab = stacks->slabs) != NULL) {
         stacks->slabs = slab->next;
-        osri_sys_unmap(slab->base, slab->regions * stacks->size);
+        osri_sys_unmap(slab->base, slab->regions * stacks->stride);
         osri_free(stacks->memory, slab);
     }
 }
@@ -284,23 +297,24 @@ static struct bounds own_stack(void)
 }
 
 /* Only AddressSanitizer needs the bounds of the thread's own stack. */
-void osri_fiber_adopt(struct fiber *fiber, unsigned tools)
+void osri_fiber_adopt(struct fiber *fiber, struct lining *lining, unsigned tools)
 {
     struct bounds bounds = tools & TOOL_ASAN ? own_stack() : (struct bounds){NULL, NULL};
 
-    *fiber = (struct fiber){.low = bounds.low, .high = bounds.high};
+    *fiber = (struct fiber){.lining = lining};
+    *lining = (struct lining){.low = bounds.low, .high = bounds.high};
     if (tools & TOOL_TSAN)
-        fiber->tsan = osri_tsan_current();
+        lining->tsan = osri_tsan_current();
 }
 
 /* In a function of its own, and left on the fiber that entered it, as ThreadSanitizer demands. */
 __attribute__((noinline)) void osri_fiber_switch_told(struct fiber *from, struct fiber *to, unsigned tools)
 {
     if (tools & TOOL_ASAN)
-        osri_asan_leave(&from->fake, to->low, osri_stack_span(to));
+        osri_asan_leave(&from->lining->fake, to->lining->low, osri_stack_span(to));
     if (tools & TOOL_TSAN)
-        osri_tsan_switch(to->tsan);
+        osri_tsan_switch(to->lining->tsan);
     osri_context_switch(&from->context, &to->context);
     if (tools & TOOL_ASAN)
-        osri_asan_enter(from->fake);
+        osri_asan_enter(from->lining->fake);
 }

@@ -13,19 +13,32 @@
 #include "0_base/tools.h"
 #include "1_stack/context.h"
 
-struct fiber {
-    struct context context; /* first: where it was left */
-    char *low, *high;   /* what the stack may use: from above the guard up to the object */
+/* What there is to know of a stack, which a switch need not touch. */
+struct lining {
+    char *low, *high;   /* what it may use: from above the guard up to the object */
     void *fake;         /* AddressSanitizer's fake stack, kept with this one from task to task */
     void *tsan;
     unsigned valgrind;
 };
 
+struct fiber {
+    struct context context; /* first: where it was left */
+    struct lining *lining;
+};
+
 struct slab;
 
+/* Brings the line of the object that begins with `fiber` into the cache; NULL does no harm. */
+static inline __attribute__((always_inline)) void osri_prefetch(const void *fiber, int line)
+{
+    __builtin_prefetch((const void *)((uintptr_t)fiber + (uintptr_t)line * 64), 1);
+}
+
 struct stacks {
-    size_t size;  /* of a region, guard included */
+    size_t size;   /* of a stack */
+    size_t stride; /* of a region: a stack and its guard */
     size_t room;  /* at its top, for the object */
+    size_t lining_at; /* where in the object that is */
     size_t guard; /* one page */
     struct fiber **idle;  /* those given back are at 1 to `count`, the latest last; there is room for all, and 0 is NULL */
     size_t count, bare;   /* in the pool; of them, those without memory, which come first */
@@ -41,8 +54,8 @@ struct stacks {
     const struct door *door;
 };
 
-/* `size` is a power of two, `room` the size of the object on top. */
-void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, const struct memory *memory,
+/* `size` is a power of two, `room` the size of the object on top, in which the lining lies at `lining_at`. */
+void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, size_t lining_at, const struct memory *memory,
                       const struct door *door);
 
 /* Every stack must have been given back. */
@@ -51,7 +64,7 @@ void osri_stacks_close(struct stacks *stacks);
 /* How many bytes can be used below the object. */
 static inline size_t osri_stack_span(const struct fiber *fiber)
 {
-    return (size_t)(fiber->high - fiber->low);
+    return (size_t)(fiber->lining->high - fiber->lining->low);
 }
 
 struct fiber *osri_stack_make(struct stacks *stacks, int *code);
@@ -64,7 +77,7 @@ static inline __attribute__((always_inline)) void osri_stack_prefetch(const void
 
 #pragma GCC unroll 8
     for (line = -1; line < lines; line++)
-        __builtin_prefetch((const void *)((uintptr_t)fiber + (uintptr_t)line * 64), 1); /* harmless for NULL */
+        osri_prefetch(fiber, line);
 }
 
 /* A stack, as the fiber that begins the object at its top, zeroed the first time; NULL with a code: -ENOMEM, or
@@ -76,9 +89,8 @@ static inline struct fiber *osri_stack_take(struct stacks *stacks, int *code)
     if (unlikely(stacks->count == stacks->bare))
         return osri_stack_make(stacks, code);
     fiber = stacks->idle[stacks->count--];
-    osri_stack_prefetch(stacks->idle[stacks->count > 0 ? stacks->count - 1 : 0], 6); /* the next but one */
     if (unlikely(stacks->tools & TOOL_ASAN))
-        osri_asan_unpoison(fiber->low, osri_stack_span(fiber));
+        osri_asan_unpoison(fiber->lining->low, osri_stack_span(fiber));
     return fiber;
 }
 
@@ -87,10 +99,10 @@ static inline void osri_stack_give(struct stacks *stacks, struct fiber *fiber)
     stacks->idle[++stacks->count] = fiber;
 }
 
-/* Whether it is the one given back last. */
-static inline bool osri_stack_is_last(const struct stacks *stacks, const struct fiber *fiber)
+/* The one to be taken after the next one, NULL if there is none. */
+static inline struct fiber *osri_stack_after_next(const struct stacks *stacks)
 {
-    return stacks->count > 0 && stacks->idle[stacks->count] == fiber;
+    return stacks->idle[stacks->count > 0 ? stacks->count - 1 : 0];
 }
 
 /* How many have memory that nobody uses. */
@@ -115,13 +127,13 @@ bool osri_stacks_trim(struct stacks *stacks, size_t keep, size_t most);
 /* ---- Fibers ---- */
 
 /* A fiber on the stack that the thread has already, for the one who runs the others. */
-void osri_fiber_adopt(struct fiber *fiber, unsigned tools);
+void osri_fiber_adopt(struct fiber *fiber, struct lining *lining, unsigned tools);
 
 /* Makes the fiber begin with entry(fiber) when it is next switched to; `taken` bytes below the object are in use.
  * The entry calls osri_fiber_begin() first, and leaves by a switch. */
 static inline void osri_fiber_make(struct fiber *fiber, size_t taken, void (*entry)(void *fiber))
 {
-    osri_context_make(&fiber->context, fiber->low, fiber->high - taken, entry);
+    osri_context_make(&fiber->context, fiber->lining->low, (char *)fiber - taken, entry);
 }
 
 void osri_fiber_switch_told(struct fiber *from, struct fiber *to, unsigned tools);
@@ -137,7 +149,7 @@ static inline void osri_fiber_switch(struct fiber *from, struct fiber *to, unsig
 static inline void osri_fiber_begin(struct fiber *fiber, unsigned tools)
 {
     if (unlikely(tools & TOOL_ASAN))
-        osri_asan_enter(fiber->fake);
+        osri_asan_enter(fiber->lining->fake);
 }
 
 #endif

@@ -78,7 +78,8 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
     list_init(&sched->jobs);
     list_init(&sched->spare_calls);
     osri_timers_open(&sched->timers, &sched->memory);
-    osri_stacks_open(&sched->stacks, options->stack_size, task_size, &sched->memory, &sched->door);
+    osri_stacks_open(&sched->stacks, options->stack_size, task_size, offsetof(struct task, lining), &sched->memory,
+                     &sched->door);
     return sched->driver->open(sched);
 }
 
@@ -149,72 +150,97 @@ static struct task *next_ready(struct sched *sched)
 /* Who runs when the running task leaves; NULL is the hub, which looks at the world. */
 static struct task *next_after(struct sched *sched, struct task *leaving)
 {
-    struct task *spawner = leaving->eager_for;
-
-    if (unlikely(spawner != NULL)) {
-        leaving->eager_for = NULL;
-        return spawner;
+    if (unlikely(leaving->eager)) {
+        leaving->eager = false;
+        return leaving->eager_for;
     }
     if (--sched->steps == 0)
         return NULL;
     return next_ready(sched);
 }
 
-/* How the running task leaves: parked, for good (its stack is then the one given back last), or queued. */
-static void describe_leaving(struct sched *sched, const struct task *task, char *text, size_t size)
+enum leaving { LEAVES_PARKED_OR_QUEUED, LEAVES_FOR_CHILD, LEAVES_FOR_GOOD };
+
+static void describe_leaving(enum leaving leaving, const struct task *task, const struct task *child, char *text, size_t size)
 {
-    if (task->wait)
+    if (leaving == LEAVES_FOR_CHILD)
+        snprintf(text, size, "spawned eagerly at %s", child->where);
+    else if (task->wait)
         snprintf(text, size, "waited in %s at %s", task->wait->call, place_or_unknown(task->wait->where_));
     else
-        snprintf(text, size, "%s", osri_stack_is_last(&sched->stacks, &task->fiber) ? "returned" : "yielded");
+        snprintf(text, size, "%s", leaving == LEAVES_FOR_GOOD ? "returned" : "yielded");
 }
 
 /* Tells of the running task, which leaves now, if its step took long; `child` is one that it has spawned eagerly. */
-static void time_step(struct sched *sched, const struct task *child)
+static void time_step(struct sched *sched, enum leaving leaving, const struct task *child)
 {
-    int64_t took = osri_now(sched) - sched->step_began;
+    int64_t took;
     const struct task *task = sched->current;
     char how[512];
 
+    if (likely(sched->slow_step == OSR_NEVER))
+        return;
+    took = osri_now(sched) - sched->step_began;
     if (took <= sched->slow_step)
         return;
-    if (child)
-        snprintf(how, sizeof(how), "spawned eagerly at %s", child->where);
-    else
-        describe_leaving(sched, task, how, sizeof(how));
+    describe_leaving(leaving, task, child, how, sizeof(how));
     osri_diagnose(sched, OSR_DIAGNOSIS_SLOW,
                   "osier: task \"%s\", spawned at %s, ran for %lld.%03lld ms without letting others run, until it %s\n",
                   task->name, task->where, (long long)(took / 1000000), (long long)(took / 1000 % 1000), how);
 }
 
-static void step(struct sched *sched, struct fiber *from, struct task *next)
+/* `next` is the current one from here on. */
+static void begin_step(struct sched *sched, struct task *next)
 {
     sched->current = next;
     if (next)
         osri_observe(sched, OSR_TRACE_STEP, next, NULL, NULL, 0);
     if (next && sched->slow_step != OSR_NEVER)
         sched->step_began = osri_now(sched);
-    if (!next)
-        osri_fiber_switch(from, &sched->hub, sched->tools);
-    else if (from != &next->fiber)
-        osri_fiber_switch(from, &next->fiber, sched->tools);
+}
+
+static struct fiber *fiber_of(struct sched *sched, struct task *next)
+{
+    return next ? &next->fiber : &sched->hub;
+}
+
+static void step(struct sched *sched, struct fiber *from, struct task *next)
+{
+    begin_step(sched, next);
+    if (from != fiber_of(sched, next))
+        osri_fiber_switch(from, fiber_of(sched, next), sched->tools);
 }
 
 void osri_leave_slowly(struct sched *sched)
 {
     struct task *task = sched->current;
 
-    if (sched->slow_step != OSR_NEVER)
-        time_step(sched, NULL);
+    time_step(sched, LEAVES_PARKED_OR_QUEUED, NULL);
     step(sched, &task->fiber, next_after(sched, task));
+}
+
+__attribute__((noinline)) struct task *osri_next_slowly(struct sched *sched)
+{
+    struct task *next;
+
+    time_step(sched, LEAVES_FOR_GOOD, NULL);
+    next = next_after(sched, sched->current);
+    begin_step(sched, next);
+    return next;
+}
+
+_Noreturn void osri_exit_slowly(struct sched *sched, struct task *task, struct task *next)
+{
+    osri_fiber_switch(&task->fiber, fiber_of(sched, next), sched->tools);
+    __builtin_unreachable();
 }
 
 void osri_run_eagerly(struct sched *sched, struct task *task)
 {
     struct task *spawner = sched->current;
 
-    if (sched->slow_step != OSR_NEVER)
-        time_step(sched, task);
+    time_step(sched, LEAVES_FOR_CHILD, task);
+    task->eager = true;
     task->eager_for = spawner;
     step(sched, &spawner->fiber, task);
 }
@@ -339,7 +365,7 @@ static void settle(struct sched *sched)
 
 void osri_sched_run(struct sched *sched)
 {
-    osri_fiber_adopt(&sched->hub, sched->tools);
+    osri_fiber_adopt(&sched->hub, &sched->hub_lining, sched->tools);
     while (!sched->finished) {
         osri_touch(&sched->door, list_empty(&sched->ready) ? OSR_TOUCH_IDLE : OSR_TOUCH_ALL, NULL);
         if (unlikely(!list_empty(&sched->settling)))

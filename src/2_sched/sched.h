@@ -42,6 +42,7 @@ struct sched {
     int64_t tidied;      /* when that of others was last looked at */
     struct memory memory;
     struct fiber hub;
+    struct lining hub_lining;
 
     const struct driver *driver;
     void *loop;             /* the driver's own */
@@ -166,8 +167,8 @@ void osri_look(struct sched *sched, int64_t until);
 
 /* ---- Tasks ---- */
 
-/* A task on a stack of its own, without a name; NULL with a code. If no task was on that stack before, `sched` is not
- * set yet. */
+/* A task on a stack of its own, without a name; NULL with a code. If no task was on that stack before, it is all zeros
+ * but for the fiber; else as the last one has left it, who was neither parked nor hooked nor eager. */
 static inline struct task *osri_task_new(struct sched *sched, int *code)
 {
     struct fiber *fiber = osri_stack_take(&sched->stacks, code);
@@ -176,20 +177,22 @@ static inline struct task *osri_task_new(struct sched *sched, int *code)
     if (unlikely(!fiber))
         return NULL;
     task = container_of(fiber, struct task, fiber);
-    task->wait = NULL;
-    task->eager_for = NULL;
+    task->number = ++sched->numbers;
+    return task;
+}
+
+/* To be said before it runs: what only running tasks use. */
+static inline void osri_task_complete(struct task *task)
+{
     task->slot = (struct slot){0};
     task->budget = BUDGET;
     task->refused = 0;
-    task->number = ++sched->numbers;
-    return task;
 }
 
 /* Makes it begin with entry(task), which starts with osri_task_begin() and ends with osri_task_exit(); `taken` bytes
  * of its stack are in use. */
 static inline void osri_task_prepare(struct task *task, size_t taken, void (*entry)(void *task))
 {
-    task->base = task->fiber.high - taken;
     osri_fiber_make(&task->fiber, taken, entry);
 }
 
@@ -222,14 +225,18 @@ void osri_run_eagerly(struct sched *sched, struct task *task);
 /* Leaves the calling task, which is parked or queued, for whoever is next. */
 void osri_leave_slowly(struct sched *sched);
 
+/* Whom the running task leaves for good for; NULL: the hub. */
+struct task *osri_next_slowly(struct sched *sched);
+_Noreturn void osri_exit_slowly(struct sched *sched, struct task *task, struct task *next);
+
 /* Whom the running task leaves for, in the usual case: some task is ready, and nobody has to be asked or told. Else NULL,
- * and osri_leave_slowly() finds out. */
+ * and one of the above finds out. */
 static inline __attribute__((always_inline)) struct task *osri_next(struct sched *sched)
 {
     struct osr_list_ *first = sched->ready.next;
     struct task *next;
 
-    if (unlikely(!sched->plain || sched->current->eager_for || sched->steps == 1 || first == &sched->ready))
+    if (unlikely(!sched->plain || sched->current->eager || sched->steps == 1 || first == &sched->ready))
         return NULL;
     sched->steps--;
     sched->ready.next = first->next;
@@ -250,17 +257,22 @@ static inline void osri_leave(struct sched *sched)
         osri_context_switch(&task->fiber.context, &next->fiber.context);
 }
 
-/* Leaves the calling task for good. Its stack is free from here on, and nobody takes it before the switch. */
-_Noreturn static inline __attribute__((always_inline)) void osri_task_exit(struct sched *sched, struct task *task)
+/* Who runs when the running task, which has ended, leaves for good: it is the current one from here on. NULL: the hub. */
+static inline __attribute__((always_inline)) struct task *osri_task_next(struct sched *sched)
 {
-    struct task *next;
+    struct task *next = osri_next(sched);
 
+    return likely(next != NULL) ? next : osri_next_slowly(sched);
+}
+
+/* Leaves the calling task for good, for `next`. Its stack is free from here on, and nobody takes it before the switch. */
+_Noreturn static inline __attribute__((always_inline)) void osri_task_exit(struct sched *sched, struct task *task,
+                                                                          struct task *next)
+{
     osri_task_free(sched, task);
-    next = osri_next(sched);
-    if (likely(next != NULL))
-        osri_context_leave(&next->fiber.context);
-    osri_leave_slowly(sched);
-    __builtin_unreachable();
+    if (unlikely(!next || sched->tools != 0))
+        osri_exit_slowly(sched, task, next);
+    osri_context_leave(&next->fiber.context);
 }
 
 /* ---- Entering a call ---- */

@@ -28,35 +28,51 @@ struct slot {
 };
 
 /*
- * What is touched when tasks are switched to comes first, and what only their beginning touches in the middle: as they end
- * they touch the last part only, and with it the first part of what comes behind (4_group/child.h).
+ * Four cache lines, by who touches them. A task that is spawned, queued and begun on a warm stack is written to in the
+ * first and in the last, which goes on in what comes behind (4_group/child.h).
  */
 struct task {
+    /* Switching and waiting. */
     struct fiber fiber; /* first: it lies on top of the task's stack */
-    struct sched *sched;
     struct osr_list_ ready;
-    struct osr_wait *wait;   /* what it is parked in, or NULL */
-    struct task *eager_for;  /* who spawned it eagerly, and goes on at its first wait */
-    struct osr_scope *scope; /* the innermost that is open */
+    struct osr_wait *wait; /* what it is parked in, or NULL */
     bool attention; /* calls have to look closer: there is a refusal, a deadline, a cancel hook runs, or the
                      * door is asked whether there is to be one */
-    bool hooked;      /* runs a cancel hook, which may not wait */
-    unsigned budget;  /* calls that may finish without waiting before others get their turn */
+    bool hooked;    /* runs a cancel hook, which may not wait */
+    bool eager;     /* was spawned eagerly, and has not waited yet */
+    uint8_t budget; /* calls that may finish without waiting before others get their turn */
+    unsigned refused; /* calls in a row */
 
-    /* From the floor above, as the scope. */
+    /* Scopes, and calls that fail: what follows up to the slot comes from the floor above. */
+    struct sched *sched;
+    struct osr_scope *scope; /* the innermost that is open */
     uint64_t *refusal;  /* not NULL: cancelled, and calls are refused; notes when the last one was */
     int64_t due;        /* the deadline in effect */
     const char *opened; /* where the scope was opened: its own memory may be gone by the time that this is asked */
+    struct slot slot;
 
-    unsigned refused; /* calls in a row */
-    const char *base; /* where its functions begin on its stack: what lies below is gone when the first has returned */
+    /* Rarely asked for. */
+    struct task *eager_for; /* who spawned it eagerly, and goes on at its first wait */
     const void *entered; /* what the last call was for, if somebody is told what is touched: NULL if that is not known */
+    uint64_t unused_; /* so that a line begins behind the lining */
+    struct lining lining;
+
+    /* Said by whoever spawns it. */
     uint64_t number;
     const char *name;
     const char *where; /* it was spawned */
-
-    struct slot slot;
+    int (*run)(void *arg);
+    void *arg;
 };
+
+/* Where its functions begin on its stack, below a copy of its argument: what lies deeper is gone when the first has
+ * returned. */
+static inline const char *task_base(const struct task *task)
+{
+    const char *arg = task->arg, *high = (const char *)task;
+
+    return arg >= task->lining.low && arg < high ? arg : high;
+}
 
 /* The slot of a thread, for calls outside tasks. */
 extern _Thread_local struct slot osri_thread_slot __attribute__((tls_model("initial-exec"), visibility("hidden")));

@@ -105,7 +105,7 @@ static bool is_in_dead_frame(const struct task *task, const void *arg)
 {
     const char *at = arg;
 
-    return task->scope->form_ == SCOPE_TASK && at >= task->fiber.low && at < task->base;
+    return task->scope->form_ == SCOPE_TASK && at >= task->lining.low && at < task_base(task);
 }
 
 int osr_defer_here(struct osr_cleanup *handle, int (*run)(void *arg), void *arg, int64_t grace, const char *where)

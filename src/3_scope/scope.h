@@ -47,27 +47,58 @@ static inline void osri_scope_init(struct osr_scope *scope, struct task *owner)
     osri_timer_init(&scope->timer_, osri_scope_deadline_passed, true);
 }
 
-/* Makes `scope` part of the tree below `parent`, which may be NULL. It sees what its parent sees. */
-static inline void osri_scope_attach(struct osr_scope *scope, struct osr_scope *parent, unsigned char form,
-                                     const char *where)
+/*
+ * Makes `scope` part of the tree below `parent`, which may be NULL; it sees what its parent sees. In two steps, so that
+ * spawning a task touches one line of its scope and no more: its place, with which it can already be found and told who is
+ * cancelled, and the rest, which has to be there before its owner runs, or it is cancelled, looked into or given anything.
+ */
+static inline void osri_scope_place(struct osr_scope *scope, struct osr_scope *parent, unsigned char form)
 {
-    bool shielded = form == OSR_SCOPE_SHIELD, sees = parent && !shielded;
+    bool shielded = form == OSR_SCOPE_SHIELD;
 
     scope->parent_ = parent;
-    scope->by_ = sees ? parent->by_ : NULL;
-    scope->due_ = sees ? parent->due_ : OSR_NEVER;
+    scope->by_ = parent && !shielded ? parent->by_ : NULL;
     if (parent)
         list_append(&parent->children_, &scope->sibling_);
     else
         list_init(&scope->sibling_);
+    scope->form_ = form;
+    scope->state_ = SCOPE_OPEN;
+    scope->shielded_ = shielded;
+    scope->caught_ = scope->guarded_ = scope->laden_ = scope->pending_rides_ = 0;
+    scope->brief_ = 1;
+}
+
+static inline void osri_scope_complete(struct osr_scope *scope, const char *where)
+{
+    struct osr_scope *parent = scope->parent_;
+
+    scope->due_ = parent && !scope->shielded_ ? parent->due_ : OSR_NEVER;
     scope->where_ = place_or_unknown(where);
     scope->values_from_ = parent;
     scope->values_ = NULL;
     scope->cancelled_at_ = scope->cut_at_ = scope->lifted_at_ = 0;
-    scope->form_ = form;
+    scope->brief_ = 0;
+}
+
+static inline void osri_scope_attach(struct osr_scope *scope, struct osr_scope *parent, unsigned char form,
+                                     const char *where)
+{
+    osri_scope_place(scope, parent, form);
+    osri_scope_complete(scope, where);
+}
+
+/* Gives the place of one that is not complete to another, which is in no tree. */
+static inline void osri_scope_take_place(struct osr_scope *scope, struct osr_scope *from)
+{
+    list_replace(&from->sibling_, &scope->sibling_);
+    scope->parent_ = from->parent_;
+    scope->by_ = from->by_;
+    scope->form_ = from->form_;
     scope->state_ = SCOPE_OPEN;
-    scope->shielded_ = shielded;
-    scope->caught_ = scope->guarded_ = scope->laden_ = scope->pending_rides_ = scope->spare_ = 0;
+    scope->shielded_ = scope->caught_ = scope->guarded_ = scope->laden_ = scope->pending_rides_ = 0;
+    scope->brief_ = 1;
+    from->state_ = SCOPE_CLOSED;
 }
 
 /* One that has no deadline of its own, and is not laden. */

@@ -66,21 +66,23 @@ static __attribute__((noinline)) void end_remarkably(struct sched *sched, struct
     osri_observe(sched, OSR_TRACE_END, &child->task, NULL, child->task.where, outcome.rc);
     osri_scope_pass_cut(sched, &child->scope, outcome.rc);
     osri_scope_detach(sched, &child->scope);
-    if (child->record)
+    if (child->record) {
         record_end(child, outcome);
+        child->record = NULL; /* which a usual one may have got by asking who it is */
+    }
     child->ended(child, outcome);
 }
 
+/* What a call of a scope's has had cut matters only to those further out that are cancelled by now: to nobody, if it sees
+ * none. */
 static inline bool is_remarkable(const struct sched *sched, const struct child *child, int rc)
 {
     return rc < 0 || osri_sched != sched || child->task.scope != &child->scope || child->scope.laden_ ||
-           child->scope.cut_at_ || child->task.slot.error || child->record || sched->observe;
+           child->scope.by_ || child->task.slot.error || child->record || sched->observe;
 }
 
-static inline void end(struct child *child, int rc)
+static inline void end(struct sched *sched, struct child *child, int rc)
 {
-    struct sched *sched = child->task.sched;
-
     if (unlikely(is_remarkable(sched, child, rc))) {
         end_remarkably(sched, child, rc);
         return;
@@ -90,15 +92,60 @@ static inline void end(struct child *child, int rc)
     child->ended(child, (struct outcome){.rc = rc});
 }
 
+/* ---- Its life ---- */
+
+void osri_child_furnish(struct sched *sched, struct child *child)
+{
+    child->task.sched = sched;
+    osri_scope_init(&child->scope, &child->task);
+    child->task.scope = &child->scope;
+    osri_child_reset(child);
+}
+
+/* The task on this stack has ended: it goes on as the brief one, if `next` is that, whose stack goes back. */
+static inline bool go_on_as(struct sched *sched, struct child *child, struct task *next)
+{
+    struct child *other = child_of(next);
+
+    if (!next || !other->scope.brief_)
+        return false;
+    child->task.number = next->number;
+    child->task.name = next->name;
+    child->task.where = next->where;
+    child->task.run = next->run;
+    child->task.arg = next->arg;
+    child->group = other->group;
+    osri_scope_take_place(&child->scope, &other->scope);
+    sched->current = &child->task;
+    osri_task_free(sched, next);
+    return true;
+}
+
+static inline void live(struct sched *sched, struct child *child)
+{
+    bool usual = child->scope.brief_;
+
+    if (likely(usual))
+        osri_child_complete(child);
+    end(sched, child, child->task.run(child->task.arg));
+    if (unlikely(!usual))
+        osri_child_reset(child);
+}
+
 /* The first function on a task's stack, which AddressSanitizer must not instrument: it enters a new stack here, and what
  * does not return leaves its frame on the fake stack, which is kept for the next task. */
 __attribute__((no_sanitize_address)) void osri_child_begin(void *arg)
 {
     struct child *child = arg;
+    struct sched *sched = child->task.sched;
+    struct task *next;
 
-    osri_task_begin(child->task.sched, &child->task);
-    end(child, child->run(child->arg));
-    osri_task_exit(child->task.sched, &child->task);
+    osri_task_begin(sched, &child->task);
+    do {
+        live(sched, child);
+        next = osri_task_next(sched);
+    } while (go_on_as(sched, child, next));
+    osri_task_exit(sched, &child->task, next);
 }
 
 void *osri_child_copy(struct child *child, const void *arg, size_t size)

@@ -14,22 +14,31 @@ struct outcome {
     bool passed_on;          /* a cancellation goes on to the scopes around, also beside an error */
 };
 
-/* What every task touches comes first: it fits in six cache lines. */
+/*
+ * A task is usual if nothing holds its address, and nobody is told of its end but its group. One that is usual and has not
+ * begun is brief: it consists of its first line, of the one that begins with `task.number`, and of the first of its scope,
+ * which is all that spawning writes. The rest comes when it begins; and if it begins where another has just ended, it takes
+ * that one's stack, which is still in the nearest cache, and leaves its own to the pool (child.c).
+ */
 struct child {
     struct task task;
-    int (*run)(void *arg);
-    void *arg;
     struct osr_group *group;
-    void (*ended)(struct child *child, struct outcome outcome); /* the last thing but one that a task does */
-    struct record *record;                                      /* or NULL */
-    size_t extras;                                              /* what is not usual about it: enum child_extra */
+    struct record *record; /* or NULL */
+    size_t extras;         /* what is not usual about it: enum child_extra */
     struct osr_scope scope;
-    char name[OSR_NAME_SIZE]; /* if it was given one */
+    void (*ended)(struct child *child, struct outcome outcome); /* the last thing but one that a task does */
+    char name[OSR_NAME_SIZE];                                   /* if it was given one */
     /* Only with the extras. */
     size_t index; /* in its group, in the order of spawning, counted from 1 */
     int *result;
     struct osr_outcome *outcome;
 };
+
+_Static_assert(offsetof(struct task, sched) == 64 && offsetof(struct task, number) % 64 == 0 &&
+                   offsetof(struct child, scope) % 64 == 0,
+               "what is touched together lies in one line");
+
+enum { CHILD_LINE = offsetof(struct task, number) / 64, SCOPE_LINE = offsetof(struct child, scope) / 64 };
 
 enum child_extra {
     CHILD_DAEMON = 1,
@@ -55,8 +64,44 @@ static inline size_t osri_child_copy_room(size_t size)
     return (size + 63) & ~(size_t)63;
 }
 
+/* What is told of the end of a child of a group. In group.c: what osr_spawn() tells, and whoever gives another has to tell in
+ * its turn. */
+typedef void osri_ended(struct child *child, struct outcome outcome);
+osri_ended osri_group_child_ended;
+
+/* What a child has before it runs, or is more than brief. */
+static inline void osri_child_complete(struct child *child)
+{
+    struct task *task = &child->task;
+
+    osri_scope_complete(&child->scope, task->where);
+    osri_task_complete(task);
+    osri_scope_enter(task, &child->scope);
+}
+
+/* Takes back what made it unusual, for the next one on its stack. */
+static inline void osri_child_reset(struct child *child)
+{
+    child->record = NULL;
+    child->extras = 0;
+    child->ended = osri_group_child_ended;
+}
+
+/* What stays from task to task, on a stack that had none yet. */
+void osri_child_furnish(struct sched *sched, struct child *child);
+
+/* Brings what spawning the next but one will write into the cache. */
+static inline __attribute__((always_inline)) void osri_child_prefetch(const struct sched *sched)
+{
+    const struct fiber *fiber = osri_stack_after_next(&sched->stacks);
+
+    osri_prefetch(fiber, 0);
+    osri_prefetch(fiber, CHILD_LINE);
+    osri_prefetch(fiber, SCOPE_LINE);
+}
+
 /*
- * A task that runs routine->run(arg) inside `parent`, which may be NULL; with options->copy bytes of `arg` on its own
+ * A brief task that runs routine->run(arg) inside `parent`, which may be NULL; with options->copy bytes of `arg` on its own
  * stack. It is not queued yet. NULL with a code, and then nothing is left behind.
  */
 static inline __attribute__((always_inline)) struct child *osri_child_new(struct sched *sched, struct osr_scope *parent,
@@ -78,24 +123,22 @@ static inline __attribute__((always_inline)) struct child *osri_child_new(struct
         osri_errors_unpromise(sched, 1);
         return NULL;
     }
+    osri_child_prefetch(sched);
     child = child_of(task);
-    if (unlikely(!task->sched)) {
-        task->sched = sched;
-        osri_scope_init(&child->scope, task);
-    }
+    if (unlikely(!child->scope.owner_))
+        osri_child_furnish(sched, child);
     task->where = place_or_unknown(options->where);
     task->name = routine->name ? routine->name : "";
+    task->run = routine->run;
+    task->arg = arg;
+    osri_scope_place(&child->scope, parent, SCOPE_TASK);
+    osri_task_prepare(task, osri_child_copy_room(options->copy), osri_child_begin);
     if (unlikely(options->name != NULL)) {
         osri_name_copy(child->name, options->name);
         task->name = child->name;
     }
-    child->record = NULL;
-    child->extras = 0;
-    child->run = routine->run;
-    child->arg = unlikely(options->copy > 0) ? osri_child_copy(child, arg, options->copy) : arg;
-    osri_scope_attach(&child->scope, parent, SCOPE_TASK, options->where);
-    osri_scope_enter(task, &child->scope);
-    osri_task_prepare(task, osri_child_copy_room(options->copy), osri_child_begin);
+    if (unlikely(options->copy > 0))
+        task->arg = osri_child_copy(child, arg, options->copy);
     return child;
 }
 

@@ -324,20 +324,34 @@ static __attribute__((noinline)) int keep_record(struct sched *sched, struct osr
     return 0;
 }
 
-/* What is not usual about a child. */
-static __attribute__((noinline)) void set_extras(struct osr_group *group, struct child *child, const struct osr_spawn_options *options)
+/* Whether nothing has to be said of a child but what every child is told. */
+static inline bool is_usual(const struct osr_group *group, const struct osr_spawn_options *options, osri_ended *ended)
 {
+    return !options->handle && !options->copy && !options->name && !options->daemon && !options->result &&
+           !options->outcome && group->policy_ == OSR_FAIL_FAST && ended == osri_group_child_ended;
+}
+
+/* 0 or -ENOMEM. */
+static __attribute__((noinline)) int make_unusual(struct sched *sched, struct osr_group *group, struct child *child,
+                                                  const struct osr_spawn_options *options, osri_ended *ended)
+{
+    osri_child_complete(child);
+    child->ended = ended;
+    if (options->handle && keep_record(sched, group, child, options->handle) < 0)
+        return -ENOMEM;
     child->extras = (options->daemon ? CHILD_DAEMON : 0u) | (options->result || options->outcome ? CHILD_TELLS : 0u) |
                     (group->policy_ != OSR_FAIL_FAST ? CHILD_COUNTED : 0u);
-    child->index = group->spawned_;
+    child->index = group->spawned_ + 1;
     child->result = options->result;
     child->outcome = options->outcome;
     group->daemons_ += options->daemon;
+    return 0;
 }
 
 static void unmake(struct sched *sched, struct child *child)
 {
     osri_scope_detach(sched, &child->scope);
+    osri_child_reset(child);
     osri_errors_unpromise(sched, 1);
     osri_task_free(sched, &child->task);
 }
@@ -352,24 +366,21 @@ static int fail_to_spawn(int rc, const char *where)
 }
 
 /* A child inside `parent`, for a place that is taken; NULL with a code, and then nothing is left behind. */
-static inline __attribute__((always_inline)) struct child *make_child(struct sched *sched, struct osr_group *group, struct osr_scope *parent,
-                                const struct osr_routine *routine, void *arg, const struct osr_spawn_options *options,
-                                int *code)
+static inline __attribute__((always_inline)) struct child *
+make_child(struct sched *sched, struct osr_group *group, struct osr_scope *parent, const struct osr_routine *routine,
+           void *arg, const struct osr_spawn_options *options, osri_ended *ended, int *code)
 {
     struct child *child = osri_child_new(sched, parent, routine, arg, options, code);
 
     if (unlikely(!child))
         return NULL;
     child->group = group;
-    child->ended = osri_group_child_ended;
-    if (options->handle && keep_record(sched, group, child, options->handle) < 0) {
+    if (unlikely(!is_usual(group, options, ended)) && make_unusual(sched, group, child, options, ended) < 0) {
         unmake(sched, child);
         *code = -ENOMEM;
         return NULL;
     }
     group->spawned_++;
-    if (unlikely(options->daemon || options->result || options->outcome || group->policy_ != OSR_FAIL_FAST))
-        set_extras(group, child, options);
     osri_observe(sched, OSR_TRACE_SPAWN, &child->task, NULL, child->task.where, 0);
     return child;
 }
@@ -380,13 +391,12 @@ static inline __attribute__((always_inline)) int spawn(struct sched *sched, stru
                                                        const struct osr_spawn_options *options, osri_ended *ended)
 {
     int rc;
-    struct child *child = make_child(sched, group, &group->scope, routine, arg, options, &rc);
+    struct child *child = make_child(sched, group, &group->scope, routine, arg, options, ended, &rc);
 
     if (unlikely(!child)) {
         free_place(sched, group);
         return fail_to_spawn(rc, options->where);
     }
-    child->ended = ended;
     if (options->handle)
         osri_group_awaits(group, child->record);
     if (options->daemon && only_daemons_left(group))
@@ -581,7 +591,7 @@ static __attribute__((noinline)) int start_and_wait(struct sched *sched, struct 
 
     osri_scope_init(parent, task);
     osri_scope_attach(parent, task->scope, SCOPE_START, options->where);
-    child = make_child(sched, group, parent, routine, arg, options, &rc);
+    child = make_child(sched, group, parent, routine, arg, options, ended_unstarted, &rc);
     if (!child) {
         osri_scope_detach(sched, parent);
         free_place(sched, group);
@@ -589,7 +599,6 @@ static __attribute__((noinline)) int start_and_wait(struct sched *sched, struct 
     }
     if (options->handle)
         handle = *options->handle;
-    child->ended = ended_unstarted;
     child->scope.values_from_ = &group->scope; /* all along */
     osri_ready(sched, &child->task);
     wait_init(&starting.wait, task, "osr_start", options->where);

@@ -5,12 +5,6 @@
 #include "2_sched/wait.h"
 #include "4_group/child.h"
 
-/* What is told of the end of a child of a group. */
-typedef void osri_ended(struct child *child, struct outcome outcome);
-
-/* What osr_spawn() tells, and whoever gives another has to tell in its turn. */
-osri_ended osri_group_child_ended;
-
 /* Asks for a place among those that may run in the group: 1 if it is taken; 0 if there is none yet, and then it is
  * taken when `wait`, one without a task, is woken; or a code. */
 int osri_group_ask_place(struct sched *sched, struct osr_group *group, struct osr_wait *wait);

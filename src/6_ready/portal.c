@@ -75,7 +75,7 @@ static void hand_over(struct call *call, struct osr_error *error)
 
 static void call_ended(struct child *child, struct outcome outcome)
 {
-    struct call *call = child->arg;
+    struct call *call = child->task.arg;
     int rc = outcome.rc < 0 && !outcome.error ? -OSR_ETASKCANCELED : outcome.rc;
     struct outcome left = outcome;
 

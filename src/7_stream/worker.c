@@ -103,6 +103,12 @@ static void report(int code, const char *where)
 
 static const struct work *work;
 
+/* What lies on top of the worker's own stack. */
+struct top {
+    struct fiber fiber;
+    struct lining lining;
+};
+
 /* The first function on the worker's own stack, which AddressSanitizer must not instrument: it enters it here. */
 __attribute__((no_sanitize_address)) static void begin(void *fiber)
 {
@@ -135,7 +141,7 @@ _Noreturn void osri_work(const struct work *given)
 
     work = given;
     leave_program();
-    osri_stacks_open(&stacks, WORKER_STACK, sizeof(struct fiber), &memory, &closed);
+    osri_stacks_open(&stacks, WORKER_STACK, sizeof(struct top), offsetof(struct top, lining), &memory, &closed);
     fiber = osri_stack_take(&stacks, &code);
     if (!fiber) {
         report(code, work->where);

@@ -151,7 +151,7 @@ static void turn(struct attached *attached)
 
     attached->turning = true;
     sched->calling_back = false;
-    osri_fiber_adopt(&sched->hub, sched->tools);
+    osri_fiber_adopt(&sched->hub, &sched->hub_lining, sched->tools);
     osri_turn(sched, 0);
     sched->calling_back = true; /* whatever else runs on this thread is the program's */
     attached->turning = false;

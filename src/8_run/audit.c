@@ -66,6 +66,10 @@ void osri_audit(struct sched *sched)
     struct osr_scope *at;
 
     for (at = root ? &root->scope : NULL; at; at = osri_scope_walk(&root->scope, at, false)) {
+        if (at->brief_) {
+            require(sched, at->by_ == at->parent_->by_, at->parent_, "a task in it that has not begun does not know that");
+            continue;
+        }
         audit_view(sched, at);
         audit_owner(sched, at);
         if (at->form_ == SCOPE_GROUP)

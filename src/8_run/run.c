@@ -69,7 +69,7 @@ static void explain_fault(const void *address)
 {
     struct sched *sched = osri_sched;
     struct task *task = sched ? sched->current : NULL;
-    const char *low = task ? task->fiber.low : NULL, *at = address;
+    const char *low = task ? task->lining.low : NULL, *at = address;
     char line[512];
 
     if (!task || at >= low || at < low - sched->stacks.guard)
@@ -220,6 +220,7 @@ static void discard_root(struct sched *sched, struct child *root)
 {
     sched->floors[8] = NULL;
     osri_scope_detach(sched, &root->scope);
+    osri_child_reset(root);
     osri_errors_unpromise(sched, 1);
     osri_task_free(sched, &root->task);
 }
@@ -234,6 +235,7 @@ static int queue_root(struct run *run, const struct osr_routine *routine, void *
     root = osri_child_new(sched, NULL, routine, arg, &spawn, &rc);
     if (!root)
         return rc;
+    osri_child_complete(root);
     root->group = NULL;
     root->ended = root_ended;
     sched->floors[8] = root;

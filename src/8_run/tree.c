@@ -81,8 +81,9 @@ static void write_scope(struct sched *sched, struct text *text, const struct osr
         osri_text(text, "to be started at %s", scope->where_);
     else
         osri_text(text, "%s, opened at %s", names[scope->form_], scope->where_);
-    write_deadline(sched, text, scope);
-    if (scope->cancelled_at_)
+    if (!scope->brief_)
+        write_deadline(sched, text, scope);
+    if (!scope->brief_ && scope->cancelled_at_)
         write_reason(text, scope);
     osri_text_plain(text, "\n");
 }
