@@ -81,7 +81,7 @@ static inline bool is_remarkable(const struct sched *sched, const struct child *
            child->scope.by_ || child->task.slot.error || child->record || sched->observe;
 }
 
-static inline void end(struct sched *sched, struct child *child, int rc)
+static inline void end(struct sched *sched, struct child *child, bool usual, int rc)
 {
     if (unlikely(is_remarkable(sched, child, rc))) {
         end_remarkably(sched, child, rc);
@@ -89,7 +89,10 @@ static inline void end(struct sched *sched, struct child *child, int rc)
     }
     osri_errors_unpromise(sched, 1);
     osri_scope_detach_plain(&child->scope); /* which nobody can give a deadline */
-    child->ended(child, (struct outcome){.rc = rc});
+    if (likely(usual && sched->plain))
+        osri_group_free_place(sched, child->group); /* osri_group_child_ended() comes to no more here */
+    else
+        child->ended(child, (struct outcome){.rc = rc});
 }
 
 /* ---- Its life ---- */
@@ -100,6 +103,33 @@ void osri_child_furnish(struct sched *sched, struct child *child)
     osri_scope_init(&child->scope, &child->task);
     child->task.scope = &child->scope;
     osri_child_reset(child);
+}
+
+/* What the copy of an argument takes on the stack, aligned for any type. */
+static size_t room_of(size_t size)
+{
+    return (size + 63) & ~(size_t)63;
+}
+
+struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, const struct osr_routine *routine, void *arg,
+                             const struct osr_spawn_options *options, int *code)
+{
+    struct child *child;
+
+    if (options->copy > sched->stacks.size / 4) {
+        *code = -E2BIG;
+        return NULL;
+    }
+    child = osri_child_brief(sched, parent, routine, arg, options->where, code);
+    if (child && options->name) {
+        osri_name_copy(child->name, options->name);
+        child->task.name = child->name;
+    }
+    if (child && options->copy > 0) {
+        child->task.arg = memcpy((char *)child - room_of(options->copy), arg, options->copy);
+        osri_task_prepare(&child->task, room_of(options->copy), osri_child_begin);
+    }
+    return child;
 }
 
 /* The task on this stack has ended: it goes on as the brief one, if `next` is that, whose stack goes back. */
@@ -127,7 +157,7 @@ static inline void live(struct sched *sched, struct child *child)
 
     if (likely(usual))
         osri_child_complete(child);
-    end(sched, child, child->task.run(child->task.arg));
+    end(sched, child, usual, child->task.run(child->task.arg));
     if (unlikely(!usual))
         osri_child_reset(child);
 }
@@ -146,9 +176,4 @@ __attribute__((no_sanitize_address)) void osri_child_begin(void *arg)
         next = osri_task_next(sched);
     } while (go_on_as(sched, child, next));
     osri_task_exit(sched, &child->task, next);
-}
-
-void *osri_child_copy(struct child *child, const void *arg, size_t size)
-{
-    return memcpy((char *)child - osri_child_copy_room(size), arg, size);
 }

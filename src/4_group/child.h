@@ -55,19 +55,32 @@ static inline struct child *child_of(struct task *task)
 /* The first function on a task's stack, which AddressSanitizer must not instrument: it enters a new stack there. */
 void osri_child_begin(void *child);
 
-/* Copies the argument onto the stack of the child, and gives the copy. */
-void *osri_child_copy(struct child *child, const void *arg, size_t size);
-
-/* What the copy of an argument takes on the stack, aligned for any type; the stack itself needs 16. */
-static inline size_t osri_child_copy_room(size_t size)
-{
-    return (size + 63) & ~(size_t)63;
-}
-
 /* What is told of the end of a child of a group. In group.c: what osr_spawn() tells, and whoever gives another has to tell in
  * its turn. */
 typedef void osri_ended(struct child *child, struct outcome outcome);
 osri_ended osri_group_child_ended;
+
+/* Nobody but daemons is left: they are cancelled, or there are none, and the owner is told. */
+void osri_group_last_has_ended(struct sched *sched, struct osr_group *group);
+void osri_group_hand_place_over(struct sched *sched, struct osr_group *group);
+
+/* The body and all other children have ended. */
+static inline bool osri_group_has_only_daemons(const struct osr_group *group)
+{
+    return group->running_ == group->daemons_ && group->closing_;
+}
+
+/* A place under the limit is free, or a child has ended. */
+static inline void osri_group_free_place(struct sched *sched, struct osr_group *group)
+{
+    if (unlikely(!list_empty(&group->spawners_))) {
+        osri_group_hand_place_over(sched, group);
+        return;
+    }
+    group->running_--;
+    if (unlikely(osri_group_has_only_daemons(group)))
+        osri_group_last_has_ended(sched, group);
+}
 
 /* What a child has before it runs, or is more than brief. */
 static inline void osri_child_complete(struct child *child)
@@ -100,21 +113,15 @@ static inline __attribute__((always_inline)) void osri_child_prefetch(const stru
     osri_prefetch(fiber, SCOPE_LINE);
 }
 
-/*
- * A brief task that runs routine->run(arg) inside `parent`, which may be NULL; with options->copy bytes of `arg` on its own
- * stack. It is not queued yet. NULL with a code, and then nothing is left behind.
- */
-static inline __attribute__((always_inline)) struct child *osri_child_new(struct sched *sched, struct osr_scope *parent,
-                                           const struct osr_routine *routine, void *arg,
-                                           const struct osr_spawn_options *options, int *code)
+/* A brief task that runs routine->run(arg) inside `parent`, which may be NULL. It is not queued yet. NULL with a code, and
+ * then nothing is left behind. */
+static inline __attribute__((always_inline)) struct child *osri_child_brief(struct sched *sched, struct osr_scope *parent,
+                                                                            const struct osr_routine *routine, void *arg,
+                                                                            const char *where, int *code)
 {
     struct child *child;
     struct task *task;
 
-    if (unlikely(options->copy > sched->stacks.size / 4)) {
-        *code = -E2BIG;
-        return NULL;
-    }
     *code = osri_errors_promise(sched, 1);
     if (unlikely(*code < 0))
         return NULL;
@@ -127,19 +134,17 @@ static inline __attribute__((always_inline)) struct child *osri_child_new(struct
     child = child_of(task);
     if (unlikely(!child->scope.owner_))
         osri_child_furnish(sched, child);
-    task->where = place_or_unknown(options->where);
+    task->where = place_or_unknown(where);
     task->name = routine->name ? routine->name : "";
     task->run = routine->run;
     task->arg = arg;
     osri_scope_place(&child->scope, parent, SCOPE_TASK);
-    osri_task_prepare(task, osri_child_copy_room(options->copy), osri_child_begin);
-    if (unlikely(options->name != NULL)) {
-        osri_name_copy(child->name, options->name);
-        task->name = child->name;
-    }
-    if (unlikely(options->copy > 0))
-        task->arg = osri_child_copy(child, arg, options->copy);
+    osri_task_prepare(task, 0, osri_child_begin);
     return child;
 }
+
+/* The same with the name of the options, and with options->copy bytes of `arg` on its own stack. */
+struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, const struct osr_routine *routine, void *arg,
+                             const struct osr_spawn_options *options, int *code);
 
 #endif

@@ -145,14 +145,7 @@ static __attribute__((noinline)) void cancel_daemons(struct sched *sched, struct
     }
 }
 
-/* The body and all other children have ended. */
-static bool only_daemons_left(const struct osr_group *group)
-{
-    return group->running_ == group->daemons_ && group->closing_;
-}
-
-/* Nobody but daemons is left: they are cancelled, or there are none, and the owner is told. */
-static __attribute__((noinline)) void last_has_ended(struct sched *sched, struct osr_group *group)
+void osri_group_last_has_ended(struct sched *sched, struct osr_group *group)
 {
     if (group->running_ > 0) {
         cancel_daemons(sched, group);
@@ -162,21 +155,9 @@ static __attribute__((noinline)) void last_has_ended(struct sched *sched, struct
     osri_wake(sched, wait_of(group->closer_.next), 0);
 }
 
-static __attribute__((noinline)) void hand_place_over(struct sched *sched, struct osr_group *group)
+void osri_group_hand_place_over(struct sched *sched, struct osr_group *group)
 {
     osri_wake(sched, wait_of(group->spawners_.next), 0);
-}
-
-/* A place under the limit is free, or a child has ended. */
-static inline void free_place(struct sched *sched, struct osr_group *group)
-{
-    if (unlikely(!list_empty(&group->spawners_))) {
-        hand_place_over(sched, group);
-        return;
-    }
-    group->running_--;
-    if (unlikely(only_daemons_left(group)))
-        last_has_ended(sched, group);
 }
 
 static bool is_fatal(const struct osr_error *tree)
@@ -261,7 +242,7 @@ static __attribute__((noinline)) void remarkable_child_ended(struct sched *sched
         special_child_ended(sched, child, outcome);
     else
         count_outcome(sched, child->group, child->task.name, outcome);
-    free_place(sched, child->group);
+    osri_group_free_place(sched, child->group);
 }
 
 /* Says that a child comes or goes: if it is one that is only counted, several of them come to the same in any order, as
@@ -282,7 +263,7 @@ void osri_group_child_ended(struct child *child, struct outcome outcome)
     if (unlikely(child->extras || outcome.rc < 0))
         remarkable_child_ended(sched, child, outcome);
     else
-        free_place(sched, child->group);
+        osri_group_free_place(sched, child->group);
 }
 
 /* ---- Spawning ---- */
@@ -366,16 +347,16 @@ static int fail_to_spawn(int rc, const char *where)
 }
 
 /* A child inside `parent`, for a place that is taken; NULL with a code, and then nothing is left behind. */
-static inline __attribute__((always_inline)) struct child *
-make_child(struct sched *sched, struct osr_group *group, struct osr_scope *parent, const struct osr_routine *routine,
-           void *arg, const struct osr_spawn_options *options, osri_ended *ended, int *code)
+static struct child *make_child(struct sched *sched, struct osr_group *group, struct osr_scope *parent,
+                                const struct osr_routine *routine, void *arg, const struct osr_spawn_options *options,
+                                osri_ended *ended, int *code)
 {
     struct child *child = osri_child_new(sched, parent, routine, arg, options, code);
 
-    if (unlikely(!child))
+    if (!child)
         return NULL;
     child->group = group;
-    if (unlikely(!is_usual(group, options, ended)) && make_unusual(sched, group, child, options, ended) < 0) {
+    if (!is_usual(group, options, ended) && make_unusual(sched, group, child, options, ended) < 0) {
         unmake(sched, child);
         *code = -ENOMEM;
         return NULL;
@@ -385,21 +366,19 @@ make_child(struct sched *sched, struct osr_group *group, struct osr_scope *paren
     return child;
 }
 
-/* The place is taken; makes the child and queues it. If that fails the place is free again. */
-static inline __attribute__((always_inline)) int spawn(struct sched *sched, struct osr_group *group,
-                                                       const struct osr_routine *routine, void *arg,
-                                                       const struct osr_spawn_options *options, osri_ended *ended)
+int osri_spawn_placed(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
+                      const struct osr_spawn_options *options, osri_ended *ended)
 {
     int rc;
     struct child *child = make_child(sched, group, &group->scope, routine, arg, options, ended, &rc);
 
-    if (unlikely(!child)) {
-        free_place(sched, group);
+    if (!child) {
+        osri_group_free_place(sched, group);
         return fail_to_spawn(rc, options->where);
     }
     if (options->handle)
         osri_group_awaits(group, child->record);
-    if (options->daemon && only_daemons_left(group))
+    if (options->daemon && osri_group_has_only_daemons(group))
         cancel_daemons(sched, group);
     if (options->eager && sched->current)
         osri_run_eagerly(sched, &child->task);
@@ -409,7 +388,7 @@ static inline __attribute__((always_inline)) int spawn(struct sched *sched, stru
 }
 
 /* Whether the group belongs to this run, and is open: 0 or a code. */
-static int may_enter(struct sched *sched, const struct osr_group *group)
+static inline int may_enter(const struct sched *sched, const struct osr_group *group)
 {
     const struct task *owner;
 
@@ -429,18 +408,12 @@ static int may_enter(struct sched *sched, const struct osr_group *group)
 }
 
 /* Whether this can be spawned into the group: 0 or a code. */
-static inline int may_spawn(struct sched *sched, const struct osr_group *group, const struct osr_routine *routine,
+static inline int may_spawn(const struct sched *sched, const struct osr_group *group, const struct osr_routine *routine,
                             const void *arg, const struct osr_spawn_options *options)
 {
     if (unlikely(!group || !routine || !routine->run || options->size != sizeof(*options) || (options->copy && !arg)))
         return -EINVAL;
     return may_enter(sched, group);
-}
-
-int osri_spawn_placed(struct sched *sched, struct osr_group *group, const struct osr_routine *routine, void *arg,
-                      const struct osr_spawn_options *options, osri_ended *ended)
-{
-    return spawn(sched, group, routine, arg, options, ended);
 }
 
 int osri_group_ask_place(struct sched *sched, struct osr_group *group, struct osr_wait *wait)
@@ -479,27 +452,55 @@ static __attribute__((noinline)) void touch_spawn(struct sched *sched, const str
         touch_counts(sched, group, plain && is_at_home(sched->current, group) && group->policy_ == OSR_FAIL_FAST);
 }
 
-int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
-                   const struct osr_spawn_options *options)
+static __attribute__((noinline)) int spawn_anything(struct sched *sched, struct osr_group *group,
+                                                    const struct osr_routine *routine, void *arg,
+                                                    const struct osr_spawn_options *options)
 {
     static const struct osr_spawn_options none = {.size = sizeof(none)};
-    struct sched *sched = osri_sched;
     int rc;
 
     if (!options)
         options = &none;
-    if (unlikely(!osri_is_inside(sched)))
+    if (!osri_is_inside(sched))
         return osri_failed(-EPERM, options->where);
-    if (unlikely(sched->door.touched != NULL))
+    if (sched->door.touched)
         touch_spawn(sched, group, options);
     rc = may_spawn(sched, group, routine, arg, options);
     if (rc == 0)
         rc = take_place(sched, group, options->where);
     if (rc == -ECANCELED)
         return rc; /* nothing was spawned, and no place was taken */
-    if (unlikely(rc < 0))
+    if (rc < 0)
         return osri_failed(rc, options->where);
-    return spawn(sched, group, routine, arg, options, osri_group_child_ended);
+    return osri_spawn_placed(sched, group, routine, arg, options, osri_group_child_ended);
+}
+
+/* What nearly all spawns are: by a task, without options, into an open group without a limit or policy, with nobody to be
+ * told or asked. */
+static inline bool is_plain(const struct sched *sched, const struct osr_group *group, const struct osr_routine *routine,
+                            const void *arg, const struct osr_spawn_options *options)
+{
+    return sched && sched->plain && sched->current && options && may_spawn(sched, group, routine, arg, options) == 0 &&
+           group->limit_ == 0 && !options->eager && is_usual(group, options, osri_group_child_ended);
+}
+
+int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
+                   const struct osr_spawn_options *options)
+{
+    struct sched *sched = osri_sched;
+    struct child *child;
+    int code;
+
+    if (unlikely(!is_plain(sched, group, routine, arg, options)))
+        return spawn_anything(sched, group, routine, arg, options);
+    child = osri_child_brief(sched, &group->scope, routine, arg, options->where, &code);
+    if (unlikely(!child))
+        return fail_to_spawn(code, options->where);
+    child->group = group;
+    group->running_++;
+    group->spawned_++;
+    osri_ready(sched, &child->task);
+    return 0;
 }
 
 /* ---- Starting ---- */
@@ -556,7 +557,7 @@ int osr_started(void)
     osri_scope_move(&child->scope, &child->group->scope);
     if (child->record && child->record->kept)
         osri_group_awaits(child->group, child->record);
-    if (only_daemons_left(child->group))
+    if (osri_group_has_only_daemons(child->group))
         cancel_daemons(task->sched, child->group);
     starting->started = true;
     osri_wake(task->sched, &starting->wait, 0);
@@ -594,7 +595,7 @@ static __attribute__((noinline)) int start_and_wait(struct sched *sched, struct 
     child = make_child(sched, group, parent, routine, arg, options, ended_unstarted, &rc);
     if (!child) {
         osri_scope_detach(sched, parent);
-        free_place(sched, group);
+        osri_group_free_place(sched, group);
         return fail_to_spawn(rc, options->where);
     }
     if (options->handle)
@@ -614,7 +615,7 @@ static __attribute__((noinline)) int start_and_wait(struct sched *sched, struct 
         osri_record_forget(handle); /* the group will never have had this child */
         *options->handle = (struct osr_task){0};
     }
-    free_place(sched, group);
+    osri_group_free_place(sched, group);
     return rc;
 }
 
@@ -711,7 +712,7 @@ static void wait_for_children(struct sched *sched, struct osr_group *group, cons
     wait_begin(&wait, sched->current, &group->closer_, NULL, "osr_group_close", where);
     wait.uncut_ = true;
     group->closing_ = 1;
-    if (only_daemons_left(group))
+    if (osri_group_has_only_daemons(group))
         cancel_daemons(sched, group);
     (void)osri_wait(sched, &wait);
     osri_touch(&sched->door, OSR_TOUCH_AFTER, group);
