@@ -350,7 +350,7 @@ def describe_scope(run, scope):
         name = {TIMEOUT: "scope", MOVE_ON: "move-on scope", SHIELD: "shield"}.get(form, "scope")
         return f"{name}, opened at {where}"
     group = container(scope, "osr_group", "scope")
-    name = string(group["name_"])
+    name = string(group["name_"]) if int(group["named_"]) else ""
     limit = f" (at most {int(group['limit_'])})" if int(group["limit_"]) else ""
     failed = f", {int(group['errors_'])} failed" if int(group["errors_"]) else ""
     title = f'group "{name}"' if name else "group"

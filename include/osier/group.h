@@ -52,24 +52,26 @@ struct osr_routine {
 
 /* ---- Groups -------------------------------------------------------------------------------------------- */
 
-/* `scope` is the group's own: cancel it, read it, move its deadline. The other fields are private. */
+/* `scope` is the group's own: cancel it, read it, move its deadline. The other fields are private; those before it are what
+ * every group needs. */
 struct osr_group {
-    struct osr_scope scope;
     struct osr_error *tree_;          /* the errors so far, in the order in which they happened; or NULL */
+    struct osr_error *losses_;        /* errors before the first success */
+    size_t awaited_;                  /* children that have not ended with a handle that keeps their outcome */
+    size_t spawned_;                  /* children in all */
+    size_t winner_;                   /* counted from 1; 0: none yet */
+    size_t running_;                  /* children that have not ended, and places given to spawners */
+    size_t daemons_;                  /* of them */
+    struct osr_list_ spawners_;       /* waits for a place under the limit */
+    struct osr_list_ closer_;         /* the owner's wait, while it closes */
     unsigned errors_, cancelled_;     /* outcomes so far */
     unsigned limit_;                  /* 0: none */
     unsigned char unwrap_, passed_on_, policy_, closing_;
-    size_t running_;                  /* children that have not ended, and places given to spawners */
-    size_t daemons_;                  /* of them */
-    size_t awaited_;                  /* of them, with a handle that keeps their outcome */
-    size_t spawned_;                  /* children in all */
-    size_t winner_;                   /* counted from 1; 0: none yet */
-    struct osr_error *losses_;        /* errors before the first success */
-    struct osr_list_ spawners_;       /* waits for a place under the limit */
+    unsigned char named_, keeps_;     /* what stands behind the scope means something: its name; the rest */
+    struct osr_scope scope;
     struct osr_list_ kept_;           /* outcomes kept for handles */
     struct osr_list_ ended_;          /* those of them that osr_group_next() has not told yet */
     struct osr_list_ nexts_;          /* waits for one of those */
-    struct osr_list_ closer_;         /* the owner's wait, while it closes */
     char name_[OSR_NAME_SIZE];
     uint64_t reserved_[4];
 };

@@ -40,7 +40,7 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
     group->running_ = group->daemons_ = group->awaited_ = group->spawned_ = group->winner_ = 0;
     group->losses_ = NULL;
     group->policy_ = OSR_FAIL_FAST;
-    group->name_[0] = '\0';
+    group->named_ = group->keeps_ = 0;
     if (!task || task->hooked) /* closing it would wait */
         return osri_failed(osri_scope_refuse(&group->scope, -EPERM), options->where);
     rc = check_options(options);
@@ -58,12 +58,11 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
     group->policy_ = (unsigned char)options->policy;
     group->passed_on_ = group->closing_ = 0;
     list_init(&group->spawners_);
-    list_init(&group->kept_);
-    list_init(&group->ended_);
-    list_init(&group->nexts_);
     list_init(&group->closer_);
-    if (options->name)
+    if (options->name) {
         osri_name_copy(group->name_, options->name);
+        group->named_ = 1;
+    }
     osri_scope_enter(task, &group->scope);
     return 0;
 }
@@ -89,7 +88,7 @@ static struct osr_error *tree_of(struct sched *sched, struct osr_group *group)
 
     if (!group->tree_) {
         osri_errors_unpromise(sched, 1);
-        group->tree_ = osri_error_new_group(sched, group->scope.where_, owner->name, group->name_);
+        group->tree_ = osri_error_new_group(sched, group->scope.where_, owner->name, group->named_ ? group->name_ : "");
     }
     return group->tree_;
 }
@@ -251,7 +250,7 @@ static __attribute__((noinline)) void touch_counts(struct sched *sched, const st
 {
     bool adds = only_counted && group->limit_ == 0 && group->daemons_ == 0;
 
-    osri_touch(&sched->door, adds ? OSR_TOUCH_ADD : OSR_TOUCH_WRITE, group);
+    osri_touch(&sched->door, adds ? OSR_TOUCH_ADD : OSR_TOUCH_WRITE, &group->scope);
 }
 
 void osri_group_child_ended(struct child *child, struct outcome outcome)
@@ -271,13 +270,13 @@ void osri_group_child_ended(struct child *child, struct outcome outcome)
 static int wait_for_place(struct sched *sched, struct osr_group *group, const char *where)
 {
     struct osr_wait wait;
-    int rc = osri_enter_for(sched, group, where);
+    int rc = osri_enter_for(sched, &group->scope, where);
 
     if (rc < 0)
         return rc;
     wait_begin(&wait, sched->current, &group->spawners_, NULL, "osr_spawn", where);
     rc = osri_wait(sched, &wait);
-    osri_touch(&sched->door, OSR_TOUCH_WRITE, group);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, &group->scope);
     return rc;
 }
 
@@ -291,6 +290,17 @@ static int take_place(struct sched *sched, struct osr_group *group, const char *
     return likely(sched->current != NULL) ? wait_for_place(sched, group, where) : -EAGAIN; /* a callback cannot wait */
 }
 
+/* To be said before anything is kept in the group, or somebody waits for it: few groups have that. */
+static void prepare_to_keep(struct osr_group *group)
+{
+    if (group->keeps_)
+        return;
+    group->keeps_ = 1;
+    list_init(&group->kept_);
+    list_init(&group->ended_);
+    list_init(&group->nexts_);
+}
+
 static __attribute__((noinline)) int keep_record(struct sched *sched, struct osr_group *group, struct child *child,
                                                  struct osr_task *handle)
 {
@@ -300,6 +310,7 @@ static __attribute__((noinline)) int keep_record(struct sched *sched, struct osr
         return -ENOMEM;
     child->record = record;
     record->kept = true;
+    prepare_to_keep(group);
     list_append(&group->kept_, &record->node);
     *handle = osri_record_handle(record);
     return 0;
@@ -715,7 +726,7 @@ static void wait_for_children(struct sched *sched, struct osr_group *group, cons
     if (osri_group_has_only_daemons(group))
         cancel_daemons(sched, group);
     (void)osri_wait(sched, &wait);
-    osri_touch(&sched->door, OSR_TOUCH_AFTER, group);
+    osri_touch(&sched->door, OSR_TOUCH_AFTER, &group->scope);
 }
 
 /* Who cancelled first: the group itself, as it usually does at its first error, or the scope outside that it sees; NULL
@@ -807,7 +818,8 @@ static void give_up_kept(struct osr_group *group)
 {
     struct osr_list_ *node;
 
-    while ((node = group->kept_.next) != &group->kept_ || (node = group->ended_.next) != &group->ended_)
+    while (group->keeps_ &&
+           ((node = group->kept_.next) != &group->kept_ || (node = group->ended_.next) != &group->ended_))
         osri_record_unkeep(container_of(node, struct record, node));
     if (group->losses_)
         osri_scope_keep(group->scope.parent_, group->losses_);
@@ -819,7 +831,7 @@ static int close_group(struct osr_group *group, int rc, const char *where)
     struct task *task = sched->current;
     struct outcome outcome;
 
-    osri_touch(&sched->door, OSR_TOUCH_WRITE, group);
+    osri_touch(&sched->door, OSR_TOUCH_WRITE, &group->scope);
     outcome = body_outcome(sched, group, rc, where);
     count_outcome(sched, group, task->name, outcome);
     wait_for_children(sched, group, where);
@@ -858,7 +870,7 @@ int osr_group_cancel_here(struct osr_group *group, const char *text, const char 
 static void touch_asked(const struct osr_group *group)
 {
     if (osri_sched && group)
-        osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, group);
+        osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, &group->scope);
 }
 
 size_t osr_group_running(const struct osr_group *group)
@@ -908,7 +920,7 @@ void osri_group_told(struct osr_group *group, struct record *record)
 {
     struct osr_waiter_ *next;
 
-    osri_touch(&record->sched->door, OSR_TOUCH_WRITE, group);
+    osri_touch(&record->sched->door, OSR_TOUCH_WRITE, &group->scope);
     list_remove(&record->node);
     list_append(&group->ended_, &record->node);
     group->awaited_--;
@@ -923,7 +935,7 @@ void osri_group_told(struct osr_group *group, struct record *record)
 
 void osri_group_gives_up(struct osr_group *group)
 {
-    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, group);
+    osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, &group->scope);
     if (--group->awaited_ == 0)
         dismiss_nexts(group);
 }
@@ -940,7 +952,7 @@ int osr_group_next_here(struct osr_group *group, struct osr_task *task, const ch
 {
     struct sched *sched = osri_sched;
     struct osr_wait wait;
-    int rc = osri_enter_for(sched, group, where);
+    int rc = osri_enter_for(sched, group ? &group->scope : NULL, where);
 
     if (rc < 0)
         return rc;
@@ -948,6 +960,7 @@ int osr_group_next_here(struct osr_group *group, struct osr_task *task, const ch
     if (rc < 0)
         return osri_task_failed(sched->current, rc, where);
     *task = (struct osr_task){0};
+    prepare_to_keep(group);
     if (!list_empty(&group->ended_)) {
         tell_next(group, container_of(group->ended_.next, struct record, node), task);
         rc = 1;

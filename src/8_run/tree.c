@@ -55,7 +55,7 @@ static void write_task(struct text *text, const struct child *child)
 static void write_group(struct text *text, const struct osr_group *group)
 {
     osri_text_plain(text, "group ");
-    if (group->name_[0]) {
+    if (group->named_) {
         osri_text_plain(text, "\"");
         osri_text_words(text, group->name_, "");
         osri_text_plain(text, "\" ");
