@@ -19,6 +19,12 @@ struct context {
     uint64_t stack, frame, next;
 };
 
+/* The frames that it goes on with, for whoever wants to fetch them ahead. */
+static inline const char *osri_context_frames(const struct context *context)
+{
+    return (const char *)(uintptr_t)context->stack;
+}
+
 /* Where a backtrace ends: the first function of a context seems to have been called from here. */
 void osri_context_end(void);
 
@@ -122,6 +128,11 @@ _Noreturn static inline __attribute__((always_inline)) void osri_context_leave(s
 struct context {
     void *left; /* a ucontext_t, on the stack of the context */
 };
+
+static inline const char *osri_context_frames(const struct context *context)
+{
+    return context->left;
+}
 
 void osri_context_make(struct context *context, char *low, char *high, void (*entry)(void *context));
 void osri_context_switch(struct context *from, struct context *to);

@@ -7,7 +7,9 @@
 
 /* ---- The pool ---- */
 
-enum { CHUNK = 32 };
+/* Chunks grow with what is promised, from few errors, so that a small program takes little, to so many that a large one asks
+ * for memory now and then only. */
+enum { FIRST_CHUNK = 32, MOST_CHUNK = 1024 };
 
 struct error_chunk {
     struct errors *pool; /* NULL: the run is over, and the last error frees the chunk */
@@ -84,20 +86,20 @@ static struct error_chunk *new_chunk(const struct memory *memory, size_t count)
 
 static int grow(struct errors *errors)
 {
-    struct error_chunk *chunk = new_chunk(errors->memory, CHUNK);
-    size_t i;
+    size_t count = errors->promised < FIRST_CHUNK ? FIRST_CHUNK : errors->promised < MOST_CHUNK ? errors->promised : MOST_CHUNK, i;
+    struct error_chunk *chunk = new_chunk(errors->memory, count);
 
     if (!chunk)
         return -ENOMEM;
     chunk->pool = errors;
     chunk->next = errors->chunks;
     errors->chunks = chunk;
-    for (i = CHUNK; i-- > 0;) {
+    for (i = count; i-- > 0;) {
         chunk->errors[i].chunk = chunk;
         chunk->errors[i].next = errors->idle;
         errors->idle = &chunk->errors[i];
     }
-    errors->idle_count += CHUNK;
+    errors->idle_count += count;
     return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "4_group/child.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "0_base/text.h"
@@ -73,26 +74,32 @@ static __attribute__((noinline)) void end_remarkably(struct sched *sched, struct
     child->ended(child, outcome);
 }
 
-/* What a call of a scope's has had cut matters only to those further out that are cancelled by now: to nobody, if it sees
- * none. */
+/* The two ends that are common are told in few words, to the same effect: a success, seen by nobody; and a cancellation from
+ * further out, passed on to there. What a call of a scope's has had cut matters only to those further out that are cancelled
+ * by now: to nobody, if it sees none. */
 static inline bool is_remarkable(const struct sched *sched, const struct child *child, int rc)
 {
-    return rc < 0 || osri_sched != sched || child->task.scope != &child->scope || child->scope.laden_ ||
-           child->scope.by_ || child->task.slot.error || child->record || sched->observe;
+    return osri_sched != sched || child->task.scope != &child->scope || child->scope.laden_ || child->task.slot.error ||
+           child->record || !sched->plain || (rc < 0 || child->scope.by_ ? rc != -ECANCELED || !child->scope.by_ : false);
 }
 
 static inline void end(struct sched *sched, struct child *child, bool usual, int rc)
 {
-    if (unlikely(is_remarkable(sched, child, rc))) {
+    struct osr_group *group = child->group;
+
+    if (unlikely(!usual || is_remarkable(sched, child, rc))) {
         end_remarkably(sched, child, rc);
         return;
     }
     osri_errors_unpromise(sched, 1);
-    osri_scope_detach_plain(&child->scope); /* which nobody can give a deadline */
-    if (likely(usual && sched->plain))
-        osri_group_free_place(sched, child->group); /* osri_group_child_ended() comes to no more here */
-    else
-        child->ended(child, (struct outcome){.rc = rc});
+    assert(child->scope.by_ != &child->scope);
+    osri_scope_detach_plain(&child->scope); /* which nobody can cancel by itself, or give a deadline */
+    if (rc < 0) {
+        group->scope.cut_at_ = sched->cancellations;
+        group->passed_on_ = 1;
+        group->cancelled_++;
+    }
+    osri_group_free_place(sched, group);
 }
 
 /* ---- Its life ---- */

@@ -151,6 +151,7 @@ void osri_group_last_has_ended(struct sched *sched, struct osr_group *group)
         return;
     }
     group->scope.state_ = SCOPE_ENDED;
+    osri_task_fetch(group->scope.owner_);
     osri_wake(sched, wait_of(group->closer_.next), 0);
 }
 
