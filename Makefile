@@ -354,6 +354,11 @@ $(FUZZ_PROGRAMS): $(BUILD)/fuzz-%: $(BUILD)/fuzz/targets/%.o $(FUZZ_SHARED) $(FU
 # These look at what is inside, or include it.
 $(FUZZ_TARGET_OBJECTS): FUZZ_FLAGS += -Isrc
 
+# Programs of what Trio has as well, on Trio: python3-trio, of the set fuzz.
+.PHONY: fuzz-trio
+fuzz-trio: $(FUZZ_PROGRAM)
+	$(REPORTED) fuzz-trio 'make fuzz-trio RUNS=$(RUNS)' fuzz/on_trio.py $(FUZZ_PROGRAM) $(or $(SEED),1) $$(($(RUNS) / 50)) || [ $$? = 77 ]
+
 # The same entry points under a fuzzer, by whose compiler all is built; LIB_FUZZING_ENGINE as OSS-Fuzz calls it.
 LIB_FUZZING_ENGINE ?= -fsanitize=fuzzer
 FUZZ_LINK := $(CXX) -pthread $(TOOL_CFLAGS) $(CFLAGS) $(LDFLAGS)
@@ -532,6 +537,7 @@ help:
 	echo 'make fuzz-report           the figures of fuzz/README.md, of what has been run since'
 	echo 'make torture               each call into the system and for memory fails in turn; PAIRS= SEED='
 	echo 'make explore               all small programs in all orders against the model; FULL=1: longer'
+	echo 'make fuzz-trio             programs on Trio, which must do what the model says; SEED= RUNS='
 	echo 'make mutants               bugs put in on purpose, which the fuzzer and the tests must find; MUTANT="names"'
 	echo 'make bench                 benchmarks, on one core; BENCH="arguments"'
 	echo 'make bench-peers           the same work done by other libraries and languages, installed for it; BENCH="arguments"'
