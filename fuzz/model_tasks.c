@@ -157,6 +157,8 @@ void look(bool wait)
         struct timer *timer = take_timer(at);
 
         forget_timer(timer);
+        model.has_ties |= model.now <= model.due_at;
+        model.due_at = model.now;
         if (timer->scope && wrong(WRONG_CUTS_FIRST)) {
             timer->scope->timer = NULL;
             scope_cancel(timer->scope, -ETIMEDOUT, NOBODY, timer->scope->place);

@@ -3,7 +3,8 @@
  * for each task: what each of its statements gives and when, what each close caught, which errors go up. Tasks are named
  * after who spawned them: "0.2.1" is the first that the second one of the root's has spawned.
  *
- * A program that comes to the same in all orders of its ready tasks is marked as free: Trio may run it in any order too.
+ * In every other program each statement has times of its own. A program that comes to the same in all orders of its ready
+ * tasks is marked as free: Trio may run it in any order too.
  */
 #include "trio.h"
 
@@ -141,13 +142,14 @@ static void translate(struct statement *at)
         at->on_failure = LOOK_AT; /* so that the errors are told */
 }
 
-static void translate_all(struct program *program)
+static void translate_all(struct program *program, bool stretch)
 {
     short i;
 
     for (i = 1; i < program->count; i++) {
         make_start(program, &program->statements[i]);
         translate(&program->statements[i]);
+        program->statements[i].stretch = stretch ? i : 0;
     }
     program->tells_shape = false;
 }
@@ -320,29 +322,6 @@ enum { GATHERED = 1 << 17 };
 
 static char expected[GATHERED], other[GATHERED];
 
-/* Whether two timers are due at one time, or one that had passed when it was set. */
-static bool has_ties(const struct log *log)
-{
-    int64_t now = -1, due = -1;
-    unsigned i;
-
-    for (i = 0; i < log->count; i++) {
-        const struct record *record = &log->records[i];
-        bool slept = record->what == OSR_TRACE_WAKE && record->call && strncmp(record->call, "osr_sleep", 9) == 0;
-
-        if (record->kind != RECORD_TRACE)
-            continue;
-        if ((slept && record->code == 0) || (record->what == OSR_TRACE_CANCEL && record->code == -ETIMEDOUT)) {
-            if (record->value == due || record->value == now)
-                return true;
-            due = record->value;
-        }
-        if (record->what == OSR_TRACE_STEP)
-            now = record->value;
-    }
-    return false;
-}
-
 static bool is_same_in_orders(const struct program *program, uint64_t state, unsigned budget)
 {
     static unsigned char bytes[MOST_BYTES + ORDER_BYTES];
@@ -394,12 +373,12 @@ static void write_after(int64_t after)
         printf(", \"when\": [\"after\", %d]", (int)after);
 }
 
-static void write_moment(unsigned char operand)
+static void write_moment(const struct statement *at, unsigned char operand)
 {
     if (operand & 16)
-        printf(", \"when\": [\"at\", %d]", operand >> 5);
+        printf(", \"when\": [\"at\", %d]", (int)moment_in(at, operand, 0));
     else
-        write_after(duration_of(operand));
+        write_after(moment_in(at, operand, 0));
 }
 
 static void write_scope(const struct statement *at)
@@ -409,23 +388,23 @@ static void write_scope(const struct statement *at)
 
     printf(", \"form\": \"%s\"", forms[form]);
     if (form == FORM_SHIELD)
-        write_after(grace_of(at->b));
+        write_after(stretched(at, grace_of(at->b)));
     else if (form > FORM_SHIELD)
         write_after(OSR_NEVER);
     else if (by_moment(at))
-        write_moment(at->b);
+        write_moment(at, at->b);
     else
-        write_after(duration_of(at->b));
+        write_after(stretched(at, duration_of(at->b)));
 }
 
 static void write_operands(const struct statement *at)
 {
     switch (at->op) {
     case OP_SLEEP:
-        write_after(duration_of(at->a));
+        write_after(stretched(at, duration_of(at->a)));
         break;
     case OP_SLEEP_UNTIL:
-        write_moment(at->a);
+        write_moment(at, at->a);
         break;
     case OP_RETURN:
         printf(", \"code\": %d", at->a % 4);
@@ -434,7 +413,7 @@ static void write_operands(const struct statement *at)
         printf(", \"code\": %d", code_of(at->a));
         break;
     case OP_DEADLINE:
-        write_moment(at->b);
+        write_moment(at, at->b);
         break;
     case OP_SCOPE:
         write_scope(at);
@@ -485,11 +464,11 @@ int trio_write(uint64_t seed, uint64_t first, unsigned long runs)
         size_t size = generate(seed, i, bytes, sizeof(bytes));
 
         program_read(&program, bytes, size);
-        translate_all(&program);
+        translate_all(&program, i % 2);
         program.size = program.used; /* no schedule: who came first */
         if (!run_model(&program) || !gather_stories(expected, sizeof(expected)))
             continue;
-        ties = has_ties(&written);
+        ties = model.has_ties;
         printf("{\"program\": %llu, \"queues\": %d, \"block\": ", (unsigned long long)i, program.has_queues);
         write_block(&program, 1);
         printf(", \"expected\": {%s}, \"free\": %d}\n", expected, freedom(&program, seed ^ i, ties));
