@@ -92,9 +92,9 @@ FUZZ_PROGRAM := $(BUILD)/fuzzer
 # Under the other checkers, which have to see them, the calls by which stacks are made are not stood in for.
 FUZZ_SOURCES := $(filter-out fuzz/entry.c fuzz/explore.c $(if $(filter-out asan,$(TOOL)),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
-FUZZ_ENTRY := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/generate.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
+FUZZ_ENTRY := $(filter-out $(addprefix $(BUILD)/fuzz/,main.o generate.o trio.o),$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
 EXPLORE_PROGRAM := $(BUILD)/explorer
-EXPLORE_OBJECTS := $(filter-out $(BUILD)/fuzz/main.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/explore.o
+EXPLORE_OBJECTS := $(filter-out $(addprefix $(BUILD)/fuzz/,main.o trio.o),$(FUZZ_OBJECTS)) $(BUILD)/fuzz/explore.o
 
 TORTURE_DIR := $(BUILD)/torture
 TORTURE_OBJECTS := $(SOURCES:src/%=$(TORTURE_DIR)/src/%.o)

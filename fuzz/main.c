@@ -8,7 +8,7 @@
  *     fuzz --check FILE...              silently, with a status
  *     fuzz --canaries [--seed N]        with models that are wrong on purpose, which must all be found out
  *     fuzz --networks [--seed N] [--first N] [--runs N]
- *     fuzz --trio [--wrong N] [--seed N] [--first N] [--runs N]   writes programs for on_trio.py
+ *     fuzz --trio [--wrong N] [--orders N] [--seed N] [--first N] [--runs N]   writes programs for on_trio.py
  *     fuzz --trio-canaries              which models that are wrong on purpose Trio can find out
  *
  * --hybrid before any of these: each input runs under libev as well; --faults: also with each allocation failing.
@@ -319,6 +319,8 @@ int main(int argc, char **argv)
             trio = true;
         else if (strcmp(*at, "--trio-canaries") == 0)
             return trio_canaries();
+        else if (strcmp(*at, "--orders") == 0 && at[1])
+            trio_orders = (unsigned)strtoul(*++at, NULL, 0);
         else if (strcmp(*at, "--wrong") == 0 && at[1])
             model_wrong = (enum model_error)strtoul(*++at, NULL, 0);
         else if (strcmp(*at, "--first") == 0 && at[1])

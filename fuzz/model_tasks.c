@@ -72,6 +72,7 @@ struct timer *timer_set(int64_t at, struct scope *scope, struct task *sleeper)
         give_up();
         return NULL;
     }
+    model.has_ties |= at <= model.now;
     timer = &model.made_timers[model.timer_made++];
     *timer = (struct timer){.at = at, .order = ++model.order, .scope = scope, .sleeper = sleeper};
     model.timers[model.timer_count++] = timer;

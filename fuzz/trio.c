@@ -14,7 +14,7 @@
 #include "generate.h"
 #include "model_state.h"
 
-enum { MOST_BYTES = 1 << 14, ORDERS = 32, ORDER_BYTES = 160, BUDGET = 128, STORY = 1 << 15, STORIES = MOST_TASKS + 3, NAME = 64 };
+enum { MOST_BYTES = 1 << 14, ORDER_BYTES = 160, BUDGET = 128, STORY = 1 << 15, STORIES = MOST_TASKS + 3, NAME = 64 };
 
 /* ---- What both have ---- */
 
@@ -322,6 +322,8 @@ enum { GATHERED = 1 << 17 };
 
 static char expected[GATHERED], other[GATHERED];
 
+unsigned trio_orders = 32;
+
 static bool is_same_in_orders(const struct program *program, uint64_t state, unsigned budget)
 {
     static unsigned char bytes[MOST_BYTES + ORDER_BYTES];
@@ -332,7 +334,7 @@ static bool is_same_in_orders(const struct program *program, uint64_t state, uns
     again.bytes = bytes;
     again.size = program->used + ORDER_BYTES;
     model_budget = budget;
-    for (order = 0; order < ORDERS && same; order++) {
+    for (order = 0; order < trio_orders && same; order++) {
         for (i = program->used; i < again.size; i++) {
             state = state * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
             bytes[i] = (unsigned char)(state >> 56);

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* In how many orders a program must come to the same, to be one that does so in all. */
+extern unsigned trio_orders;
+
 /* Writes random programs of what both have, one a line, each with what the model says that it does. */
 int trio_write(uint64_t seed, uint64_t first, unsigned long runs);
 
