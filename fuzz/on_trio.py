@@ -143,6 +143,8 @@ class Scope:
         self.first_reason = None
         self.cut = self.passed_on = False
         self.starting = 0  # of a group: those below their starters
+        if nursery and run.timers:
+            nursery._pending_starts = Starting(self)
         if trio_scope:
             run.mirrored[trio_scope] = self
         self.attach(parent)
@@ -171,6 +173,21 @@ class Scope:
     def set_deadline(self, when):
         self.scope.deadline = NEVER  # so that it counts as set anew
         self.scope.deadline = when
+
+
+class Starting:
+    """R8: a child that has started is its group's alone; a nursery of Trio's counts it until the starter has come back."""
+
+    def __init__(self, group):
+        self.group = group
+
+    def __iadd__(self, one):
+        return self
+
+    __isub__ = __iadd__
+
+    def __bool__(self):
+        return self.group.starting > 0
 
 
 def mark_cut(scope):
@@ -452,15 +469,8 @@ class Task:
             raise
         finally:
             group.starting -= not child.started
-            if child.started:
-                self.count_start(group, 1)
-        return 0
-
-    def count_start(self, group, change):
-        """R8: the child moves at once; a nursery of Trio's stays open until the starter has come back as well."""
-        if self.run.timers:
-            group.nursery._pending_starts += change
             group.nursery._check_nursery_closed()
+        return 0
 
     async def started_(self, at):
         if self.started or not self.status:
@@ -473,7 +483,7 @@ class Task:
         self.home.starting -= 1
         self.own.attach(self.home)
         self.status.started()
-        self.count_start(self.home, -1)
+        self.home.nursery._check_nursery_closed()
         return 0
 
     # Primitives.
