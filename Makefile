@@ -357,7 +357,7 @@ $(FUZZ_TARGET_OBJECTS): FUZZ_FLAGS += -Isrc
 # Programs of what Trio has as well, on Trio: python3-trio, of the set fuzz.
 .PHONY: fuzz-trio
 fuzz-trio: $(FUZZ_PROGRAM)
-	$(REPORTED) fuzz-trio 'make fuzz-trio RUNS=$(RUNS)' fuzz/on_trio.sh $(FUZZ_PROGRAM) $(or $(SEED),1) $$(($(RUNS) / 50)) || [ $$? = 77 ]
+	$(REPORTED) fuzz-trio 'make fuzz-trio RUNS=$(RUNS)' fuzz/on_trio.sh $(FUZZ_PROGRAM) $(or $(SEED),1) $$(($(RUNS) / 100)) || [ $$? = 77 ]
 
 # The same entry points under a fuzzer, by whose compiler all is built; LIB_FUZZING_ENGINE as OSS-Fuzz calls it.
 LIB_FUZZING_ENGINE ?= -fsanitize=fuzzer

@@ -142,7 +142,8 @@ static void translate(struct statement *at)
         at->on_failure = LOOK_AT; /* so that the errors are told */
 }
 
-static void translate_all(struct program *program, bool stretch)
+/* `narrow`: all locks are one, and all limiters, so that more is waited for. */
+static void translate_all(struct program *program, bool stretch, bool narrow)
 {
     short i;
 
@@ -150,6 +151,8 @@ static void translate_all(struct program *program, bool stretch)
         make_start(program, &program->statements[i]);
         translate(&program->statements[i]);
         program->statements[i].stretch = stretch ? i : 0;
+        if (narrow && program_needs(program->statements[i].op) & (NO_SYNC | NO_FUTURES))
+            program->statements[i].a = 0;
     }
     program->tells_shape = false;
 }
@@ -466,7 +469,7 @@ int trio_write(uint64_t seed, uint64_t first, unsigned long runs)
         size_t size = generate(seed, i, bytes, sizeof(bytes));
 
         program_read(&program, bytes, size);
-        translate_all(&program, i % 2);
+        translate_all(&program, i % 2, i / 2 % 2);
         program.size = program.used; /* no schedule: who came first */
         if (!run_model(&program) || !gather_stories(expected, sizeof(expected)))
             continue;
