@@ -92,9 +92,9 @@ FUZZ_PROGRAM := $(BUILD)/fuzzer
 # Under the other checkers, which have to see them, the calls by which stacks are made are not stood in for.
 FUZZ_SOURCES := $(filter-out fuzz/entry.c fuzz/explore.c $(if $(filter-out asan,$(TOOL)),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
-FUZZ_ENTRY := $(filter-out $(BUILD)/fuzz/main.o $(BUILD)/fuzz/generate.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
+FUZZ_ENTRY := $(filter-out $(addprefix $(BUILD)/fuzz/,main.o generate.o trio.o),$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
 EXPLORE_PROGRAM := $(BUILD)/explorer
-EXPLORE_OBJECTS := $(filter-out $(BUILD)/fuzz/main.o,$(FUZZ_OBJECTS)) $(BUILD)/fuzz/explore.o
+EXPLORE_OBJECTS := $(filter-out $(addprefix $(BUILD)/fuzz/,main.o trio.o),$(FUZZ_OBJECTS)) $(BUILD)/fuzz/explore.o
 
 TORTURE_DIR := $(BUILD)/torture
 TORTURE_OBJECTS := $(SOURCES:src/%=$(TORTURE_DIR)/src/%.o)
@@ -354,6 +354,11 @@ $(FUZZ_PROGRAMS): $(BUILD)/fuzz-%: $(BUILD)/fuzz/targets/%.o $(FUZZ_SHARED) $(FU
 # These look at what is inside, or include it.
 $(FUZZ_TARGET_OBJECTS): FUZZ_FLAGS += -Isrc
 
+# Programs of what Trio has as well, on Trio: python3-trio, of the set fuzz.
+.PHONY: fuzz-trio
+fuzz-trio: $(FUZZ_PROGRAM)
+	$(REPORTED) fuzz-trio 'make fuzz-trio RUNS=$(RUNS)' fuzz/on_trio.sh $(FUZZ_PROGRAM) $(or $(SEED),1) $$(($(RUNS) / 100)) || [ $$? = 77 ]
+
 # The same entry points under a fuzzer, by whose compiler all is built; LIB_FUZZING_ENGINE as OSS-Fuzz calls it.
 LIB_FUZZING_ENGINE ?= -fsanitize=fuzzer
 FUZZ_LINK := $(CXX) -pthread $(TOOL_CFLAGS) $(CFLAGS) $(LDFLAGS)
@@ -532,6 +537,7 @@ help:
 	echo 'make fuzz-report           the figures of fuzz/README.md, of what has been run since'
 	echo 'make torture               each call into the system and for memory fails in turn; PAIRS= SEED='
 	echo 'make explore               all small programs in all orders against the model; FULL=1: longer'
+	echo 'make fuzz-trio             programs on Trio, which must do what the model says; SEED= RUNS='
 	echo 'make mutants               bugs put in on purpose, which the fuzzer and the tests must find; MUTANT="names"'
 	echo 'make bench                 benchmarks, on one core; BENCH="arguments"'
 	echo 'make bench-peers           the same work done by other libraries and languages, installed for it; BENCH="arguments"'

@@ -8,6 +8,8 @@
  *     fuzz --check FILE...              silently, with a status
  *     fuzz --canaries [--seed N]        with models that are wrong on purpose, which must all be found out
  *     fuzz --networks [--seed N] [--first N] [--runs N]
+ *     fuzz --trio [--wrong N] [--orders N] [--seed N] [--first N] [--runs N]   writes programs for on_trio.py
+ *     fuzz --trio-canaries              which models that are wrong on purpose Trio can find out
  *
  * --hybrid before any of these: each input runs under libev as well; --faults: also with each allocation failing.
  */
@@ -22,6 +24,7 @@
 #include "check.h"
 #include "generate.h"
 #include "network.h"
+#include "trio.h"
 
 enum { MOST_BYTES = 1 << 14 };
 
@@ -287,7 +290,7 @@ static int shrink_file(const char *path)
 int main(int argc, char **argv)
 {
     struct campaign campaign = {.seed = 1};
-    bool campaigns = false, canaries = false, silent = false, networks = false;
+    bool campaigns = false, canaries = false, silent = false, networks = false, trio = false;
     char **at = argv + 1;
 
     (void)argc;
@@ -312,6 +315,14 @@ int main(int argc, char **argv)
             campaign.seed = strtoul(*++at, NULL, 0);
         else if (strcmp(*at, "--networks") == 0)
             networks = true;
+        else if (strcmp(*at, "--trio") == 0)
+            trio = true;
+        else if (strcmp(*at, "--trio-canaries") == 0)
+            return trio_canaries();
+        else if (strcmp(*at, "--orders") == 0 && at[1])
+            trio_orders = (unsigned)strtoul(*++at, NULL, 0);
+        else if (strcmp(*at, "--wrong") == 0 && at[1])
+            model_wrong = (enum model_error)strtoul(*++at, NULL, 0);
         else if (strcmp(*at, "--first") == 0 && at[1])
             campaign.first = strtoul(*++at, NULL, 0);
         else if (strcmp(*at, "--runs") == 0 && at[1])
@@ -327,6 +338,8 @@ int main(int argc, char **argv)
     }
     if (networks)
         return network_campaign(campaign.seed, campaign.first, campaign.runs);
+    if (trio)
+        return trio_write(campaign.seed, campaign.first, campaign.runs);
     if (campaign.corpus)
         return make_corpus(&campaign);
     if (canaries)

@@ -71,6 +71,9 @@ enum model_error {
 };
 extern enum model_error model_wrong;
 
+/* R12: so many calls of a task finish at once before others run; 1: all calls let others run, the close of a group as well. */
+extern unsigned model_budget;
+
 /* Runs the program to its end and writes what must happen into `log`. */
 enum model_verdict model_run(const struct program *program, struct log *log);
 

@@ -601,6 +601,11 @@ void end_group_body(struct task *task)
     slot_clear(&task->slot);
     group->body_passed_on = outcome.passed_on;
     count_outcome(group, task->name, &outcome);
+    if (group->running == 0 && model_budget == 1) {
+        group->scope.ended = true;
+        pause_task(task, close_cleanups);
+        return;
+    }
     if (group->running == 0) {
         close_cleanups(task);
         return;

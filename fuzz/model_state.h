@@ -295,8 +295,9 @@ struct model {
     struct log *log;
     enum model_verdict verdict;
 
-    int64_t now;
-    uint64_t order; /* in which timers were set */
+    int64_t now, due_at; /* and when a timer was due last */
+    uint64_t order;      /* in which timers were set */
+    bool has_ties;       /* timers that were due at one time, or had passed when they were set */
     unsigned steps; /* of tasks, left until the next look */
     unsigned executed, items, deferred, attempts, bound;
     struct task *current, *next;

@@ -390,11 +390,11 @@ static void do_scope(struct task *task)
         return;
     }
     if (form == FORM_SHIELD)
-        limit = model.now + grace_of(at->b);
+        limit = model.now + stretched(at, grace_of(at->b));
     else if (form < FORM_SHIELD && by_moment(at))
-        limit = moment_of(at->b, model.now);
+        limit = moment_in(at, at->b, model.now);
     else if (form < FORM_SHIELD && duration_of(at->b) != OSR_NEVER)
-        limit = model.now + duration_of(at->b);
+        limit = model.now + stretched(at, duration_of(at->b));
     scope = &model.scopes[model.scope_count++];
     scope_attach(scope, task, task->inner, forms[form], place_at(task, false));
     scope_set_deadline(scope, limit);
@@ -417,7 +417,7 @@ static int touch_scope(struct task *task, struct scope *scope)
     } else {
         if (scope->cancelled)
             return slot_note(task, -EALREADY, NOWHERE);
-        scope_set_deadline(scope, moment_of(at->b, model.now));
+        scope_set_deadline(scope, moment_in(at, at->b, model.now));
     }
     return 0;
 }
@@ -524,10 +524,11 @@ static void do_plain(struct task *task)
             done_at_once(task, 0);
         break;
     case OP_SLEEP:
-        do_sleep(task, duration_of(at->a) == OSR_NEVER ? OSR_NEVER : model.now + duration_of(at->a), "osr_sleep");
+        do_sleep(task, duration_of(at->a) == OSR_NEVER ? OSR_NEVER : model.now + stretched(at, duration_of(at->a)),
+                 "osr_sleep");
         break;
     case OP_SLEEP_UNTIL:
-        do_sleep(task, moment_of(at->a, model.now), "osr_sleep_until");
+        do_sleep(task, moment_in(at, at->a, model.now), "osr_sleep_until");
         break;
     case OP_RETURN:
         leave_block(task, at->a % 4);

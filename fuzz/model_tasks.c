@@ -2,12 +2,12 @@
 #include "model_state.h"
 
 enum {
-    STEPS = 256, /* R2: between two looks at the clock, if tasks are always ready */
-    BUDGET = 128 /* R12: calls that finish at once, before others run */
+    STEPS = 256 /* R2: between two looks at the clock, if tasks are always ready */
 };
 
 struct model model;
 enum model_error model_wrong;
+unsigned model_budget = 128;
 
 void give_up(void)
 {
@@ -72,6 +72,7 @@ struct timer *timer_set(int64_t at, struct scope *scope, struct task *sleeper)
         give_up();
         return NULL;
     }
+    model.has_ties |= at <= model.now;
     timer = &model.made_timers[model.timer_made++];
     *timer = (struct timer){.at = at, .order = ++model.order, .scope = scope, .sleeper = sleeper};
     model.timers[model.timer_count++] = timer;
@@ -157,6 +158,8 @@ void look(bool wait)
         struct timer *timer = take_timer(at);
 
         forget_timer(timer);
+        model.has_ties |= model.now <= model.due_at;
+        model.due_at = model.now;
         if (timer->scope && wrong(WRONG_CUTS_FIRST)) {
             timer->scope->timer = NULL;
             scope_cancel(timer->scope, -ETIMEDOUT, NOBODY, timer->scope->place);
@@ -243,7 +246,7 @@ void park(struct task *task, struct line *line, const char *call, short place, v
     task->where = place;
     task->then = then;
     task->state = PARKED;
-    task->budget = BUDGET;
+    task->budget = model_budget;
     if (line)
         line_append(line, task);
     trace(OSR_TRACE_WAIT, task, call, place, 0);
@@ -263,7 +266,7 @@ void wait_over(struct task *task)
 
 void pause_task(struct task *task, void (*then)(struct task *task))
 {
-    task->budget = BUDGET;
+    task->budget = model_budget;
     task->then = then;
     make_ready(task);
     model.has_left = true;
@@ -335,7 +338,7 @@ struct task *task_new(short statement, struct scope *parent)
     task->number = model.task_count;
     task->name = statement;
     task->place = (short)(2 * statement);
-    task->budget = BUDGET;
+    task->budget = model_budget;
     task->then = execute_next;
     task->depth = -1;
     task->slot.place = NOWHERE;

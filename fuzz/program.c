@@ -192,6 +192,20 @@ int64_t moment_of(unsigned char operand, int64_t now)
     return after == OSR_NEVER ? OSR_NEVER : now + after;
 }
 
+int64_t stretched(const struct statement *at, int64_t duration)
+{
+    return at->stretch > 0 && duration > 0 && duration != OSR_NEVER ? 1000 * duration + at->stretch : duration;
+}
+
+int64_t moment_in(const struct statement *at, unsigned char operand, int64_t now)
+{
+    int64_t after = moment_of(operand, 0);
+
+    if (operand & 16)
+        return stretched(at, after);
+    return after == OSR_NEVER ? OSR_NEVER : now + stretched(at, after);
+}
+
 int code_of(unsigned char operand)
 {
     static const int codes[8] = {EIO, ENOENT, EPIPE, EBADMSG, EIO, ETIMEDOUT, ENODATA, EEXIST};

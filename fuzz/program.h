@@ -139,6 +139,7 @@ struct statement {
     unsigned begin, end; /* its bytes */
     unsigned length_at;  /* where its own block's length stands, if it has one */
     short parent;        /* whose block it is in */
+    short stretch;       /* its times are thousands and this much: for programs in which no two times are the same */
 };
 
 /* Statement 0 is the run itself, statement 1 the group that the root task always opens. */
@@ -195,6 +196,8 @@ static inline unsigned schedule_choose(struct schedule *schedule, unsigned n)
 int64_t duration_of(unsigned char operand); /* of a sleep, a limit, a grace; OSR_NEVER */
 int64_t grace_of(unsigned char operand);    /* never without a limit */
 int64_t moment_of(unsigned char operand, int64_t now);
+int64_t stretched(const struct statement *at, int64_t duration);
+int64_t moment_in(const struct statement *at, unsigned char operand, int64_t now);
 int code_of(unsigned char operand);      /* a negative one */
 int bare_code_of(unsigned char operand); /* the same, sometimes -ECANCELED */
 enum { REPLACED = -71 };                 /* EPROTO: what REPLACE gives */

@@ -48,6 +48,7 @@ ROWS = [
     ("programs against the model", ["fuzz-campaign", "fuzz"], total(r"([\d,]+) programs in")),
     ("inputs of the other targets", ["fuzz-campaign", "fuzz"], total(r"([\d,]+) inputs in")),
     ("wrong models and canaries found out", ["fuzz"], total(r"(\d+) of \d+ (?:wrong models|canaries) were found out")),
+    ("programs on Trio", ["fuzz-trio"], last(r"([\d,]+) programs on Trio")),
     ("inputs under AFL++", ["afl"], total(r"afl\+\+ \S+: ([\d,]+) inputs")),
     ("schedules explored", ["explore"], last(r"([\d,]+) schedules")),
     ("cancellations injected", ["torture", "explore"], last(r"([\d,]+) (?:injected )?cancellations")),

@@ -4,7 +4,7 @@
 #   demo      a compiler, make, libev
 #   test      these and cmocka, a C++ compiler, pkg-config
 #   tools     valgrind, clang and its runtime
-#   fuzz      clang and its runtime, AFL++, zip
+#   fuzz      clang and its runtime, AFL++, zip, Trio
 #   coverage  gcovr
 #   aarch64   a cross compiler and an emulator
 #   peers     what the benchmarks compare osier with, and gnuplot
@@ -80,6 +80,8 @@ need_set() {
         need_command afl-clang-fast afl++
         need_command zip zip
         need_command unzip unzip
+        need_command /usr/bin/python3 python3 # Debian's, whose package the next one is
+        need_package python3-trio
         ;;
     coverage)
         need_command gcovr gcovr
