@@ -83,9 +83,17 @@ void broken(const char *format, ...)
     va_end(list);
 }
 
-static void note(const struct record *record)
+static void note(const struct record *told)
 {
     struct verdict *verdict = machine.verdict;
+    struct record plain, *record = (struct record *)told;
+
+    if (machine.world == WORLD_PLAIN) {
+        plain = *told;
+        record = &plain;
+        if (!plain_sees(&machine.view, record))
+            return;
+    }
 
     if (interpreter_keeps && verdict->count < MOST_RECORDS) {
         interpreter_keeps->records[verdict->count] = *record;
@@ -920,6 +928,8 @@ static void tell_outcomes(void)
 {
     unsigned i;
 
+    for (i = 0; machine.world == WORLD_PLAIN && i < machine.actor_count; i++)
+        osr_error_release(machine.actors[i].outcome.error);
     for (i = 2; i <= machine.spawned; i++) {
         struct actor *actor = machine.actor_of[i];
 
@@ -947,6 +957,8 @@ static int run_root(void *arg)
     struct actor *actor = arg;
     int rc;
 
+    if (machine.world == WORLD_PLAIN)
+        machine.began = osr_now();
     open_primitives();
     machine.begun = true;
     rc = run_block(actor, 0, NULL);
@@ -965,6 +977,9 @@ static void check_end(void)
         if ((machine.actor_of[i] || !has_failed()) &&
             (machine.ends_of[i] != 1 || (machine.actor_of[i] && machine.actor_of[i]->ended != 1)))
             broken("task %u has ended %u times", i, machine.ends_of[i]);
+    for (i = 0; machine.world == WORLD_PLAIN && i < machine.actor_count; i++)
+        if (machine.actors[i].ended > 1)
+            broken("the task of statement %d has ended %d times", machine.actors[i].statement, machine.actors[i].ended);
     for (i = 0; i < machine.deferred; i++)
         if (!machine.cleanups[i].has_run)
             broken("the clean-up of statement %d has not run", machine.cleanups[i].statement);
@@ -1013,13 +1028,14 @@ static struct osr_run_options run_options(void)
 }
 
 /* Most programs run on one runner, since making a run anew takes longer than all else that a small program does. */
-static struct osr_runner *runner, *parents;
+static struct osr_runner *runner, *plain_runner, *parents, *plain_parents;
 
 /* In a forked child, as shrinkers and AFL++ make them, a runner is of no use. */
 static void forget_runner(void)
 {
     parents = runner;
-    runner = NULL;
+    plain_parents = plain_runner;
+    runner = plain_runner = NULL;
     live = 0;
 }
 
@@ -1070,25 +1086,36 @@ static void prepare_forks(void)
     (void)pthread_atfork(NULL, NULL, forget_runner);
 }
 
-static void make_runner(void)
+static struct osr_runner *warm_runner(const struct osr_run_options *options)
 {
     static const struct osr_routine routine = {warm_up, "", NULL};
+    struct osr_runner *made;
+
+    warming = true;
+    if (osr_runner_new_with(&made, options) < 0 || osr_runner_run_here(made, &routine, NULL, NULL) < 0)
+        abort();
+    warming = false;
+    return made;
+}
+
+static void make_runners(void)
+{
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct osr_run_options options = run_options();
 
     (void)pthread_once(&once, prepare_forks);
-    warming = true;
-    if (osr_runner_new_with(&runner, &options) < 0 || osr_runner_run_here(runner, &routine, NULL, NULL) < 0)
-        abort();
-    warming = false;
+    runner = warm_runner(&options);
+    options.choose = NULL;
+    options.observe = NULL;
+    plain_runner = warm_runner(&options);
 }
 
-/* There are more allocations than before: the runner's, or some that were left, which is seen without it. */
-static void give_up_runner(void)
+/* There are more allocations than before: the runners', or some that were left, which is seen without it. */
+static void give_up_runners(void)
 {
-    if (osr_runner_free(runner) < 0)
-        broken("the runner cannot be freed");
-    runner = NULL;
+    if (osr_runner_free(runner) < 0 || osr_runner_free(plain_runner) < 0)
+        broken("a runner cannot be freed");
+    runner = plain_runner = NULL;
     if (live != 0)
         broken("%ld allocations are left", live);
     live = 0;
@@ -1143,6 +1170,8 @@ static int run_in_world(void)
         return run_explored(options);
     if (machine.world == WORLD_SIMULATED)
         return osr_runner_run_here(runner, &root_routine, &machine.actors[0], options.where);
+    if (machine.world == WORLD_PLAIN)
+        return osr_runner_run_here(plain_runner, &root_routine, &machine.actors[0], options.where);
     if (machine.world == WORLD_ALONE)
         return osr_run_with(&root_routine, &machine.actors[0], &options);
     options.clock = OSR_CLOCK_REAL;
@@ -1170,7 +1199,7 @@ void interpret(const struct program *program, enum world world, const struct log
     long before;
 
     if (!runner)
-        make_runner();
+        make_runners();
     before = live;
     begin(program, world, expected, verdict);
     machine.actors[0] = (struct actor){.statement = 0};
@@ -1184,5 +1213,5 @@ void interpret(const struct program *program, enum world world, const struct log
     }
     check_end();
     if (live != before && !interpreter_hooks) /* that runner keeps what it may need again */
-        give_up_runner();
+        give_up_runners();
 }

@@ -17,8 +17,10 @@ struct verdict {
 };
 
 /* Where a program runs: simulated, on a runner that is kept for many programs, or alone, in a run of its own; or under
- * libev, of the run's own or as a guest in a loop of the fuzzer's, under a clock of the fuzzer's (hybrid.h). */
-enum world { WORLD_SIMULATED, WORLD_ALONE, WORLD_LIBEV, WORLD_ATTACHED, WORLDS };
+ * libev, of the run's own or as a guest in a loop of the fuzzer's, under a clock of the fuzzer's (hybrid.h). Plainly: as in
+ * production, simulated time apart, where nobody answers or observes, and the library goes its shortest ways; what is
+ * expected then, and what is told, is what plain_sees(). */
+enum world { WORLD_SIMULATED, WORLD_PLAIN, WORLD_ALONE, WORLD_LIBEV, WORLD_ATTACHED, WORLDS };
 
 /* The library's run must be what `expected` says. Nothing is left behind. */
 void interpret(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict);

@@ -58,6 +58,7 @@ struct machine {
     struct schedule schedule;
     enum world world;
     unsigned executed, items, deferred, spawned;
+    struct plain_view view;
     unsigned running; /* the number of the task that runs */
     int64_t began, now; /* a runner's clock goes on from run to run, a program's begins at 0 */
     bool has_begun;

@@ -78,6 +78,25 @@ static inline bool record_equal(const struct record *a, const struct record *b)
     return a->call == b->call || (a->call && b->call && strcmp(a->call, b->call) == 0);
 }
 
+/*
+ * What is to be seen of a run in which nobody answers questions or observes: not the questions and the trace, nor which
+ * task it was; not the outcomes that are told in the end, with their errors, in the order of spawning; and not printed trees,
+ * which are left out of a run that was stuck, as the trace tells.
+ */
+struct plain_view {
+    bool in_outcome;
+};
+
+static inline bool plain_sees(struct plain_view *view, struct record *record)
+{
+    if (record->kind == RECORD_CHOICE || record->kind == RECORD_TRACE || record->kind == RECORD_SHAPE)
+        return false;
+    record->task = 0;
+    view->in_outcome = record->kind == RECORD_VALUE ? record->what == VALUE_OUTCOME
+                                                    : view->in_outcome && record->kind == RECORD_ERROR;
+    return !view->in_outcome;
+}
+
 void record_print(const struct record *record, FILE *stream);
 
 #endif
