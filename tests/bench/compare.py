@@ -30,6 +30,8 @@ OPTIMIZED = ["-O2", "-DNDEBUG", "-pthread"]
 REGISTRY = "/usr/share/cargo/registry"
 TIME_LIMIT = 20  # seconds for one measurement; who takes longer is not asked again
 SLOW = 6  # seconds; who takes longer is asked once
+UNDISTURBED = 2  # percent of the time of a load in which the server may have waited for its core; else it is measured again,
+TRIES = 4  # so often, and the least disturbed one counts
 
 # ---- Peers ---------------------------------------------------------------------------------------------------------
 
@@ -204,7 +206,7 @@ class Bench:
     def measure(self, peer, workload):
         command = [part.format(workload=workload.name, n=workload.n) for part in peer.command]
         if workload.name == "echo":
-            return self.echo(command, workload.n)
+            return self.echo_undisturbed(command, workload.n)
         process = self.start(command, self.core, stderr=subprocess.PIPE)
         try:
             output, errors = process.communicate(timeout=TIME_LIMIT)
@@ -224,6 +226,13 @@ class Bench:
         if code != 0:
             raise Failed(f"signal {-code}" if code < 0 else last_line(errors))
         return values_of(output)
+
+    def echo_undisturbed(self, command, connections):
+        """Two processes that each need a core of their own say nothing while others take it from one of them."""
+        tries = []
+        while len(tries) < TRIES and (not tries or tries[-1]["waited"] > UNDISTURBED):
+            tries.append(self.echo(command, connections))
+        return min(tries, key=lambda values: values["waited"])
 
     def echo(self, command, connections, watch=None):
         with tempfile.TemporaryFile("w+") as errors:
@@ -254,10 +263,11 @@ class Bench:
         try:
             answer(process)
             stop = watch(pid) if watch else None
-            before = cpu_of(pid)
+            before, begun = of_core(pid), time.monotonic()
             proceed(process)
             answer(process)
-            used = cpu_of(pid) - before
+            used, waited = (after - first for after, first in zip(of_core(pid), before))
+            waited *= 1e-7 / (time.monotonic() - begun)
             if stop:
                 stop()
             proceed(process)
@@ -268,7 +278,7 @@ class Bench:
             signal.signal(signal.SIGALRM, timer)
         output, errors = process.communicate()
         values = self.judge(process.returncode, output, errors)
-        return {**values, "cpu-ns": used / values["requests"]}
+        return {**values, "cpu-ns": used / values["requests"], "waited": waited}
 
 
 def answer(process):
@@ -281,10 +291,10 @@ def proceed(process):
     process.stdin.flush()
 
 
-def cpu_of(pid):
-    """Nanoseconds of the processor that all of its threads have used."""
-    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+def of_core(pid):
+    """Nanoseconds of the processor that all of its threads have used, and in which they were ready and waited for it."""
+    lines = [(task / "schedstat").read_text().split() for task in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int(line[0]) for line in lines), sum(int(line[1]) for line in lines)
 
 
 # ---- System calls for each request -----------------------------------------------------------------------------------
