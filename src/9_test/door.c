@@ -155,7 +155,7 @@ static void note_injection(struct play *play, const struct question *question)
     switch (question->kind) {
     case OSR_CHOICE_CANCEL:
         osri_kit_scene(play, "at %s task \"%s\" is about to call, and %s is cancelled\n", question->what,
-                       play->current && play->current <= play->cast ? play->actors[play->current].name : "?",
+                       play->actors[play->current].name,
                        question->answer == 1 ? "it" : "the root task");
         osri_kit_scene_actors(play);
         break;
@@ -206,8 +206,6 @@ unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *
             question->answer = from_script(play, question, &found);
         if (!found && play->improvise)
             question->answer = play->improvise(play, kind, n, what);
-        if (question->answer >= n)
-            question->answer = 0;
     }
     if (play->shows)
         osri_kit_say(play->test, "%c%lu=%u/%u %s\n", KIND_LETTERS[kind], question->ordinal, question->answer, n, what);

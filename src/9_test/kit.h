@@ -199,7 +199,7 @@ void osri_kit_forget_story(void);
 /* Tells that the program is about to die, or is dying, in the play that is on. */
 void osri_kit_tell_death(const char *why);
 
-/* While this is on, signals of crashes are told. */
+/* While this is on, signals of crashes are told. To end it again does nothing. */
 void osri_kit_watch_crashes(void);
 void osri_kit_unwatch_crashes(void);
 

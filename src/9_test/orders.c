@@ -678,10 +678,9 @@ struct orders_count osri_kit_orders_count(const struct orders *orders)
 
 struct orders *osri_kit_orders_new(const struct orders_options *options)
 {
-    struct orders *orders = calloc(1, sizeof(*orders));
+    struct orders *orders = more(NULL, sizeof(*orders));
 
-    if (orders)
-        orders->options = *options;
+    *orders = (struct orders){.options = *options};
     return orders;
 }
 
@@ -698,8 +697,6 @@ void osri_kit_orders_free(struct orders *orders)
     struct footprint *footprint;
     size_t i;
 
-    if (!orders)
-        return;
     osri_kit_orders_restart(orders);
     while ((footprint = orders->idle_footprints) != NULL) {
         orders->idle_footprints = footprint->next;

@@ -27,7 +27,7 @@ struct orders_count {
     unsigned long redundant; /* of them, that turned out to come to the same as one before */
 };
 
-struct orders *osri_kit_orders_new(const struct orders_options *options); /* NULL without memory */
+struct orders *osri_kit_orders_new(const struct orders_options *options);
 void osri_kit_orders_free(struct orders *orders);
 
 /* Before each run, with or without a new program: then all begins anew. */

@@ -73,7 +73,7 @@ static void put(struct writer *writer, const char *format, ...)
     va_start(list, format);
     n = vsnprintf(left ? writer->buffer + writer->length : NULL, left, format, list);
     va_end(list);
-    writer->length += n > 0 ? (size_t)n : 0;
+    writer->length += (size_t)n;
 }
 
 static bool goes_on(const struct line *line, const struct line *next)
@@ -109,7 +109,7 @@ size_t osri_kit_token_format(const char *name, const struct script *script, char
             line.last = script->lines[++i].last;
             line.n = line.what = 0; /* each has its own */
         }
-        put(&writer, "%s", writer.buffer && writer.length < size && buffer[writer.length - 1] != ':' ? "," : "");
+        put(&writer, "%s", writer.length < size && buffer[writer.length - 1] != ':' ? "," : "");
         put_line(&writer, &line);
     }
     if (writer.length < size)
