@@ -240,7 +240,7 @@ check-floors:
 valgrind asan tsan: deps-test deps-tools
 	$(MAKE) suite TOOL=$@
 
-# The tests, torture, and all inputs that the fuzzers keep; then the verdict (tests/README.md).
+# The tests, torture, all inputs that the fuzzers keep, and a few orders; then the verdict (tests/README.md).
 coverage: deps-test deps-coverage
 	[ ! -d build/gcc-coverage ] || find build/gcc-coverage -name '*.gcda' -delete
 	status=0; \
@@ -248,9 +248,10 @@ coverage: deps-test deps-coverage
 	$(REPORTED) coverage 'make coverage' tests/coverage.sh build/gcc-coverage build/coverage && exit $$status
 
 .PHONY: covered-too
-covered-too: suite $(TORTURE_PROGRAM)
+covered-too: suite $(TORTURE_PROGRAM) $(EXPLORE_PROGRAM)
 	$(TORTURE_PROGRAM) --pairs 0
 	$(MAKE) fuzz-corpora TARGET='$(ALL_TARGETS)'
+	$(EXPLORE_PROGRAM) --random 100 --seed 1
 
 # Floors 0 and 1, which hold all that depends on the processor, on the other one that we know.
 AARCH64 := aarch64-linux-gnu-gcc

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Shows which lines and branches of src/ the tests ran: tests/coverage.sh OBJECTS REPORT. The first is the
-# directory of a build with TOOL=coverage whose tests have run, the second receives index.html.
+# directory of a build with TOOL=coverage whose tests have run, the second receives index.html. The last line is the
+# verdict; it fails if something has not run that does not stand in uncovered.txt.
 set -eu
 
 objects=$1 report=$2
@@ -32,3 +33,4 @@ gcovr --root . --add-tracefile "$collect" --csv | awk -F, '
             show(where, lines[where], lines_run[where], branches[where], branches_run[where])
     }'
 echo "See $report/index.html"
+tests/coverage.py "$collect" tests/uncovered.txt

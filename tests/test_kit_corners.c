@@ -89,6 +89,7 @@ TEST(a_test_needs_a_name_and_something_to_run)
         test.name = bad[i];
         assert_int_equal(osr_test_run(&test), -EINVAL);
     }
+    assert_int_equal(osr_test_run(NULL), -EINVAL);
     test.name = "good";
     test.routine = NULL;
     assert_int_equal(osr_test_random(&test, 1, 1), -EINVAL);
@@ -535,12 +536,26 @@ TEST(of_many_runs_some_are_compared_still)
 
 /* ---- Memory and descriptors ---------------------------------------------------------------------------- */
 
-static void use_up_memory(void)
+static void limit_memory(rlim_t size)
 {
-    struct rlimit limit = {64 << 20, 64 << 20};
-    size_t size;
+    struct rlimit limit = {size, RLIM_INFINITY};
 
     setrlimit(RLIMIT_AS, &limit);
+}
+
+/* What ends a process may need some. */
+static void die_with_memory(int number)
+{
+    limit_memory(RLIM_INFINITY);
+    die_of(number);
+}
+
+static void use_up_memory(void)
+{
+    size_t size;
+
+    signal(SIGABRT, die_with_memory);
+    limit_memory(64 << 20);
     for (size = 1 << 20; size > 0; size -= size > 4096 ? size / 2 : 16)
         while (malloc(size))
             continue;
@@ -558,6 +573,7 @@ static void begin_without_memory(void)
 
     use_up_memory();
     check_int(osr_test_run(&test), -ENOMEM);
+    limit_memory(RLIM_INFINITY);
 }
 
 static void explore_without_memory(void)
