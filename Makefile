@@ -63,6 +63,8 @@ HEADERS := include/osier.h $(sort $(wildcard include/osier/*.h))
 TESTS := $(sort $(wildcard tests/test_*.c))
 # It stands in for functions of the C library that ThreadSanitizer calls before the program begins.
 TESTS := $(filter-out $(if $(filter tsan,$(TOOL)),tests/test_sys.c),$(TESTS))
+# It stands in for the sanitizers themselves.
+TESTS := $(filter-out $(if $(filter asan tsan,$(TOOL)),tests/test_tools.c),$(TESTS))
 SCRIPTS := $(sort $(wildcard tests/*.test.sh))
 EXAMPLES := $(sort $(wildcard examples/*.c))
 BENCHES := $(sort $(wildcard tests/bench/*.c))
