@@ -552,13 +552,15 @@ static void die_with_memory(int number)
 
 static void use_up_memory(void)
 {
+    void *volatile taken;
     size_t size;
 
     signal(SIGABRT, die_with_memory);
     limit_memory(64 << 20);
     for (size = 1 << 20; size > 0; size -= size > 4096 ? size / 2 : 16)
-        while (malloc(size))
-            continue;
+        do
+            taken = malloc(size);
+        while (taken);
 }
 
 static void take_what_there_is_not(void)

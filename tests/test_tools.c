@@ -10,12 +10,12 @@
 
 /* ---- The model ------------------------------------------------------------------------------------------ */
 
-enum { MOST = 1024 };
+enum { MOST = 1024, SWITCHES = 1 << 14 };
 
 /* A stack that AddressSanitizer keeps a fake one for, from when it is first left until it is left for good. */
 static struct fake {
     bool live;
-} fakes[MOST];
+} fakes[SWITCHES];
 
 static struct {
     const char *wrong; /* the first thing */
@@ -79,7 +79,7 @@ void __sanitizer_start_switch_fiber(void **fake, const void *low, size_t size)
     model.size = size;
     model.switches++;
     model.left_for_good += !fake;
-    if (fake && model.fakes < MOST) {
+    if (fake && model.fakes < SWITCHES) {
         fakes[model.fakes].live = true;
         *fake = &fakes[model.fakes++];
     }
