@@ -1,0 +1,665 @@
+/* What happens seldom: calls that make no sense, or where they may not be made; names that are missing; texts that are too
+ * long; no memory at the wrong moment. Floor by floor, from the top. */
+#include "harness.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
+
+OSR_TASK(does_nothing, void, unused) { return 0; }
+
+/* ---- Runs ---------------------------------------------------------------------------------------------- */
+
+TEST(a_run_needs_something_to_run_and_an_allocator_that_allocates)
+{
+    static const struct osr_routine empty = {.name = "empty"};
+    static const struct osr_allocator nothing;
+
+    assert_int_equal(osr_run_with(NULL, NULL, NULL), -EINVAL);
+    assert_int_equal(osr_run_with(&empty, NULL, NULL), -EINVAL);
+    assert_int_equal(osr_run(does_nothing, NULL, .allocator = &nothing), -EINVAL);
+    assert_string_equal(osr_error_message(osr_error_last()), "osr_run() with options that make no sense");
+    assert_int_equal(osr_run(does_nothing, NULL), 0);
+}
+
+OSR_TASK(cancels_itself, void, unused)
+{
+    struct osr_task me = osr_self();
+
+    osr_task_cancel(me, NULL);
+    return osr_yield();
+}
+
+TEST(a_root_that_is_cancelled_without_a_word_says_so)
+{
+    assert_int_equal(run_simulated(cancels_itself, NULL), -OSR_ETASKCANCELED);
+    assert_non_null(osr_error_last());
+}
+
+/* A fault outside of tasks is none of a task's stack. */
+static void fault(void *unused)
+{
+    volatile int *volatile nowhere = (volatile int *)8;
+
+    (void)unused;
+    *nowhere = 1;
+}
+
+OSR_TASK(faults_in_a_callback, void, unused)
+{
+    struct osr_call call;
+
+    osr_call_soon(&call, fault, NULL);
+    return osr_sleep(osr_s(1));
+}
+
+OSR_JOB(faults_in_a_job, void, unused)
+{
+    fault(NULL);
+    return 0;
+}
+
+OSR_TASK(offloads_a_fault, void, unused) { return osr_offload(faults_in_a_job, NULL); }
+
+static void fault_in_a_callback(void)
+{
+    osr_run(faults_in_a_callback, NULL);
+}
+
+static void fault_in_a_job(void)
+{
+    osr_run(offloads_a_fault, NULL);
+}
+
+TEST(a_fault_outside_tasks_ends_the_program_as_ever)
+{
+    assert_dies(fault_in_a_callback, SIGSEGV, "");
+    assert_dies(fault_in_a_job, SIGSEGV, "");
+}
+
+OSR_TASK(waits_for_ever_whatever_comes, void, unused)
+{
+    static struct osr_event never;
+    struct osr_scope shield;
+
+    osr_event_init(&never);
+    osr_shield_open_unlimited(&shield);
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    return osr_scope_close(&shield, osr_event_wait(&never));
+}
+
+static void be_stuck_without_memory(void)
+{
+    (void)osr_run(waits_for_ever_whatever_comes, NULL, .clock = OSR_CLOCK_SIMULATED, .allocator = &counting_allocator);
+}
+
+TEST(who_is_stuck_in_a_shield_is_told_also_without_memory)
+{
+    assert_dies(be_stuck_without_memory, SIGABRT, "nothing can ever run again, and cancelling has not helped");
+}
+
+OSR_TASK(asks_for_its_tree_without_memory, void, unused)
+{
+    int i, rc = 0;
+
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    raise(SIGUSR1);
+    for (i = 0; i < 1000 && rc == 0; i++)
+        rc = osr_yield(); /* the loop is looked at meanwhile */
+    counting.fail_at = 0;
+    counting.all_after = false;
+    return rc;
+}
+
+static void tell_diagnosis(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg;
+    tell("%d: %s", (int)kind, text);
+}
+
+/* From within the handler, which is told first, nothing may be told here. */
+static void count_nothing_but_the_tree(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg;
+    if (kind == OSR_DIAGNOSIS_TREE)
+        tell("%s", text);
+}
+
+TEST(a_tree_for_which_there_is_no_memory_is_missed)
+{
+    assert_int_equal(osr_run(asks_for_its_tree_without_memory, NULL, .dump_signal = SIGUSR1, .name = "root",
+                             .diagnose = count_nothing_but_the_tree, .allocator = &counting_allocator), 0);
+    assert_story("osier: no memory for the tree\n\n");
+}
+
+/* ---- Trees and timelines ------------------------------------------------------------------------------- */
+
+enum { DEEP = 60 };
+
+OSR_TASK(goes_deep, char, tree)
+{
+    struct osr_scope scopes[DEEP];
+    int i, rc = 0;
+
+    for (i = 0; i < DEEP; i++)
+        osr_scope_open(&scopes[i]);
+    osr_tree_format(tree, 1 << 16);
+    for (i = DEEP; i-- > 0;)
+        rc = osr_scope_close(&scopes[i], rc);
+    return rc;
+}
+
+TEST(a_tree_that_is_deep_is_not_indented_for_ever)
+{
+    static char tree[1 << 16], most[2 * 40 + 1];
+    const char *at;
+    int lines = 0;
+
+    memset(most, ' ', sizeof(most) - 1);
+    assert_int_equal(run_simulated(goes_deep, tree), 0);
+    for (at = tree; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    assert_true(lines > DEEP);
+    at = strstr(tree, most);
+    assert_non_null(at);
+    assert_null(strstr(tree, "                                                                                  scope")); /* 82 */
+}
+
+OSR_TASK(is_long_overdue, char, tree)
+{
+    struct osr_scope scope;
+    int rc = osr_sleep(osr_s(1));
+
+    osr_timeout_open_at(&scope, -OSR_NEVER);
+    osr_tree_format(tree, 1 << 12);
+    (void)osr_scope_close(&scope, rc);
+    return 0;
+}
+
+TEST(a_deadline_further_back_than_can_be_told_is_overdue)
+{
+    static char tree[1 << 12];
+
+    assert_int_equal(run_simulated(is_long_overdue, tree), 0);
+    assert_non_null(strstr(tree, ", overdue"));
+}
+
+OSR_TASK(prints_into_a_full_file, void, unused)
+{
+    FILE *full = fopen("/dev/full", "w");
+    int rc;
+
+    setbuf(full, NULL);
+    rc = osr_tree_print(full);
+    fclose(full);
+    return rc;
+}
+
+TEST(a_tree_that_cannot_be_printed_is_an_error)
+{
+    assert_int_equal(run_simulated(prints_into_a_full_file, NULL), -EIO);
+}
+
+static void trace_into_a_name_that_is_too_long(void)
+{
+    static char name[PATH_MAX + 100];
+
+    memset(name, 'x', sizeof(name) - 1);
+    setenv("OSR_TRACE", name, 1);
+    check_int(osr_run(does_nothing, NULL, .diagnose = tell_diagnosis), 0);
+    check_that(open(name, O_RDONLY) < 0, "there is no such file", OSR_HERE);
+}
+
+static void trace_and_tell(void)
+{
+    trace_into_a_name_that_is_too_long();
+    leave_child(0);
+}
+
+TEST(a_timeline_with_a_name_that_is_too_long_is_not_written)
+{
+    assert_child_succeeds(trace_into_a_name_that_is_too_long);
+    assert_child_succeeds(trace_and_tell);
+}
+
+/* ---- Signals ------------------------------------------------------------------------------------------- */
+
+static void leave_alone(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)info, (void)context;
+}
+
+OSR_TASK(interrupts_itself, void, unused)
+{
+    raise(SIGINT);
+    return osr_sleep(osr_s(1));
+}
+
+TEST(a_programs_own_handler_of_interrupts_does_not_keep_them_from_the_run)
+{
+    struct sigaction action = {.sa_sigaction = leave_alone, .sa_flags = SA_SIGINFO}, before, now;
+
+    sigaction(SIGINT, &action, &before);
+    assert_int_equal(osr_run(interrupts_itself, NULL, .interrupts = true), -EINTR);
+    sigaction(SIGINT, &before, &now);
+    assert_ptr_equal(now.sa_sigaction, leave_alone); /* and it is back */
+}
+
+OSR_TASK(takes_the_signal_over, void, unused)
+{
+    struct sigaction action = {.sa_sigaction = leave_alone, .sa_flags = SA_SIGINFO};
+
+    return sigaction(SIGINT, &action, NULL);
+}
+
+TEST(a_handler_that_the_program_has_set_meanwhile_stays)
+{
+    struct sigaction before, now;
+
+    sigaction(SIGINT, NULL, &before);
+    assert_int_equal(osr_run(takes_the_signal_over, NULL, .interrupts = true), 0);
+    sigaction(SIGINT, &before, &now);
+    assert_ptr_equal(now.sa_sigaction, leave_alone);
+}
+
+OSR_TASK(waits_while_the_alarm_rings, void, unused)
+{
+    const struct itimerval soon = {.it_value = {.tv_usec = 20000}};
+
+    setitimer(ITIMER_REAL, &soon, NULL);
+    return osr_sleep(osr_ms(200));
+}
+
+static int trees, runnings;
+
+static void count_trees(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg, (void)text;
+    trees += kind == OSR_DIAGNOSIS_TREE;
+    runnings += kind == OSR_DIAGNOSIS_RUNNING;
+}
+
+TEST(a_dump_while_the_loop_waits_names_nobody_who_runs)
+{
+    trees = runnings = 0;
+    assert_int_equal(osr_run(waits_while_the_alarm_rings, NULL, .dump_signal = SIGALRM, .diagnose = count_trees), 0);
+    assert_int_equal(trees, 1);
+    assert_int_equal(runnings, 0);
+}
+
+static char running[2048];
+
+static void keep_running(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg;
+    if (kind == OSR_DIAGNOSIS_RUNNING)
+        snprintf(running, sizeof(running), "%s", text);
+}
+
+OSR_TASK(raises_the_dump, void, unused)
+{
+    raise(SIGUSR1);
+    return osr_yield();
+}
+
+TEST(a_name_that_is_too_long_to_be_told_from_a_handler_is_cut)
+{
+    static char where[1000];
+    const struct osr_run_options options = {
+        .size = sizeof(options), .where = where, .dump_signal = SIGUSR1, .diagnose = keep_running};
+
+    memset(where, 'w', sizeof(where) - 1);
+    assert_int_equal(osr_run_with(&raises_the_dump.routine_, NULL, &options), 0);
+    assert_int_equal(strlen(running), 511);
+    assert_int_equal(running[510], '\n');
+    assert_non_null(strstr(running, "osier: task \"raises_the_dump\", spawned at www"));
+}
+
+/* Two runs that both want the signal: what one passes on to the other comes no further. */
+static pthread_barrier_t both;
+
+OSR_TASK(waits_for_a_dump, void, unused)
+{
+    pthread_barrier_wait(&both);
+    return osr_sleep(osr_ms(100));
+}
+
+static void *run_on_a_thread(void *unused)
+{
+    (void)unused;
+    return (void *)(intptr_t)osr_run(waits_for_a_dump, NULL, .dump_signal = SIGUSR1, .diagnose = count_trees);
+}
+
+TEST(every_run_shows_its_tree_once)
+{
+    pthread_t threads[3];
+    void *rc;
+    int i;
+
+    trees = 0;
+    pthread_barrier_init(&both, NULL, 4);
+    for (i = 0; i < 3; i++)
+        pthread_create(&threads[i], NULL, run_on_a_thread, NULL);
+    pthread_barrier_wait(&both);
+    kill(getpid(), SIGUSR1);
+    for (i = 0; i < 3; i++) {
+        pthread_join(threads[i], &rc);
+        assert_null(rc);
+    }
+    pthread_barrier_destroy(&both);
+    assert_int_equal(trees, 3);
+}
+
+static unsigned faults_left;
+
+/* The `faults_left`-th thing that can fail does. */
+static unsigned fail_one(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)n, (void)what;
+    return kind == OSR_CHOICE_FAULT && faults_left > 0 && --faults_left == 0;
+}
+
+TEST(a_run_whose_dump_signal_cannot_be_had_does_not_begin)
+{
+    unsigned at, failed = 0;
+    int rc = -1;
+
+    for (at = 1; rc != 0 || faults_left == 0; at++) {
+        faults_left = at;
+        rc = osr_run(does_nothing, NULL, .dump_signal = SIGUSR1, .choose = fail_one);
+        failed += rc < 0;
+    }
+    assert_true(failed > 3);
+}
+
+OSR_TASK(waits_for_signals, void, unused)
+{
+    struct osr_signals signals;
+    int rc = osr_signals_open(&signals, SIGTERM, SIGCHLD, SIGHUP);
+
+    return rc < 0 ? rc : osr_signal_wait(&signals, NULL);
+}
+
+OSR_TASK(looks_at_its_handlers, void, unused)
+{
+    struct sigaction now[3];
+
+    sigaction(SIGTERM, NULL, &now[0]);
+    sigaction(SIGCHLD, NULL, &now[1]);
+    sigaction(SIGHUP, NULL, &now[2]);
+    return (now[0].sa_handler == SIG_DFL) + 2 * (now[1].sa_handler == SIG_DFL) + 4 * (now[2].sa_handler == SIG_IGN);
+}
+
+OSR_TASK(has_a_worker_while_others_wait_for_signals, void, unused)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, waits_for_signals, NULL, .daemon = true);
+    if (rc == 0)
+        rc = osr_yield();
+    if (rc == 0)
+        check_int(osr_worker(looks_at_its_handlers, NULL), 1 + 2 + 4);
+    return osr_group_close(&group, rc);
+}
+
+TEST(a_worker_ignores_what_the_run_watches_but_can_be_ended)
+{
+    assert_int_equal(osr_run(has_a_worker_while_others_wait_for_signals, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Outside tasks ------------------------------------------------------------------------------------- */
+
+static int outside[8];
+
+static void call_from_a_callback(void *event)
+{
+    struct osr_address address;
+    struct osr_portal portal;
+    struct osr_post post;
+
+    osr_address_ip(&address, "127.0.0.1", 0);
+    outside[0] = osr_fd_close(0);
+    outside[1] = osr_listen(&address, 1);
+    outside[2] = osr_portal_open(&portal, NULL);
+    outside[3] = osr_post_open_cancel(&post, NULL, "x");
+    outside[4] = osr_cancel_reason() == NULL;
+    outside[5] = osr_value(event) == NULL;
+    osr_event_set(event);
+}
+
+OSR_TASK(is_called_back, void, unused)
+{
+    struct osr_event event;
+    struct osr_call call;
+
+    osr_event_init(&event);
+    osr_call_soon(&call, call_from_a_callback, &event);
+    return osr_event_wait(&event);
+}
+
+static void assert_refused_outside(void)
+{
+    int i;
+
+    for (i = 0; i < 4; i++)
+        assert_int_equal(outside[i], -EPERM);
+    assert_true(outside[4] && outside[5]);
+}
+
+TEST(what_needs_a_task_is_refused_in_callbacks_and_outside_runs)
+{
+    struct osr_event event;
+
+    assert_int_equal(osr_run(is_called_back, NULL), 0);
+    assert_refused_outside();
+    memset(outside, 0, sizeof(outside));
+    osr_event_init(&event);
+    call_from_a_callback(&event);
+    assert_refused_outside();
+    assert_int_equal(osr_raise(NULL), -EINVAL);
+}
+
+/* ---- Streams and sockets ------------------------------------------------------------------------------- */
+
+OSR_TASK(calls_without_sense, void, unused)
+{
+    struct osr_address address = {.size = sizeof(address.storage) + 1};
+    struct osr_portal portal = {0};
+    static const struct osr_routine empty;
+    size_t written = 9;
+
+    check_int(osr_listen(NULL, 1), -EINVAL);
+    check_int(osr_listen(&address, 1), -EINVAL);
+    check_int(osr_connect(&address), -EINVAL);
+    check_int(osr_connect(NULL), -EINVAL);
+    address.size = 0;
+    check_int(osr_connect(&address), -EINVAL);
+    check_int(osr_socket_address(0, NULL), -EINVAL);
+    check_int(osr_address_ip(&address, "127.0.0.1", 0), 0);
+    check_int(osr_listen(&address, -1), -EINVAL);
+    check_int(osr_read(0, NULL, 5), -EINVAL);
+    check_int(osr_read(0, NULL, 0), 0);
+    check_int(osr_write(1, &address, (size_t)INT_MAX + 1), -EINVAL);
+    check_int(osr_write_all(1, NULL, 5, &written), -EINVAL);
+    check_int((int)written, 0);
+    check_int(osr_write_all(1, NULL, 0, NULL), 0);
+    check_int(osr_portal_call_with(portal, NULL, NULL, OSR_HERE), -EINVAL);
+    check_int(osr_portal_call_with(portal, &empty, NULL, OSR_HERE), -EINVAL);
+    return 0;
+}
+
+TEST(calls_that_make_no_sense_are_refused)
+{
+    assert_int_equal(osr_run(calls_without_sense, NULL), 0);
+    assert_checked();
+}
+
+TEST(a_socket_may_be_asked_for_its_address_outside_runs)
+{
+    struct osr_address address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(osr_socket_address(fd, &address), 0);
+    assert_int_equal(osr_socket_address(-1, &address), -EBADF);
+    close(fd);
+}
+
+/* ---- Workers and jobs ---------------------------------------------------------------------------------- */
+
+OSR_JOB(gives_five, void, unused) { return 5; }
+
+OSR_TASK(starts_what_has_no_name, void, unused)
+{
+    const struct osr_routine nameless = {.run = gives_five.routine_.run};
+    const struct osr_worker_options options = {.size = sizeof(options), .where = OSR_HERE};
+    struct osr_group group;
+    int rc, result = 0;
+
+    check_int(osr_worker_with(&nameless, NULL, &options), 5);
+    check_int(osr_worker(gives_five, NULL, .grace = OSR_NEVER), 5);
+    check_int(osr_offload_with(&nameless, NULL, NULL), 5);
+    osr_group_open(&group);
+    rc = osr_spawn_with(&group, &nameless, NULL,
+                        &(const struct osr_spawn_options){.size = sizeof(struct osr_spawn_options), .result = &result});
+    rc = osr_group_close(&group, rc);
+    check_int(result, 5);
+    return rc;
+}
+
+TEST(what_has_no_name_runs_all_the_same)
+{
+    assert_int_equal(osr_run(starts_what_has_no_name, NULL), 0);
+    assert_checked();
+}
+
+static int key;
+static void *seen[2];
+
+static void *look_up(void)
+{
+    return osr_value(&key);
+}
+
+OSR_JOB(looks_a_value_up, void *, place)
+{
+    *place = look_up();
+    return 0;
+}
+
+static void left_behind(void *arg, int rc)
+{
+    (void)arg, (void)rc;
+}
+
+OSR_TASK(offloads_with_values, void, unused)
+{
+    struct osr_binding binding;
+    int rc = osr_bind(&binding, &key, &key);
+
+    if (rc == 0)
+        rc = osr_offload(looks_a_value_up, &seen[0]);
+    if (rc == 0)
+        rc = osr_offload(looks_a_value_up, &seen[1], .abandon = left_behind);
+    return rc;
+}
+
+TEST(jobs_see_the_values_of_their_caller_on_any_clock)
+{
+    memset(seen, 0, sizeof(seen));
+    assert_int_equal(run_simulated(offloads_with_values, NULL), 0);
+    assert_true(seen[0] == &key && seen[1] == &key);
+    memset(seen, 0, sizeof(seen));
+    assert_int_equal(osr_run(offloads_with_values, NULL), 0);
+    assert_true(seen[0] == &key && seen[1] == &key);
+}
+
+/* ---- Who is told what steps touch ---------------------------------------------------------------------- */
+
+static unsigned long touches;
+
+static void count_touches(void *arg, enum osr_touch how, const void *object, uint64_t task)
+{
+    (void)arg, (void)how, (void)object, (void)task;
+    touches++;
+}
+
+OSR_TASK(touches_things, void, unused)
+{
+    struct osr_group group;
+    struct osr_scope scope;
+    struct osr_task handle;
+    int rc, result;
+
+    osr_scope_open(&scope);
+    check_that(!osr_scope_cancelled(&scope), "it is not cancelled", OSR_HERE);
+    rc = osr_scope_close(&scope, 0);
+    check_that(!osr_scope_cancelled(&scope), "nor is it now", OSR_HERE);
+    osr_group_open(&group, .limit = 2);
+    rc = rc == 0 ? osr_spawn(&group, does_nothing, NULL, .handle = &handle) : rc;
+    rc = rc == 0 ? osr_spawn(&group, does_nothing, NULL, .daemon = true) : rc;
+    rc = rc == 0 ? osr_spawn(&group, does_nothing, NULL, .result = &result) : rc;
+    return osr_group_close(&group, rc);
+}
+
+TEST(what_steps_touch_can_be_told_without_anybody_who_observes)
+{
+    touches = 0;
+    assert_int_equal(osr_run(touches_things, NULL, .clock = OSR_CLOCK_SIMULATED, .touched = count_touches), 0);
+    assert_checked();
+    assert_true(touches > 10);
+}
+
+static unsigned choose_first(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)kind, (void)n, (void)what;
+    return 0;
+}
+
+TEST(to_inject_takes_somebody_who_chooses)
+{
+    assert_int_equal(osr_run(does_nothing, NULL, .inject = true), 0);
+    assert_int_equal(osr_run(does_nothing, NULL, .inject = true, .choose = choose_first), 0);
+    assert_int_equal(osr_run(does_nothing, NULL, .inject = true, .choose = choose_first, .touched = count_touches), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        story_test(a_run_needs_something_to_run_and_an_allocator_that_allocates),
+        story_test(a_root_that_is_cancelled_without_a_word_says_so),
+        story_test(a_fault_outside_tasks_ends_the_program_as_ever),
+        story_test(who_is_stuck_in_a_shield_is_told_also_without_memory),
+        story_test(a_tree_for_which_there_is_no_memory_is_missed),
+        story_test(a_tree_that_is_deep_is_not_indented_for_ever),
+        story_test(a_deadline_further_back_than_can_be_told_is_overdue),
+        story_test(a_tree_that_cannot_be_printed_is_an_error),
+        story_test(a_timeline_with_a_name_that_is_too_long_is_not_written),
+        story_test(a_programs_own_handler_of_interrupts_does_not_keep_them_from_the_run),
+        story_test(a_handler_that_the_program_has_set_meanwhile_stays),
+        story_test(a_dump_while_the_loop_waits_names_nobody_who_runs),
+        story_test(a_name_that_is_too_long_to_be_told_from_a_handler_is_cut),
+        story_test(every_run_shows_its_tree_once),
+        story_test(a_run_whose_dump_signal_cannot_be_had_does_not_begin),
+        story_test(a_worker_ignores_what_the_run_watches_but_can_be_ended),
+        story_test(what_needs_a_task_is_refused_in_callbacks_and_outside_runs),
+        story_test(calls_that_make_no_sense_are_refused),
+        story_test(a_socket_may_be_asked_for_its_address_outside_runs),
+        story_test(what_has_no_name_runs_all_the_same),
+        story_test(jobs_see_the_values_of_their_caller_on_any_clock),
+        story_test(what_steps_touch_can_be_told_without_anybody_who_observes),
+        story_test(to_inject_takes_somebody_who_chooses),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
