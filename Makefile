@@ -253,7 +253,7 @@ coverage: deps-test deps-coverage
 covered-too: suite $(TORTURE_PROGRAM) $(EXPLORE_PROGRAM)
 	$(TORTURE_PROGRAM) --pairs 0
 	$(MAKE) fuzz-corpora TARGET='$(ALL_TARGETS)'
-	$(EXPLORE_PROGRAM) --random 100 --seed 1
+	$(EXPLORE_PROGRAM) --random 1000 --seed 1
 
 # Floors 0 and 1, which hold all that depends on the processor, on the other one that we know.
 AARCH64 := aarch64-linux-gnu-gcc

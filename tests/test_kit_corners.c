@@ -19,6 +19,7 @@ static struct world {
     int seen;
     struct osr_test *test;
     struct osr_lock lock;
+    struct osr_event event;
 } world;
 static char told[1 << 17];
 
@@ -33,6 +34,7 @@ static void begin(void *arg)
     world.runs++;
     world.seen = 0;
     osr_lock_init(&world.lock);
+    osr_event_init(&world.event);
 }
 
 static void note(void *arg, const char *text)
@@ -234,7 +236,7 @@ TEST(the_questions_of_a_run_are_shown_where_the_environment_asks_for_them)
 /* The token with these lines, with its check sum, as osr_test_replay() wants it. */
 static const char *whole(const char *lines)
 {
-    static char token[512];
+    static char token[1 << 14];
     uint32_t sum = 2166136261u;
     const char *at;
     int length = snprintf(token, sizeof(token), "osr1:%s", lines);
@@ -315,6 +317,8 @@ TEST(a_token_by_hand_answers_what_it_says)
     assert_told("has parted from the token at T1: the program asks no more than 1 questions of this kind");
     assert_int_equal(osr_test_replay(&test, whole("chooses:T1+=6")), 0);
     assert_int_equal(world.seen, 6);
+    assert_int_equal(osr_test_replay(&test, whole("chooses:T1+=25")), 0);
+    assert_int_equal(world.seen, 0); /* there is no such alternative, from there on */
     told[0] = '\0';
     assert_int_equal(osr_test_replay(&test, whole("chooses:T1=20")), 0);
     assert_int_equal(world.seen, 0);
@@ -406,6 +410,8 @@ static int sleep_here_or_there(void)
     return osr_sleep(osr_ms(1));
 }
 
+static const char one_place[] = "a place", same_place[] = "a place";
+
 OSR_TASK(differs, struct world, w)
 {
     struct osr_group group;
@@ -425,6 +431,16 @@ OSR_TASK(differs, struct world, w)
         rc = is_odd() ? osr_sleep(osr_ms(1)) : osr_sleep_until(osr_ms(1));
     if (rc == 0 && has("where"))
         rc = sleep_here_or_there();
+    if (rc == 0 && has("place unknown"))
+        rc = osr_sleep_here(osr_ms(1), is_odd() ? NULL : "somewhere");
+    if (rc == 0 && has("place known"))
+        rc = osr_sleep_here(osr_ms(1), is_odd() ? "somewhere" : NULL);
+    if (rc == 0 && has("same words"))
+        rc = osr_sleep_here(osr_ms(1), is_odd() ? one_place : same_place);
+    if (has("asked or not"))
+        rc = is_odd() ? (int)osr_test_choose(3, "size") : osr_lock_acquire(&w->lock);
+    if (has("more asked") && !is_odd())
+        (void)osr_test_choose(3, "late");
     if (has("alternatives"))
         (void)osr_test_choose(is_odd() ? 3 : 2, "how many");
     if (has("what"))
@@ -446,7 +462,8 @@ static void fails_now_and_then(void *arg, const struct osr_test_result *result)
 TEST(programs_are_compared_in_all_that_happens)
 {
     static const char *const faults[] = {"code", "task", "kind of event", "call", "where", "alternatives", "what",
-                                         "kind of question", "violation"};
+                                         "kind of question", "violation", "place unknown", "place known", "asked or not",
+                                         "more asked"};
     static const char *const says[] = {
         "task \"ends_with\" ends with at tests/test_kit_corners.c",       "task \"sleeps_as_said\" is woken in osr_sleep at",
         "task \"differs\" runs; again",          "waits in osr_sleep_until at",
@@ -454,6 +471,10 @@ TEST(programs_are_compared_in_all_that_happens)
         "again, with the same answers, T1 of 2 (another) is asked",
         "again, with the same answers, nothing more is asked",
         "first it gave 0, and this run is odd; again, with the same choices, 0",
+        "waits in osr_sleep; again, with the same choices,",
+        "waits in osr_sleep at somewhere; again, with the same choices,",
+        "first T1 of 3 (size) is asked; again, with the same answers, C1 of 3",
+        "first nothing more is asked; again, with the same answers, T1 of 3 (late) is asked",
     };
     const struct osr_test test = KIT_TEST("differs", differs, .check = fails_now_and_then);
     unsigned i;
@@ -466,6 +487,8 @@ TEST(programs_are_compared_in_all_that_happens)
         assert_told("the program is not determined by its choices");
         assert_told(says[i]);
     }
+    with("same words");
+    assert_int_equal(osr_test_run(&test), 0);
     with("other violation");
     assert_int_equal(osr_test_run(&test), 1);
     assert_told("first it gave 0; again, with the same choices, 0, and this run is even");
@@ -474,10 +497,8 @@ TEST(programs_are_compared_in_all_that_happens)
 static void begin_with_another_stack(void *arg)
 {
     begin(arg);
-    if (has("no run") && is_odd())
-        world.test->stack_size = SIZE_MAX; /* no run comes about with it */
-    else if (has("no run"))
-        world.test->stack_size = 0;
+    if (has("no run") || has("no other run"))
+        world.test->stack_size = is_odd() == has("no run") ? SIZE_MAX : 0; /* no run comes about with the first */
     if (has("never a run"))
         world.test->stack_size = is_odd() ? SIZE_MAX : (size_t)1 << 50;
 }
@@ -490,6 +511,10 @@ TEST(runs_that_do_not_come_about_are_compared_too)
     world.test = &test;
     assert_int_equal(osr_test_run(&test), 1);
     assert_told("first nothing more happens; again, with the same choices, at 0.000000000 s task \"does_nothing\"");
+    with("no other run");
+    world.test = &test;
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("again, with the same choices, nothing more happens");
     with("never a run");
     world.test = &test;
     assert_int_equal(osr_test_run(&test), 1);
@@ -655,6 +680,15 @@ OSR_TASK(keeps_an_error, struct world, w)
 
 static struct osr_error *kept;
 
+OSR_TASK(keeps_an_error_for_itself, struct world, w)
+{
+    (void)w;
+    (void)osr_fail(-EPROTO, "something");
+    osr_error_release(kept);
+    kept = osr_error_take();
+    return 0;
+}
+
 static void keep_error(void *arg, const struct osr_test_result *result)
 {
     (void)arg;
@@ -666,12 +700,24 @@ TEST(a_program_may_keep_memory_if_it_says_so)
 {
     const struct osr_test memory = KIT_TEST("keeps", keeps_memory, .keeps_memory = true);
     const struct osr_test error = KIT_TEST("errors", keeps_an_error, .check = keep_error, .keeps_memory = true);
+    const struct osr_test own = KIT_TEST("own", keeps_an_error_for_itself, .keeps_memory = true);
 
     with(NULL);
     assert_int_equal(osr_test_run(&memory), 0);
     assert_int_equal(osr_test_run(&error), 0);
+    assert_int_equal(osr_test_run(&own), 0);
     osr_error_release(kept);
     kept = NULL;
+}
+
+TEST(a_timeline_that_cannot_be_written_is_no_violation)
+{
+    const struct osr_test test = KIT_TEST("traced", does_nothing);
+
+    with(NULL);
+    setenv("OSR_TRACE", "/nowhere/at/all", 1);
+    assert_int_equal(osr_test_run(&test), 0);
+    unsetenv("OSR_TRACE");
 }
 
 static void run_without_descriptors(void)
@@ -684,6 +730,8 @@ static void run_without_descriptors(void)
     setrlimit(RLIMIT_NOFILE, &limit);
     check_int(osr_test_run(&test), 0);
     check_int(world.runs, 2);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 TEST(a_test_needs_no_descriptor)
@@ -724,12 +772,35 @@ OSR_TASK(spawns_a_crowd, struct world, w)
     return rc;
 }
 
+OSR_TASK(adds_one_later, struct world, w)
+{
+    int rc = osr_yield();
+
+    w->seen++;
+    return rc;
+}
+
+OSR_TASK(spawns_a_patient_crowd, struct world, w)
+{
+    struct osr_group group;
+    int i, rc = 0;
+
+    osr_group_open(&group);
+    for (i = 0; i < CROWD && rc == 0; i++)
+        rc = osr_spawn(&group, adds_one_later, w);
+    rc = osr_group_close(&group, rc);
+    osr_test_check(rc < 0 || w->seen == CROWD);
+    return rc;
+}
+
 TEST(more_tasks_than_the_kit_keeps_in_mind_run_all_the_same)
 {
+    const struct osr_test patient = KIT_TEST("patient", spawns_a_patient_crowd);
     const struct osr_test test = KIT_TEST("crowd", spawns_a_crowd);
 
     with(NULL);
     assert_int_equal(osr_test_random(&test, 40, 1), 0);
+    assert_int_equal(osr_test_random(&patient, 20, 1), 0);
     with("first");
     assert_int_equal(osr_test_replay(&test, whole("crowd:R1=300")), 1);
     assert_told("R1, a ready task: the one behind 300 others goes first");
@@ -921,13 +992,17 @@ static void order_from_outside(void *arg)
 
 TEST(an_ordered_fault_comes_whatever_else_is_varied)
 {
-    const struct osr_test test = KIT_TEST("prints", prints);
+    static struct osr_test test = KIT_TEST("prints", prints);
 
     with("ordered");
     assert_int_equal(osr_test_run(&test), 0);
     assert_int_equal(world.seen, 2);
     assert_int_equal(osr_test_explore(&test), 0);
     assert_int_equal(world.seen, 2);
+    assert_int_equal(osr_test_random(&test, 20, 1), 0);
+    assert_int_equal(osr_test_fuzz(&test, (const uint8_t *)"\377\377\377\377", 4), 0);
+    assert_int_equal(world.seen, 2);
+    test.pairs = 100;
     assert_int_equal(osr_test_sweep(&test), 0); /* and is not varied itself */
     assert_int_equal(osr_test_replay(&test, whole("prints:F1=1")), 0);
     with("too high");
@@ -976,9 +1051,18 @@ TEST(the_sweep_tries_two_at_a_time)
     assert_told("two injections");
 }
 
+OSR_TASK(chooses_often, struct world, w)
+{
+    int i;
+
+    for (i = 0; i < 5000; i++)
+        w->seen += (int)osr_test_choose(2, "bit");
+    return (int)osr_test_choose(1, "no choice at all");
+}
+
 TEST(where_hardly_anything_can_be_injected_pairs_are_left_out)
 {
-    const struct osr_test test = KIT_TEST("yielding", two_that_yield, .pairs = 20);
+    const struct osr_test test = KIT_TEST("chatty", chooses_often, .pairs = 20);
     struct osr_test first = KIT_TEST("fails", fails_a_check);
 
     with(NULL);
@@ -999,6 +1083,7 @@ OSR_TASK(reads_and_writes, struct world, w)
     if (rc > 0)
         rc = osr_read(fds[1], text, sizeof(text));
     osr_test_check(!has("very short read") || rc != 1);
+    osr_test_check(!has("not so short read") || rc == 1 || rc == 4 || rc < 0);
     w->seen = rc;
     osr_fd_close(fds[0]);
     osr_fd_close(fds[1]);
@@ -1016,12 +1101,68 @@ TEST(the_sweep_shortens_each_transfer)
     assert_told("a short transfer");
     with("very short read");
     assert_int_equal(osr_test_sweep(&test), 1);
+    with("not so short read");
+    assert_int_equal(osr_test_sweep(&test), 1);
     with(NULL);
     test.faults = true;
     test.cancels = true;
     test.reduce = true;
     assert_int_equal(osr_test_explore(&test), 0); /* these are not explored, but faults are */
     assert_told("all orders that differ");
+}
+
+OSR_TASK(sleeps_short, struct world, w)
+{
+    (void)w;
+    return osr_test_point(osr_sleep(osr_ms(1)));
+}
+
+OSR_TASK(sleeps_longer, struct world, w)
+{
+    int rc = osr_test_point(osr_sleep(osr_ms(2)));
+
+    return rc < 0 ? rc : osr_test_no_point(osr_cancelled() ? 1 : 0);
+}
+
+OSR_TASK(two_that_are_watched, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, sleeps_short, w);
+    rc = rc == 0 ? osr_spawn(&group, sleeps_longer, w) : rc;
+    return osr_group_close(&group, rc);
+}
+
+static void root_was_not_cancelled(void *arg, const struct osr_test_result *result)
+{
+    (void)arg;
+    osr_test_check(!has("root cancelled") || result->rc != -OSR_ETASKCANCELED);
+}
+
+TEST(points_are_told_apart_where_several_tasks_are_at_one)
+{
+    const struct osr_test test = KIT_TEST("points", two_that_are_watched, .check = root_was_not_cancelled);
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 0);
+    assert_told("2 cancellation points");
+    with("root cancelled");
+    assert_int_equal(osr_test_sweep(&test), 1);
+    assert_told("the root is cancelled");
+}
+
+TEST(the_bytes_of_a_fuzzer_cancel_now_and_then)
+{
+    static const struct osr_test both = OSR_TEST("fuzzed", two_that_are_watched, &world, .begin = begin, .cancels = true);
+    static const struct osr_test none = OSR_TEST("fuzzed", two_that_are_watched, &world, .begin = begin);
+    static const uint8_t always[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+    with(NULL);
+    assert_int_equal(osr_test_fuzz(&both, always, sizeof(always)), 0);
+    assert_int_equal(osr_test_fuzz(&both, always, 1), 0);
+    assert_int_equal(osr_test_fuzz(&none, always, sizeof(always)), 0);
 }
 
 /* ---- Shrinking ----------------------------------------------------------------------------------------- */
@@ -1031,6 +1172,8 @@ OSR_TASK(chooses_much, struct world, w)
     unsigned first = osr_test_choose(100000, "size");
 
     (void)w;
+    (void)osr_test_choose(2, "of no account");
+    (void)osr_test_choose(2, "of no account either");
     osr_test_check(!has("high") || first < 50000);
     return 0;
 }
@@ -1096,6 +1239,124 @@ TEST(exploring_notices_a_program_that_asks_otherwise)
     assert_told("the program is not determined by its choices");
 }
 
+OSR_TASK(asks_otherwise_later, struct world, w)
+{
+    (void)osr_test_choose(w->runs < 5 ? 2 : 3, "first");
+    (void)osr_test_choose(2, "second");
+    (void)osr_test_choose(2, "third");
+    return 0;
+}
+
+OSR_TASK(yields_then, struct world, w)
+{
+    osr_test_touches(w);
+    return osr_yield();
+}
+
+OSR_TASK(has_others_later, struct world, w)
+{
+    struct osr_group group;
+    int i, rc = 0;
+
+    if (has("a choice") && w->runs >= 5)
+        (void)osr_test_choose(2, "late");
+    osr_group_open(&group);
+    for (i = 0; i < (has("one more") && w->runs >= 5 ? 4 : 3) && rc == 0; i++)
+        rc = osr_spawn(&group, yields_then, w);
+    return osr_group_close(&group, rc);
+}
+
+TEST(exploring_notices_another_question_in_the_place_of_one_before)
+{
+    const struct osr_test test = KIT_TEST("otherwise", asks_otherwise_later);
+
+    with(NULL);
+    assert_int_equal(osr_test_explore(&test), 1);
+    assert_told("after the same choices T1 of 3 (first) is asked, and something else was before");
+}
+
+TEST(exploring_notices_other_tasks_in_the_place_of_those_before)
+{
+    static const char *const faults[] = {"a choice", "one more"};
+    struct osr_test test = KIT_TEST("others", has_others_later);
+    unsigned i;
+
+    for (i = 0; i < 2; i++) {
+        test.reduce = i > 0;
+        with(faults[i]);
+        assert_int_equal(osr_test_explore(&test), 1);
+        assert_told("the program is not determined by its choices");
+        test.reduce = !test.reduce;
+        with(faults[i]);
+        assert_int_equal(osr_test_explore(&test), 1);
+    }
+}
+
+enum { OBJECTS = 40, TOUCHERS = 12 };
+static char objects[TOUCHERS][OBJECTS];
+
+struct toucher {
+    char *own;
+};
+
+OSR_TASK(touches_its_own, struct toucher, toucher)
+{
+    int i, round;
+
+    for (round = 0; round < 2; round++)
+        for (i = 0; i < OBJECTS; i++)
+            osr_test_touches(&toucher->own[i]);
+    return 0;
+}
+
+OSR_TASK(many_that_have_nothing_in_common, struct world, w)
+{
+    struct toucher touchers[TOUCHERS];
+    struct osr_group group;
+    int i, rc = 0;
+
+    (void)w;
+    osr_group_open(&group);
+    for (i = 0; i < TOUCHERS && rc == 0; i++) {
+        touchers[i].own = objects[i];
+        rc = osr_spawn(&group, touches_its_own, &touchers[i]);
+    }
+    return osr_group_close(&group, rc);
+}
+
+static void touch_afterwards(void *arg, const struct osr_test_result *result)
+{
+    (void)arg, (void)result;
+    osr_test_touches(objects); /* there is no step that it would belong to */
+}
+
+TEST(tasks_that_touch_much_but_nothing_in_common_run_in_one_order)
+{
+    const struct osr_test test = KIT_TEST("apart", many_that_have_nothing_in_common, .check = touch_afterwards, .reduce = true);
+
+    with(NULL);
+    assert_int_equal(osr_test_explore(&test), 0);
+    assert_told("1 run: all well: all orders that differ");
+}
+
+TEST(what_is_explored_to_a_depth_is_not_reduced)
+{
+    const struct osr_test test = KIT_TEST("apart", many_that_have_nothing_in_common, .reduce = true, .depth = 1);
+
+    with(NULL);
+    assert_int_equal(osr_test_explore(&test), 0);
+    assert_told("12 runs: all well: all orders of the first choices");
+}
+
+TEST(faults_of_memory_are_nobodys_when_orders_are_reduced)
+{
+    const struct osr_test test = KIT_TEST("grows", grows_memory, .reduce = true, .faults = true);
+
+    with(NULL);
+    assert_int_equal(osr_test_explore(&test), 0);
+    assert_told("all orders that differ");
+}
+
 /* ---- Stories of death ---------------------------------------------------------------------------------- */
 
 static void begin_and_die(void *arg)
@@ -1138,6 +1399,40 @@ OSR_TASK(stays_in_an_inner_scope, struct world, w)
     return 0; /* its scope is still open: the library stops the program */
 }
 
+OSR_TASK(chooses_and_dies, struct world, w)
+{
+    int i;
+
+    for (i = 0; i < 600; i++)
+        w->seen += (int)osr_test_choose(2, "bit");
+    if (w->seen == 600)
+        abort();
+    return 0;
+}
+
+static void die_after_much(void)
+{
+    static const struct osr_test test = OSR_TEST("much", chooses_and_dies, &world, .begin = begin);
+
+    osr_test_replay(&test, whole("much:T1-600=1"));
+}
+
+static char many_lines[1 << 14];
+
+static void die_after_many_lines(void)
+{
+    static const struct osr_test test = OSR_TEST("much", chooses_and_dies, &world, .begin = begin);
+
+    osr_test_replay(&test, whole(many_lines));
+}
+
+static void fuzz_with_nothing(void)
+{
+    static const struct osr_test test = OSR_TEST("fails", fails_a_check, &world, .begin = begin);
+
+    osr_test_fuzz(&test, NULL, 0);
+}
+
 static void misuse(void)
 {
     static const struct osr_test test = OSR_TEST("misuse", stays_in_an_inner_scope, &world, .begin = begin);
@@ -1147,8 +1442,15 @@ static void misuse(void)
 
 TEST(a_program_that_dies_tells_how_to_come_there_again)
 {
+    int i, length = snprintf(many_lines, sizeof(many_lines), "much:T1+=1");
+
+    for (i = 2; i <= 600; i++)
+        length += snprintf(many_lines + length, sizeof(many_lines) - (size_t)length, ",T%d+=1", i);
+    assert_dies(die_after_many_lines, SIGABRT, ",T512+=1;");
     assert_dies(die_before_anything, SIGSEGV, "the program is stopped");
     assert_dies(die_of_faults, SIGABRT, "again: OSR_REPLAY='osr1:dies:F1+=1.");
+    assert_dies(die_after_much, SIGABRT, "again: OSR_REPLAY='osr1:much:T1-512=1;"); /* as much as there is room for */
+    assert_dies(fuzz_with_nothing, SIGABRT, "again: OSR_REPLAY='osr1:fails:;");
     assert_dies(misuse, SIGABRT, "again: OSR_REPLAY='osr1:misuse:;");
 }
 
@@ -1159,6 +1461,19 @@ OSR_TASK(waits_for_the_lock, struct world, w)
     if (rc == 0)
         rc = osr_lock_release(&w->lock);
     return rc;
+}
+
+OSR_TASK(yields_at_the_event, struct world, w)
+{
+    int rc = osr_event_wait(&w->event);
+
+    return rc < 0 ? rc : osr_yield();
+}
+
+OSR_TASK(sleeps_nowhere, struct world, w)
+{
+    (void)w;
+    return osr_sleep_here(osr_s(1), NULL);
 }
 
 OSR_TASK(wakes_and_fails, struct world, w)
@@ -1173,8 +1488,17 @@ OSR_TASK(wakes_and_fails, struct world, w)
     if (rc == 0)
         rc = osr_yield();
     if (rc == 0)
-        rc = osr_spawn(&group, does_nothing, w, .name = "newcomer");
+        rc = osr_spawn(&group, yields_at_the_event, w, .name = "yielder");
+    if (rc == 0)
+        rc = osr_spawn(&group, sleeps_nowhere, w, .name = "sleeper");
+    if (rc == 0)
+        rc = osr_yield();
+    osr_event_set(&w->event);
+    if (rc == 0)
+        rc = osr_yield(); /* who waited for the event runs, and yields */
     (void)osr_lock_release(&w->lock);
+    if (rc == 0)
+        rc = osr_spawn(&group, does_nothing, w, .name = "newcomer");
     osr_test_fail("look around");
     return osr_group_close(&group, rc);
 }
@@ -1188,6 +1512,8 @@ TEST(a_story_says_what_everybody_is_doing)
     assert_told("task \"wakes_and_fails\" runs");
     assert_told("task \"waiter\" was woken in osr_lock_acquire at");
     assert_told("task \"newcomer\", spawned at");
+    assert_told("task \"yielder\" is ready");
+    assert_told("task \"sleeper\" waits in osr_sleep at ?");
 }
 
 static int handled;
@@ -1236,6 +1562,7 @@ int main(void)
         story_test(memory_that_grows_is_one_block),
         story_test(memory_that_was_not_given_is_not_counted),
         story_test(a_program_may_keep_memory_if_it_says_so),
+        story_test(a_timeline_that_cannot_be_written_is_no_violation),
         story_test(a_test_needs_no_descriptor),
         story_test(more_tasks_than_the_kit_keeps_in_mind_run_all_the_same),
         story_test(who_is_spawned_eagerly_goes_first_and_the_story_knows_who_else_is_ready),
@@ -1249,9 +1576,16 @@ int main(void)
         story_test(the_sweep_tries_two_at_a_time),
         story_test(where_hardly_anything_can_be_injected_pairs_are_left_out),
         story_test(the_sweep_shortens_each_transfer),
+        story_test(points_are_told_apart_where_several_tasks_are_at_one),
+        story_test(the_bytes_of_a_fuzzer_cancel_now_and_then),
         story_test(shrinking_comes_to_an_end),
         story_test(what_fails_elsewhere_is_not_taken_for_the_same),
         story_test(exploring_notices_a_program_that_asks_otherwise),
+        story_test(exploring_notices_another_question_in_the_place_of_one_before),
+        story_test(exploring_notices_other_tasks_in_the_place_of_those_before),
+        story_test(tasks_that_touch_much_but_nothing_in_common_run_in_one_order),
+        story_test(what_is_explored_to_a_depth_is_not_reduced),
+        story_test(faults_of_memory_are_nobodys_when_orders_are_reduced),
         story_test(a_program_that_dies_tells_how_to_come_there_again),
         story_test(a_story_says_what_everybody_is_doing),
         story_test(handlers_that_the_program_has_set_meanwhile_are_left_alone),

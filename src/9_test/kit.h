@@ -126,7 +126,6 @@ struct play {
     bool runs;        /* it has neither waited nor ended since */
     uint64_t queue[256]; /* the ready ones, as far as can be told from events: for strategies, which may err */
     unsigned queued;
-    bool asked_ready; /* since the last step */
 
     struct osr_scope scope; /* around the root's function */
     bool inside;            /* the run is on */

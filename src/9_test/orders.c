@@ -580,7 +580,7 @@ unsigned osri_kit_orders_choose(struct orders *orders, unsigned kind, unsigned n
 {
     unsigned answer;
 
-    if (orders->options.is_asked && !orders->options.is_asked(orders->options.arg, kind))
+    if (!orders->options.is_asked(orders->options.arg, kind))
         return 0;
     if (orders->options.reduce && kind == OSR_CHOICE_READY)
         return begin_turn(orders);

@@ -18,7 +18,7 @@ struct orders_options {
      * not among orders that come to the same. Without: it is something that touches every task. */
     bool root_cancel_in_place;
     unsigned depth; /* entries of a path that are varied; 0: all */
-    bool (*is_asked)(void *arg, unsigned kind); /* what is not varied is 0; NULL: all is */
+    bool (*is_asked)(void *arg, unsigned kind); /* what is not varied is 0 */
     void *arg;
 };
 

@@ -80,8 +80,7 @@ static void scene_actor(struct play *play, uint64_t number)
         osri_kit_scene(play, "        task \"%s\" waits in %s at %s\n", actor->name, actor->call, where);
         break;
     case OSR_TRACE_WAKE:
-        osri_kit_scene(play, "        task \"%s\" was woken in %s at %s\n", actor->name, actor->call ? actor->call : "?",
-                       where);
+        osri_kit_scene(play, "        task \"%s\" was woken in %s at %s\n", actor->name, actor->call, where);
         break;
     case OSR_TRACE_SPAWN:
         osri_kit_scene(play, "        task \"%s\", spawned at %s, has not begun\n", actor->name, where);
@@ -150,7 +149,7 @@ static void compose(const struct play *play, enum violation violation, const cha
     if (!play->scene_length)
         length = append(length, "  nothing was injected, and all was first come, first served\n");
     length = append(length, "%s", play->scene);
-    if (violation != VIOLATION_DEATH && !play->inside)
+    if (violation != VIOLATION_DEATH)
         length = append(length, "  the run gave %s\n", osr_strcode(play->rc));
     (void)append(length, "  again: OSR_REPLAY='%s'\n", token);
 }

@@ -185,9 +185,10 @@ static int take_what(struct reader *reader, uint16_t *what)
     return 0;
 }
 
+/* There is a ';' still to come: the token has been found whole. */
 static int take_line(struct reader *reader, struct line *line)
 {
-    const char *letter = *reader->at ? strchr(KIND_LETTERS, *reader->at) : NULL;
+    const char *letter = strchr(KIND_LETTERS, *reader->at);
     int rc;
 
     *line = (struct line){0};
@@ -229,7 +230,7 @@ static int take_lines(struct reader *reader, struct script *script)
         if (take(reader, ','))
             rc = *reader->at == ';' ? refuse(reader, "a choice is missing") : 0;
         else if (*reader->at != ';')
-            rc = refuse(reader, *reader->at ? "',' is missing" : "the end is missing");
+            rc = refuse(reader, "',' is missing");
     }
     if (rc == 0 && strchr(reader->at + 1, ';'))
         rc = refuse(reader, "something stands behind the end");
