@@ -140,6 +140,118 @@ TEST(a_tree_for_which_there_is_no_memory_is_missed)
     assert_story("osier: no memory for the tree\n\n");
 }
 
+/* Takes errors until there is no memory for more. */
+static struct osr_error *hoard[64];
+
+static void use_up_errors(void)
+{
+    int i;
+
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    for (i = 0; i < 64; i++) {
+        osr_fail(-EPIPE, "hoarded");
+        hoard[i] = osr_error_take();
+        if (!hoard[i])
+            break;
+    }
+}
+
+static void release_errors(void)
+{
+    int i;
+
+    for (i = 0; i < 64 && hoard[i]; i++)
+        osr_error_release(hoard[i]);
+    memset(hoard, 0, sizeof(hoard));
+    counting.fail_at = 0;
+    counting.all_after = false;
+    osr_error_clear();
+}
+
+/* For the second thing that ends the run no error was set aside: the first one counts. */
+OSR_TASK(fails_fatally_and_is_interrupted, void, unused)
+{
+    struct osr_scope shield;
+    int i;
+
+    osr_shield_open(&shield, osr_s(10));
+    use_up_errors();
+    check_int(osr_fail_fatal(-EIO, "the end"), -EIO);
+    raise(SIGINT);
+    for (i = 0; i < 1000; i++)
+        (void)osr_yield();
+    release_errors();
+    (void)osr_scope_close(&shield, 0);
+    return 0;
+}
+
+OSR_TASK(fails_fatally_and_is_stuck, void, unused)
+{
+    struct osr_event never;
+    struct osr_scope shield;
+
+    osr_event_init(&never);
+    osr_shield_open_unlimited(&shield);
+    use_up_errors();
+    (void)osr_fail_fatal(-EIO, "the end");
+    return osr_scope_close(&shield, osr_event_wait(&never));
+}
+
+static void be_stuck_after_a_fatal_error(void)
+{
+    (void)osr_run(fails_fatally_and_is_stuck, NULL, .clock = OSR_CLOCK_SIMULATED, .allocator = &counting_allocator);
+}
+
+TEST(after_a_fatal_error_no_other_needs_memory)
+{
+    assert_int_equal(osr_run(fails_fatally_and_is_interrupted, NULL, .interrupts = true, .allocator = &counting_allocator),
+                     -EIO);
+    assert_checked();
+    osr_error_clear();
+    assert_dies(be_stuck_after_a_fatal_error, SIGABRT, "nothing can ever run again, and cancelling has not helped");
+}
+
+/* ---- Errors outside runs ------------------------------------------------------------------------------- */
+
+OSR_TASK(fails_when_cut, void, unused)
+{
+    int rc = osr_sleep(osr_s(100));
+
+    return rc == -ECANCELED ? osr_fail(-EIO, "clean-up failed") : rc;
+}
+
+OSR_TASK(sleeps_until_cut, void, unused) { return osr_sleep(osr_s(100)); }
+
+/* The error that it leaves has a cancellation beside it, which the scope takes up. */
+OSR_TASK(keeps_an_error_that_was_cut, struct osr_error *, kept)
+{
+    struct osr_scope limit;
+    struct osr_group group;
+
+    osr_timeout_open(&limit, osr_s(1));
+    osr_group_open(&group);
+    osr_spawn(&group, fails_when_cut, NULL);
+    osr_spawn(&group, sleeps_until_cut, NULL);
+    (void)osr_group_close(&group, 0);
+    *kept = osr_error_take();
+    (void)osr_scope_close(&limit, 0);
+    return 0;
+}
+
+TEST(an_error_outlives_its_run_and_can_be_raised_without_one)
+{
+    struct osr_error *kept = NULL;
+
+    assert_int_equal(run_simulated(keeps_an_error_that_was_cut, &kept), 0);
+    assert_non_null(kept);
+    assert_int_equal(osr_raise(kept), -OSR_EGROUP); /* nobody is here to be cancelled */
+    osr_error_clear();
+    assert_int_equal(osr_fail_here(NULL, -EIO, "from nowhere"), -EIO);
+    assert_non_null(osr_error_where(osr_error_last()));
+    osr_error_clear();
+}
+
 /* ---- Trees and timelines ------------------------------------------------------------------------------- */
 
 enum { DEEP = 60 };
@@ -584,6 +696,40 @@ TEST(jobs_see_the_values_of_their_caller_on_any_clock)
     assert_true(seen[0] == &key && seen[1] == &key);
 }
 
+/* ---- Portals ------------------------------------------------------------------------------------------- */
+
+OSR_TASK(ends_the_run, void, unused) { return osr_fail_fatal(-EPROTO, "this is the end"); }
+
+static int called;
+
+static void *call_through(void *portal)
+{
+    called = osr_portal_call(*(struct osr_portal *)portal, ends_the_run, NULL);
+    return NULL;
+}
+
+OSR_TASK(has_a_portal, void, unused)
+{
+    struct osr_portal portal;
+    struct osr_group group;
+    pthread_t thread;
+    int rc;
+
+    osr_group_open(&group);
+    osr_portal_open(&portal, &group);
+    pthread_create(&thread, NULL, call_through, &portal);
+    rc = osr_sleep(osr_s(5));
+    rc = osr_group_close(&group, rc);
+    pthread_join(thread, NULL);
+    return rc;
+}
+
+TEST(a_call_that_ends_the_run_has_its_code)
+{
+    assert_int_equal(osr_run(has_a_portal, NULL), -EPROTO);
+    assert_int_equal(called, -EPROTO);
+}
+
 /* ---- Who is told what steps touch ---------------------------------------------------------------------- */
 
 static unsigned long touches;
@@ -641,6 +787,8 @@ int main(void)
         story_test(a_fault_outside_tasks_ends_the_program_as_ever),
         story_test(who_is_stuck_in_a_shield_is_told_also_without_memory),
         story_test(a_tree_for_which_there_is_no_memory_is_missed),
+        story_test(after_a_fatal_error_no_other_needs_memory),
+        story_test(an_error_outlives_its_run_and_can_be_raised_without_one),
         story_test(a_tree_that_is_deep_is_not_indented_for_ever),
         story_test(a_deadline_further_back_than_can_be_told_is_overdue),
         story_test(a_tree_that_cannot_be_printed_is_an_error),
@@ -657,6 +805,7 @@ int main(void)
         story_test(a_socket_may_be_asked_for_its_address_outside_runs),
         story_test(what_has_no_name_runs_all_the_same),
         story_test(jobs_see_the_values_of_their_caller_on_any_clock),
+        story_test(a_call_that_ends_the_run_has_its_code),
         story_test(what_steps_touch_can_be_told_without_anybody_who_observes),
         story_test(to_inject_takes_somebody_who_chooses),
     };
