@@ -155,7 +155,7 @@ struct known {
 
 struct orders {
     struct orders_options options;
-    struct orders_count count;
+    unsigned long runs; /* that have ended */
     struct entry *path;
     size_t length, room, at;
     struct turn *turns;
@@ -266,10 +266,10 @@ static uint32_t id_of(struct orders *orders, const void *object, bool *known_bef
         else
             known->run = ~0ul;
     }
-    if (known->run == 0 || known->run == orders->count.runs + 1)
+    if (known->run == 0 || known->run == orders->runs + 1)
         return known->id;
     *known_before = false;
-    known->run = orders->count.runs + 1;
+    known->run = orders->runs + 1;
     return known->id = SORTS * orders->moves++ + MOVES;
 }
 
@@ -653,8 +653,7 @@ bool osri_kit_orders_next(struct orders *orders)
     settle(orders);
     if (!orders->redundant && !orders->differs)
         end_turn(orders);
-    orders->count.runs++;
-    orders->count.redundant += orders->redundant;
+    orders->runs++;
     if (orders->differs)
         return false;
     orders->length = orders->at; /* a run may have ended before it */
@@ -669,11 +668,6 @@ bool osri_kit_orders_next(struct orders *orders)
         orders->length--;
     }
     return false;
-}
-
-struct orders_count osri_kit_orders_count(const struct orders *orders)
-{
-    return orders->count;
 }
 
 struct orders *osri_kit_orders_new(const struct orders_options *options)

@@ -22,11 +22,6 @@ struct orders_options {
     void *arg;
 };
 
-struct orders_count {
-    unsigned long runs;      /* that have ended */
-    unsigned long redundant; /* of them, that turned out to come to the same as one before */
-};
-
 struct orders *osri_kit_orders_new(const struct orders_options *options);
 void osri_kit_orders_free(struct orders *orders);
 
@@ -45,7 +40,5 @@ bool osri_kit_orders_redundant(const struct orders *orders);
 
 /* After the run: whether there is another one to run. */
 bool osri_kit_orders_next(struct orders *orders);
-
-struct orders_count osri_kit_orders_count(const struct orders *orders);
 
 #endif

@@ -1,0 +1,219 @@
+/* Which orders are run (9_test/orders.h): of small programs that are told to it without any run of osier's. */
+#include "harness.h"
+
+#include "9_test/orders.h"
+
+#define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
+
+/* ---- Programs: tasks that take steps, each of which writes one object ------------------------------------ */
+
+enum { TASKS = 3, STEPS = 80, OBJECTS = 4, SEEN = 1 << 12 };
+
+struct program {
+    int tasks, steps[TASKS];
+    int object[TASKS];     /* what all steps of a task write */
+    bool asks;             /* each step asks for a cancellation */
+    bool dynamic;          /* the objects lie elsewhere in each run */
+    int late;              /* a task that is there from this run on only; 0: none */
+    int late_question;     /* from this run on something is asked at first */
+};
+
+static bool all_kinds(void *arg, unsigned kind)
+{
+    (void)arg;
+    return kind != OSR_CHOICE_FAULT;
+}
+
+/* What a run looked like: which task went when, and who was cancelled where. */
+static char seen[SEEN][2 * TASKS * STEPS];
+static int seen_count, runs, redundant;
+
+static void note_run(const char *text)
+{
+    int i;
+
+    for (i = 0; i < seen_count; i++)
+        if (strcmp(seen[i], text) == 0)
+            return;
+    assert_true(seen_count < SEEN);
+    snprintf(seen[seen_count++], sizeof(seen[0]), "%s", text);
+}
+
+/* Lets task `task` take a step, and cancels nobody after that in this run. */
+static void take_step(struct orders *orders, const struct program *program, int task, char *text, size_t size)
+{
+    static char objects[2][OBJECTS * 16];
+    static const char letters[] = "abc";
+    unsigned answer = 0;
+    size_t length = strlen(text);
+
+    osri_kit_orders_touched(orders, OSR_TOUCH_STEP, NULL, 0);
+    if (program->asks)
+        answer = osri_kit_orders_choose(orders, OSR_CHOICE_CANCEL, 3);
+    (void)osri_kit_orders_choose(orders, OSR_CHOICE_FAULT, 2); /* which is not asked for */
+    osri_kit_orders_touched(orders, OSR_TOUCH_WRITE,
+                            &objects[program->dynamic ? runs % 2 : 0][16 * program->object[task]], 0);
+    snprintf(text + length, size - length, "%c%s", letters[task], answer == 2 ? "!" : answer == 1 ? "?" : "");
+}
+
+static void run(struct orders *orders, const struct program *program)
+{
+    char text[2 * TASKS * STEPS] = "";
+    int left[TASKS], tasks = program->tasks, ready[TASKS], count, task, chosen;
+
+    memcpy(left, program->steps, sizeof(left));
+    if (program->late && runs + 1 < program->late)
+        left[tasks - 1] = 0;
+    if (program->late_question && runs + 1 >= program->late_question)
+        (void)osri_kit_orders_choose(orders, OSR_CHOICE_DEADLINE, 2);
+    for (;;) {
+        for (count = task = 0; task < tasks; task++)
+            if (left[task] > 0)
+                ready[count++] = task;
+        if (count == 0)
+            break;
+        for (task = 0; task < count; task++)
+            osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, (uint64_t)ready[task] + 1);
+        chosen = count > 1 ? (int)osri_kit_orders_choose(orders, OSR_CHOICE_READY, (unsigned)count) : 0;
+        left[ready[chosen]]--;
+        take_step(orders, program, ready[chosen], text, sizeof(text));
+    }
+    if (!osri_kit_orders_redundant(orders) && !osri_kit_orders_differ(orders))
+        note_run(text);
+}
+
+/* Runs all orders; says whether the program was the same each time. */
+static bool run_all(const struct program *program, bool reduce, bool in_place)
+{
+    struct orders *orders = osri_kit_orders_new(
+        &(const struct orders_options){.reduce = reduce, .root_cancel_in_place = in_place, .is_asked = all_kinds});
+    bool same = true, more = true;
+
+    for (seen_count = runs = redundant = 0; more; runs++) {
+        osri_kit_orders_begin(orders);
+        run(orders, program);
+        redundant += osri_kit_orders_redundant(orders);
+        same = same && !osri_kit_orders_differ(orders);
+        more = osri_kit_orders_next(orders);
+    }
+    osri_kit_orders_free(orders);
+    return same;
+}
+
+static void assert_orders(const struct program *program, bool reduce, bool in_place, int expected)
+{
+    assert_true(run_all(program, reduce, in_place));
+    if (seen_count != expected)
+        fail_msg("%d orders in %d runs, %d of them redundant; expected were %d", seen_count, runs, redundant, expected);
+}
+
+/* ---- Stories -------------------------------------------------------------------------------------------- */
+
+TEST(steps_that_share_something_come_in_all_orders)
+{
+    const struct program two = {.tasks = 2, .steps = {3, 3}}, three = {.tasks = 3, .steps = {1, 1, 1}};
+
+    assert_orders(&two, false, false, 20); /* 6 over 3 */
+    assert_orders(&two, true, false, 20);
+    assert_orders(&three, false, false, 6);
+    assert_orders(&three, true, false, 6);
+}
+
+TEST(steps_that_share_nothing_come_in_one_order)
+{
+    const struct program apart = {.tasks = 2, .steps = {3, 3}, .object = {0, 1}};
+    const struct program partly = {.tasks = 3, .steps = {2, 2, 2}, .object = {0, 1, 1}};
+
+    assert_orders(&apart, false, false, 20);
+    assert_orders(&apart, true, false, 1);
+    assert_orders(&partly, false, false, 90);
+    assert_true(run_all(&partly, true, false));
+    assert_int_equal(seen_count, 6); /* of the two that share */
+}
+
+TEST(a_long_race_is_run_at_every_place)
+{
+    const struct program race = {.tasks = 2, .steps = {75, 1}};
+
+    assert_orders(&race, true, false, 76);
+}
+
+TEST(a_cancellation_of_one_task_is_tried_in_every_order)
+{
+    const struct program asks = {.tasks = 2, .steps = {1, 1}, .object = {0, 1}, .asks = true};
+
+    assert_orders(&asks, false, false, 2 * (1 + 2 * 2)); /* orders, and nobody, or either in either way */
+    assert_true(run_all(&asks, true, false));
+    assert_true(seen_count >= 5);
+}
+
+TEST(a_cancellation_of_the_root_in_place_brings_no_orders_of_its_own)
+{
+    const struct program asks = {.tasks = 2, .steps = {2, 2}, .object = {0, 1}, .asks = true};
+    int at_will;
+
+    assert_true(run_all(&asks, true, false));
+    at_will = seen_count;
+    assert_true(run_all(&asks, true, true));
+    assert_true(seen_count >= 1 + 4 * 2); /* nobody, or either way at each step */
+    assert_true(seen_count <= at_will);
+}
+
+TEST(a_task_that_was_not_there_before_is_noticed)
+{
+    struct program late = {.tasks = 3, .steps = {2, 2, 1}, .late = 3};
+
+    assert_false(run_all(&late, true, false));
+    assert_int_equal(runs, 3); /* and that is the end */
+    assert_false(run_all(&late, false, false));
+    late.asks = true;
+    assert_false(run_all(&late, true, false));
+}
+
+TEST(a_question_that_was_not_asked_before_is_noticed)
+{
+    const struct program late = {.tasks = 2, .steps = {2, 2}, .late_question = 2};
+
+    assert_false(run_all(&late, true, false));
+    assert_int_equal(runs, 2);
+    assert_false(run_all(&late, false, false));
+}
+
+TEST(a_program_that_stops_to_ask_has_another_task_in_its_place)
+{
+    const struct orders_options options = {.reduce = true, .is_asked = all_kinds};
+    struct orders *orders = osri_kit_orders_new(&options);
+    int i;
+
+    /* First something is asked, then a task is to be chosen there. */
+    for (i = 0; i < 2; i++) {
+        osri_kit_orders_begin(orders);
+        if (i == 0) {
+            assert_int_equal(osri_kit_orders_choose(orders, OSR_CHOICE_DEADLINE, 2), 0);
+        } else {
+            osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, 1);
+            osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, 2);
+            assert_int_equal(osri_kit_orders_choose(orders, OSR_CHOICE_READY, 2), 0);
+            assert_int_equal(osri_kit_orders_choose(orders, OSR_CHOICE_DEADLINE, 2), 0);
+        }
+        assert_int_equal(osri_kit_orders_differ(orders), i == 1);
+        assert_int_equal(osri_kit_orders_next(orders), i == 0);
+    }
+    osri_kit_orders_free(orders);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        story_test(steps_that_share_something_come_in_all_orders),
+        story_test(steps_that_share_nothing_come_in_one_order),
+        story_test(a_long_race_is_run_at_every_place),
+        story_test(a_cancellation_of_one_task_is_tried_in_every_order),
+        story_test(a_cancellation_of_the_root_in_place_brings_no_orders_of_its_own),
+        story_test(a_task_that_was_not_there_before_is_noticed),
+        story_test(a_question_that_was_not_asked_before_is_noticed),
+        story_test(a_program_that_stops_to_ask_has_another_task_in_its_place),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
