@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -67,6 +68,25 @@ OSR_JOB(faults_in_a_job, void, unused)
 
 OSR_TASK(offloads_a_fault, void, unused) { return osr_offload(faults_in_a_job, NULL); }
 
+static void *fault_on_a_thread(void *unused)
+{
+    fault(unused);
+    return NULL;
+}
+
+OSR_TASK(sleeps_while_a_thread_faults, void, unused)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, fault_on_a_thread, NULL);
+    return osr_sleep(osr_s(5));
+}
+
+static void fault_beside_a_run(void)
+{
+    osr_run(sleeps_while_a_thread_faults, NULL);
+}
+
 static void fault_in_a_callback(void)
 {
     osr_run(faults_in_a_callback, NULL);
@@ -81,6 +101,7 @@ TEST(a_fault_outside_tasks_ends_the_program_as_ever)
 {
     assert_dies(fault_in_a_callback, SIGSEGV, "");
     assert_dies(fault_in_a_job, SIGSEGV, "");
+    assert_dies(fault_beside_a_run, SIGSEGV, "");
 }
 
 OSR_TASK(waits_for_ever_whatever_comes, void, unused)
@@ -340,6 +361,25 @@ TEST(a_timeline_with_a_name_that_is_too_long_is_not_written)
 {
     assert_child_succeeds(trace_into_a_name_that_is_too_long);
     assert_child_succeeds(trace_and_tell);
+}
+
+OSR_TASK(yields_late, void, unused)
+{
+    usleep(3000);
+    return osr_yield();
+}
+
+static void tell_slow(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg;
+    if (kind == OSR_DIAGNOSIS_SLOW)
+        tell("%s", strstr(text, "yielded") ? "yielded" : text);
+}
+
+TEST(a_slow_step_that_yields_is_named_also_where_no_stack_is_idle)
+{
+    assert_int_equal(osr_run(yields_late, NULL, .slow_step = osr_ms(1), .diagnose = tell_slow), 0);
+    assert_story("yielded\n");
 }
 
 /* ---- Signals ------------------------------------------------------------------------------------------- */
@@ -627,7 +667,97 @@ TEST(a_socket_may_be_asked_for_its_address_outside_runs)
     close(fd);
 }
 
+OSR_TASK(reads_a_byte, int, fd)
+{
+    char byte;
+
+    return osr_read(*fd, &byte, 1);
+}
+
+OSR_TASK(settles_while_a_byte_is_there, void, unused)
+{
+    int ends[2], result = 0, rc;
+    struct osr_group group;
+
+    check_int(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+    osr_group_open(&group);
+    rc = osr_spawn(&group, reads_a_byte, &ends[0], .result = &result);
+    if (rc == 0)
+        rc = osr_yield();
+    check_int((int)write(ends[1], "x", 1), 1); /* past the run */
+    check_int(osr_settle(), 0);
+    check_int(result, 1);
+    rc = osr_group_close(&group, rc);
+    osr_fd_close(ends[0]);
+    osr_fd_close(ends[1]);
+    return rc;
+}
+
+TEST(nothing_is_settled_while_a_descriptor_is_ready)
+{
+    assert_int_equal(run_simulated(settles_while_a_byte_is_there, NULL), 0);
+    assert_checked();
+}
+
+/* More descriptors than a turn has steps are ready, and a call is due, which comes first. */
+enum { READERS = 300 };
+static int reads_before_call, readings;
+
+static void count_reads(void *unused)
+{
+    (void)unused;
+    reads_before_call = readings;
+}
+
+OSR_TASK(counts_a_read, int, fd)
+{
+    uint64_t count;
+    int rc = osr_read(*fd, &count, sizeof(count));
+
+    readings++;
+    return rc < 0 ? rc : 0;
+}
+
+OSR_TASK(has_many_readers, void, unused)
+{
+    static int fds[READERS];
+    struct osr_group group;
+    struct osr_call call;
+    uint64_t one = 1;
+    int i, rc = 0;
+
+    osr_group_open(&group);
+    for (i = 0; i < READERS && rc == 0; i++) {
+        fds[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        rc = osr_spawn(&group, counts_a_read, &fds[i]);
+    }
+    if (rc == 0)
+        rc = osr_sleep(osr_ms(10));
+    for (i = 0; i < READERS; i++)
+        check_int((int)write(fds[i], &one, sizeof(one)), sizeof(one));
+    osr_call_soon(&call, count_reads, NULL);
+    rc = osr_group_close(&group, rc);
+    for (i = 0; i < READERS; i++)
+        osr_fd_close(fds[i]);
+    return rc;
+}
+
+TEST(a_call_that_is_due_does_not_wait_for_all_that_are_ready)
+{
+    readings = 0;
+    reads_before_call = -1;
+    assert_int_equal(osr_run(has_many_readers, NULL), 0);
+    assert_checked();
+    assert_int_equal(readings, READERS);
+    assert_true(reads_before_call >= 0 && reads_before_call < READERS);
+}
+
 /* ---- Workers and jobs ---------------------------------------------------------------------------------- */
+
+static void left_behind(void *arg, int rc)
+{
+    (void)arg, (void)rc;
+}
 
 OSR_JOB(gives_five, void, unused) { return 5; }
 
@@ -655,6 +785,129 @@ TEST(what_has_no_name_runs_all_the_same)
     assert_checked();
 }
 
+OSR_TASK(sleeps_for_months, void, unused) { return osr_sleep(osr_s(100 * 86400)); }
+
+OSR_TASK(has_a_worker_for_months, void, unused)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, sleeps_for_months, NULL);
+    if (rc == 0)
+        rc = osr_yield();
+    check_int(osr_worker(gives_five, NULL), 5);
+    check_int(osr_now() < osr_s(1), 1);
+    return osr_group_close(&group, rc);
+}
+
+TEST(a_worker_takes_no_simulated_time_however_far_the_next_deadline_is)
+{
+    assert_int_equal(run_simulated(has_a_worker_for_months, NULL), 0);
+    assert_checked();
+}
+
+/* Without a pidfd for the first worker, the second one still leaves all that is the first one's alone. */
+static unsigned without_pidfds(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)n;
+    return kind == OSR_CHOICE_FAULT && strcmp(what, "pidfd_open") == 0;
+}
+
+OSR_JOB(gives_after_a_while, int, result)
+{
+    usleep(50000);
+    return *result;
+}
+
+OSR_TASK(works, int, result) { return osr_worker(gives_after_a_while, result); }
+
+OSR_TASK(has_two_workers, void, unused)
+{
+    int given[2] = {3, 4}, got[2] = {0};
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, works, &given[0], .result = &got[0]);
+    if (rc == 0)
+        rc = osr_spawn(&group, works, &given[1], .result = &got[1]);
+    rc = osr_group_close(&group, rc);
+    check_int(got[0], 3);
+    check_int(got[1], 4);
+    return rc;
+}
+
+TEST(workers_beside_each_other_need_no_pidfds)
+{
+    assert_int_equal(osr_run(has_two_workers, NULL, .choose = without_pidfds), 0);
+    assert_checked();
+}
+
+OSR_TASK(maps_in_a_large_pool, void, unused)
+{
+    int items[3] = {1, 2, 3}, results[3] = {0};
+    int rc = osr_map(gives_after_a_while, items, 3, .results = results);
+
+    check_int(results[0] + results[1] + results[2], 6);
+    return rc;
+}
+
+static void map_in_a_large_pool(void)
+{
+    check_int(osr_pool_set_size(UINT_MAX), 0);
+    check_int(osr_run(maps_in_a_large_pool, NULL), 0);
+}
+
+TEST(a_pool_may_be_larger_than_a_group)
+{
+    assert_child_succeeds(map_in_a_large_pool);
+}
+
+OSR_JOB(takes_long, void, unused)
+{
+    sleep(20);
+    return 0;
+}
+
+OSR_TASK(offloads_long, void, unused) { return osr_offload(takes_long, NULL, .abandon = left_behind); }
+
+OSR_TASK(leaves_three_behind, void, unused)
+{
+    struct osr_group group;
+    int i, rc = 0;
+
+    osr_group_open(&group);
+    for (i = 0; i < 3 && rc == 0; i++)
+        rc = osr_spawn(&group, offloads_long, NULL);
+    if (rc == 0)
+        rc = osr_sleep(osr_ms(100));
+    osr_group_cancel(&group, "enough");
+    (void)osr_group_close(&group, rc);
+    return 0;
+}
+
+static int stuck_jobs;
+
+static void count_stuck(void *arg, const char *text)
+{
+    (void)arg;
+    stuck_jobs += strstr(text, "job \"takes_long\"") != NULL;
+}
+
+static void shut_down_with_jobs_that_are_stuck(void)
+{
+    check_int(osr_pool_set_size(8), 0);
+    check_int(osr_run(leaves_three_behind, NULL), 0);
+    check_int(osr_pool_shutdown(osr_ms(10), count_stuck, NULL), -ETIMEDOUT);
+    check_int(stuck_jobs, 3);
+}
+
+TEST(each_job_that_is_stuck_is_named_once)
+{
+    assert_child_succeeds(shut_down_with_jobs_that_are_stuck);
+}
+
 static int key;
 static void *seen[2];
 
@@ -667,11 +920,6 @@ OSR_JOB(looks_a_value_up, void *, place)
 {
     *place = look_up();
     return 0;
-}
-
-static void left_behind(void *arg, int rc)
-{
-    (void)arg, (void)rc;
 }
 
 OSR_TASK(offloads_with_values, void, unused)
@@ -694,6 +942,87 @@ TEST(jobs_see_the_values_of_their_caller_on_any_clock)
     memset(seen, 0, sizeof(seen));
     assert_int_equal(osr_run(offloads_with_values, NULL), 0);
     assert_true(seen[0] == &key && seen[1] == &key);
+}
+
+/* ---- Queues -------------------------------------------------------------------------------------------- */
+
+static int disposed;
+
+static void dispose(void *item)
+{
+    disposed += *(int *)item;
+}
+
+static struct osr_queue left_queue;
+
+OSR_TASK(fills_a_queue, void, unused)
+{
+    int item = 7;
+
+    check_int(osr_queue_init(&left_queue, sizeof(int), 2, .dispose = dispose), 0);
+    check_int(osr_queue_put(&left_queue, &item), 0);
+    return osr_queue_put(&left_queue, &item);
+}
+
+TEST(a_queue_that_outlives_its_run_disposes_of_what_is_left_in_it)
+{
+    disposed = 0;
+    assert_int_equal(run_simulated(fills_a_queue, NULL), 0);
+    assert_int_equal(osr_queue_destroy(&left_queue), 0);
+    assert_int_equal(disposed, 14);
+}
+
+static struct osr_queue full_queue;
+static int taken_elsewhere;
+
+OSR_TASK(takes_at_once, void, unused)
+{
+    int item;
+
+    taken_elsewhere = osr_queue_try_get(&full_queue, &item);
+    return 0;
+}
+
+static void *run_another(void *unused)
+{
+    (void)unused;
+    osr_run(takes_at_once, NULL);
+    return NULL;
+}
+
+OSR_TASK(puts_one_more, void, unused)
+{
+    int item = 1;
+
+    return osr_queue_put(&full_queue, &item);
+}
+
+OSR_TASK(waits_to_put_while_another_run_gets, void, unused)
+{
+    struct osr_group group;
+    pthread_t thread;
+    int item = 1, rc;
+
+    check_int(osr_queue_init(&full_queue, sizeof(int), 1), 0);
+    check_int(osr_queue_put(&full_queue, &item), 0);
+    osr_group_open(&group);
+    rc = osr_spawn(&group, puts_one_more, NULL);
+    if (rc == 0)
+        rc = osr_yield();
+    pthread_create(&thread, NULL, run_another, NULL);
+    pthread_join(thread, NULL);
+    check_int(taken_elsewhere, -EPERM);
+    check_int(osr_queue_get(&full_queue, &item), 0);
+    rc = osr_group_close(&group, rc);
+    check_int(osr_queue_get(&full_queue, &item), 0);
+    osr_queue_destroy(&full_queue);
+    return rc;
+}
+
+TEST(a_queue_that_a_task_of_another_run_waits_to_put_into_gives_nothing)
+{
+    assert_int_equal(osr_run(waits_to_put_while_another_run_gets, NULL), 0);
+    assert_checked();
 }
 
 /* ---- Portals ------------------------------------------------------------------------------------------- */
@@ -740,9 +1069,12 @@ static void count_touches(void *arg, enum osr_touch how, const void *object, uin
     touches++;
 }
 
+OSR_TASK(spawns_into_another, struct osr_group, group) { return osr_spawn(group, does_nothing, NULL); }
+
 OSR_TASK(touches_things, void, unused)
 {
-    struct osr_group group;
+    struct osr_group group, others;
+    struct osr_outcome outcome;
     struct osr_scope scope;
     struct osr_task handle;
     int rc, result;
@@ -751,6 +1083,20 @@ OSR_TASK(touches_things, void, unused)
     check_that(!osr_scope_cancelled(&scope), "it is not cancelled", OSR_HERE);
     rc = osr_scope_close(&scope, 0);
     check_that(!osr_scope_cancelled(&scope), "nor is it now", OSR_HERE);
+    osr_group_open(&group);
+    rc = rc == 0 ? osr_spawn(&group, spawns_into_another, &group, .daemon = true) : rc;
+    rc = rc == 0 ? osr_spawn(&group, does_nothing, NULL) : rc;
+    rc = osr_group_close(&group, rc);
+    check_int(osr_spawn((struct osr_group *)NULL, does_nothing, NULL), -EINVAL);
+    osr_group_open(&group, .policy = OSR_COLLECT);
+    rc = rc == 0 ? osr_spawn(&group, does_nothing, NULL) : rc;
+    rc = osr_group_close(&group, rc);
+    osr_group_open(&others);
+    osr_group_open(&group);
+    rc = rc == 0 ? osr_spawn(&group, spawns_into_another, &others) : rc;
+    rc = rc == 0 ? osr_spawn(&group, does_nothing, NULL, .outcome = &outcome) : rc;
+    rc = osr_group_close(&group, rc);
+    rc = osr_group_close(&others, rc);
     osr_group_open(&group, .limit = 2);
     rc = rc == 0 ? osr_spawn(&group, does_nothing, NULL, .handle = &handle) : rc;
     rc = rc == 0 ? osr_spawn(&group, does_nothing, NULL, .daemon = true) : rc;
@@ -793,6 +1139,7 @@ int main(void)
         story_test(a_deadline_further_back_than_can_be_told_is_overdue),
         story_test(a_tree_that_cannot_be_printed_is_an_error),
         story_test(a_timeline_with_a_name_that_is_too_long_is_not_written),
+        story_test(a_slow_step_that_yields_is_named_also_where_no_stack_is_idle),
         story_test(a_programs_own_handler_of_interrupts_does_not_keep_them_from_the_run),
         story_test(a_handler_that_the_program_has_set_meanwhile_stays),
         story_test(a_dump_while_the_loop_waits_names_nobody_who_runs),
@@ -803,8 +1150,16 @@ int main(void)
         story_test(what_needs_a_task_is_refused_in_callbacks_and_outside_runs),
         story_test(calls_that_make_no_sense_are_refused),
         story_test(a_socket_may_be_asked_for_its_address_outside_runs),
+        story_test(nothing_is_settled_while_a_descriptor_is_ready),
+        story_test(a_call_that_is_due_does_not_wait_for_all_that_are_ready),
         story_test(what_has_no_name_runs_all_the_same),
+        story_test(a_worker_takes_no_simulated_time_however_far_the_next_deadline_is),
+        story_test(workers_beside_each_other_need_no_pidfds),
+        story_test(a_pool_may_be_larger_than_a_group),
+        story_test(each_job_that_is_stuck_is_named_once),
         story_test(jobs_see_the_values_of_their_caller_on_any_clock),
+        story_test(a_queue_that_outlives_its_run_disposes_of_what_is_left_in_it),
+        story_test(a_queue_that_a_task_of_another_run_waits_to_put_into_gives_nothing),
         story_test(a_call_that_ends_the_run_has_its_code),
         story_test(what_steps_touch_can_be_told_without_anybody_who_observes),
         story_test(to_inject_takes_somebody_who_chooses),

@@ -163,6 +163,19 @@ CALLED_EARLY long syscall(long number, ...)
     return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
 }
 
+/* Whatever it says, it goes on by itself. */
+CALLED_EARLY int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t size)
+{
+    static int (*real)(int, __CONST_SOCKADDR_ARG, socklen_t);
+    bool misbehaving = misbehaves("connect");
+    int rc;
+
+    if (!real)
+        real = (int (*)(int, __CONST_SOCKADDR_ARG, socklen_t))(uintptr_t)dlsym(RTLD_NEXT, "connect");
+    rc = real(fd, address, size);
+    return misbehaving ? misbehaviour() : rc;
+}
+
 /* Whatever it says, the descriptor is closed. */
 CALLED_EARLY int close(int fd)
 {
@@ -398,6 +411,31 @@ TEST(a_connection_that_cannot_be_made_says_why)
     assert_int_equal(osri_sys_connect(&no_door, fd, (const struct sockaddr *)&nobody, sizeof(nobody)), -ENOENT);
     assert_int_equal(osri_sys_connect(&door, fd, (const struct sockaddr *)&nobody, sizeof(nobody)), -ECONNREFUSED);
     close(fd);
+}
+
+OSR_TASK(connects_though_interrupted, void, unused)
+{
+    struct osr_address address;
+    int listener, client, server;
+
+    check_int(osr_address_ip(&address, "127.0.0.1", 0), 0);
+    listener = osr_listen(&address, 1);
+    check_int(osr_socket_address(listener, &address), 0);
+    spoil("connect", 0, 1, EINTR);
+    client = osr_connect(&address);
+    check_that(client >= 0, "it is connected", OSR_HERE);
+    server = osr_accept(listener, NULL);
+    check_int(osr_write(client, "x", 1), 1);
+    osr_fd_close(client);
+    osr_fd_close(server);
+    return osr_fd_close(listener);
+}
+
+TEST(a_connection_that_is_interrupted_goes_on_by_itself)
+{
+    assert_int_equal(osr_run(connects_though_interrupted, NULL), 0);
+    assert_checked();
+    assert_int_equal(spoilt.made, 1); /* and is not begun again */
 }
 
 /* Only the first process is asked about: then it is known. */
@@ -700,6 +738,7 @@ int main(void)
         sys_test(a_call_that_fails_gives_the_negative_errno),
         sys_test(a_call_that_the_door_refuses_is_not_made),
         sys_test(a_connection_that_cannot_be_made_says_why),
+        sys_test(a_connection_that_is_interrupted_goes_on_by_itself),
         sys_test(a_system_without_pidfds_is_asked_once),
         sys_test(where_guards_cannot_be_made_together_they_are_made_one_by_one),
         sys_test(a_close_that_signals_interrupt_has_closed),

@@ -34,6 +34,8 @@ static struct {
 
 static char first_fiber; /* the one that a thread has from the start */
 
+static bool keeps_no_fakes; /* as without detect_stack_use_after_return */
+
 static void wrong(const char *what)
 {
     if (!model.wrong)
@@ -79,7 +81,9 @@ void __sanitizer_start_switch_fiber(void **fake, const void *low, size_t size)
     model.size = size;
     model.switches++;
     model.left_for_good += !fake;
-    if (fake && model.fakes < SWITCHES) {
+    if (fake)
+        *fake = NULL;
+    if (fake && !keeps_no_fakes && model.fakes < SWITCHES) {
         fakes[model.fakes].live = true;
         *fake = &fakes[model.fakes++];
     }
@@ -223,7 +227,30 @@ TEST(every_switch_is_told_and_every_stack_is_given_back)
     assert_content();
 }
 
+TEST(where_no_fake_stacks_are_kept_none_is_left_for_good)
+{
+    keeps_no_fakes = true;
+    assert_int_equal(run_simulated(spawns, NULL), 0);
+    keeps_no_fakes = false;
+    assert_content();
+    assert_int_equal(model.left_for_good, 0);
+}
+
 enum { CROWD = 200 };
+
+OSR_TASK(sleeps, void, unused) { return osr_sleep(osr_ms(1)); }
+
+/* So that fewer of the spare ones are idle when the loop is looked at. */
+static int use_a_few(void)
+{
+    struct osr_group group;
+    int i, rc = 0;
+
+    osr_group_open(&group);
+    for (i = 0; i < 4 && rc == 0; i++)
+        rc = osr_spawn(&group, sleeps, NULL);
+    return osr_group_close(&group, rc);
+}
 
 OSR_TASK(comes_and_goes, void, unused)
 {
@@ -237,6 +264,8 @@ OSR_TASK(comes_and_goes, void, unused)
         rc = osr_group_close(&group, rc);
         if (rc == 0 && round == 0)
             rc = osr_sleep(osr_ms(2200));
+        if (rc == 0 && round == 0)
+            rc = use_a_few();
         check(round == 1 || (model.fiber_count < CROWD && model.region_count == model.fiber_count));
     }
     return rc;
@@ -285,6 +314,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(every_switch_is_told_and_every_stack_is_given_back, begin_model),
+        cmocka_unit_test_setup(where_no_fake_stacks_are_kept_none_is_left_for_good, begin_model),
         cmocka_unit_test_setup(stacks_that_are_idle_for_long_are_given_back_before_the_end, begin_model),
         cmocka_unit_test_setup(a_thread_whose_stack_is_not_known_runs_all_the_same, begin_model),
     };
