@@ -79,12 +79,11 @@ def excuse_line(source, entry):
         entry.found = True
         if line["missed"] and line["count"]:
             line["branches_excused"] = entry.branches_excluded = min(entry.branches, line["missed"])
-        start = at if line["count"] == 0 else at + 1
-        for other in source.lines[start:start + entry.lines]:
-            if other["count"] == 0:
-                other["excused"], other["branches_excused"] = True, other["missed"]
-                entry.lines_excluded += 1
-                entry.branches_excluded += other["missed"]
+        not_run = [other for other in source.lines[at:] if other["count"] == 0 and other["function"] == line["function"]]
+        for other in not_run[:entry.lines]:
+            other["excused"], other["branches_excused"] = True, other["missed"]
+            entry.lines_excluded += 1
+            entry.branches_excluded += other["missed"]
         return
 
 

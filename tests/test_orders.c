@@ -16,6 +16,7 @@ struct program {
     bool dynamic;          /* the objects lie elsewhere in each run */
     int late;              /* a task that is there from this run on only; 0: none */
     int late_question;     /* from this run on something is asked at first */
+    bool asks_first;       /* before there is any task, a cancellation */
 };
 
 static bool all_kinds(void *arg, unsigned kind)
@@ -66,6 +67,8 @@ static void run(struct orders *orders, const struct program *program)
         left[tasks - 1] = 0;
     if (program->late_question && runs + 1 >= program->late_question)
         (void)osri_kit_orders_choose(orders, OSR_CHOICE_DEADLINE, 2);
+    if (program->asks_first && osri_kit_orders_choose(orders, OSR_CHOICE_CANCEL, 3) == 2)
+        strcat(text, "!");
     for (;;) {
         for (count = task = 0; task < tasks; task++)
             if (left[task] > 0)
@@ -159,6 +162,87 @@ TEST(a_cancellation_of_the_root_in_place_brings_no_orders_of_its_own)
     assert_true(seen_count <= at_will);
 }
 
+TEST(a_cancellation_of_the_root_may_come_before_any_task)
+{
+    const struct program asks = {.tasks = 2, .steps = {1, 1}, .object = {0, 1}, .asks_first = true};
+
+    assert_true(run_all(&asks, true, true));
+    assert_int_equal(seen_count, 2);
+}
+
+/* Lists tasks that are ready and takes the one that is to go first. */
+static unsigned next_of(struct orders *orders, const uint64_t *tasks, unsigned count)
+{
+    unsigned i;
+
+    for (i = 0; i < count; i++)
+        osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, tasks[i]);
+    return osri_kit_orders_choose(orders, OSR_CHOICE_READY, count);
+}
+
+TEST(another_task_in_the_place_of_one_before_is_noticed)
+{
+    static const uint64_t before[] = {1, 2}, after[] = {1, 3}, last = 2;
+    const struct orders_options options = {.reduce = true, .is_asked = all_kinds};
+    struct orders *orders = osri_kit_orders_new(&options);
+    static int object;
+
+    osri_kit_orders_begin(orders);
+    assert_int_equal(next_of(orders, before, 2), 0);
+    osri_kit_orders_touched(orders, OSR_TOUCH_WRITE, &object, 0);
+    osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, last);
+    osri_kit_orders_touched(orders, OSR_TOUCH_WRITE, &object, 0);
+    assert_true(osri_kit_orders_next(orders)); /* now the second one is to go first */
+    osri_kit_orders_begin(orders);
+    assert_int_equal(next_of(orders, after, 2), 0);
+    assert_true(osri_kit_orders_differ(orders));
+    assert_false(osri_kit_orders_next(orders));
+    osri_kit_orders_free(orders);
+}
+
+enum { CROWD = 70 };
+
+/* All but the last only look at the object; gives the number of the turn in which that one went. */
+static int run_crowd(struct orders *orders)
+{
+    static int object;
+    uint64_t left[CROWD + 1];
+    unsigned count, chosen;
+    int at = 0, turn;
+
+    for (count = 0; count <= CROWD; count++)
+        left[count] = count + 1;
+    for (turn = 0; count > 0; turn++) {
+        chosen = 0;
+        if (count > 1)
+            chosen = next_of(orders, left, count);
+        else
+            osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, left[0]);
+        osri_kit_orders_touched(orders, OSR_TOUCH_STEP, NULL, 0);
+        osri_kit_orders_touched(orders, left[chosen] == CROWD + 1 ? OSR_TOUCH_WRITE : OSR_TOUCH_READ, &object, 0);
+        if (left[chosen] == CROWD + 1)
+            at = turn;
+        memmove(&left[chosen], &left[chosen + 1], (--count - chosen) * sizeof(left[0]));
+    }
+    return at;
+}
+
+TEST(a_step_may_race_with_more_than_a_few)
+{
+    const struct orders_options options = {.reduce = true, .is_asked = all_kinds};
+    struct orders *orders = osri_kit_orders_new(&options);
+    int i, places[3];
+
+    for (i = 0; i < 3; i++) {
+        osri_kit_orders_begin(orders);
+        places[i] = run_crowd(orders);
+        assert_true(osri_kit_orders_next(orders));
+    }
+    assert_int_equal(places[0], CROWD);
+    assert_int_equal(places[1], CROWD - 1); /* before the last of the others */
+    osri_kit_orders_free(orders);
+}
+
 TEST(a_task_that_was_not_there_before_is_noticed)
 {
     struct program late = {.tasks = 3, .steps = {2, 2, 1}, .late = 3};
@@ -210,6 +294,9 @@ int main(void)
         story_test(a_long_race_is_run_at_every_place),
         story_test(a_cancellation_of_one_task_is_tried_in_every_order),
         story_test(a_cancellation_of_the_root_in_place_brings_no_orders_of_its_own),
+        story_test(a_cancellation_of_the_root_may_come_before_any_task),
+        story_test(another_task_in_the_place_of_one_before_is_noticed),
+        story_test(a_step_may_race_with_more_than_a_few),
         story_test(a_task_that_was_not_there_before_is_noticed),
         story_test(a_question_that_was_not_asked_before_is_noticed),
         story_test(a_program_that_stops_to_ask_has_another_task_in_its_place),

@@ -304,8 +304,7 @@ static bool is_initial(const struct orders *orders, size_t i, size_t m)
     size_t k;
 
     for (k = i + 1; k < m; k++)
-        if (has_bit(turn->before, k - turn->segment) &&
-            !has_bit(turn_at(orders, k)->before, i - turn->segment))
+        if (has_bit(turn->before, k - turn->segment))
             return false;
     return true;
 }
@@ -522,7 +521,7 @@ static void list(struct orders *orders, uint64_t task)
 /* Whether the turn that is on is a new one. */
 static bool is_noted(const struct orders *orders)
 {
-    return orders->current > 0 && orders->current >= orders->first_new && !orders->idle && !orders->redundant;
+    return orders->current > 0 && orders->current >= orders->first_new && !orders->idle;
 }
 
 static void note(struct orders *orders, enum osr_touch how, uint32_t id)
