@@ -264,12 +264,14 @@ TEST(an_error_outlives_its_run_and_can_be_raised_without_one)
 {
     struct osr_error *kept = NULL;
 
-    assert_int_equal(run_simulated(keeps_an_error_that_was_cut, &kept), 0);
+    assert_int_equal(osr_run(keeps_an_error_that_was_cut, &kept, .clock = OSR_CLOCK_SIMULATED), 0);
     assert_non_null(kept);
     assert_int_equal(osr_raise(kept), -OSR_EGROUP); /* nobody is here to be cancelled */
     osr_error_clear();
     assert_int_equal(osr_fail_here(NULL, -EIO, "from nowhere"), -EIO);
     assert_non_null(osr_error_where(osr_error_last()));
+    assert_int_equal(osr_job_check(), -EPERM);
+    assert_int_equal(osr_error_code(osr_error_last()), -EPERM);
     osr_error_clear();
 }
 
@@ -722,6 +724,7 @@ OSR_TASK(has_many_readers, void, unused)
 {
     static int fds[READERS];
     struct osr_group group;
+    struct osr_scope limit;
     struct osr_call call;
     uint64_t one = 1;
     int i, rc = 0;
@@ -736,6 +739,10 @@ OSR_TASK(has_many_readers, void, unused)
     for (i = 0; i < READERS; i++)
         check_int((int)write(fds[i], &one, sizeof(one)), sizeof(one));
     osr_call_soon(&call, count_reads, NULL);
+    osr_timeout_open(&limit, osr_ms(1));
+    usleep(3000);
+    check_int(osr_check(), -ECANCELED); /* which looks at the world first */
+    check_int(osr_scope_close(&limit, -ECANCELED), -ETIMEDOUT);
     rc = osr_group_close(&group, rc);
     for (i = 0; i < READERS; i++)
         osr_fd_close(fds[i]);
@@ -887,6 +894,49 @@ OSR_TASK(leaves_three_behind, void, unused)
     return 0;
 }
 
+/* Each of them has begun when it is left. */
+static unsigned say_begun(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)n;
+    return kind == OSR_CHOICE_JOB && strcmp(what, "begun") == 0;
+}
+
+static int ended_alone;
+
+static void note_end(void *arg, int rc)
+{
+    (void)arg;
+    ended_alone += rc == 5;
+}
+
+OSR_TASK(offloads_five, void, unused) { return osr_offload(gives_five, NULL, .abandon = note_end); }
+
+OSR_TASK(settles_while_jobs_are_left, void, unused)
+{
+    struct osr_group group;
+    int i, rc = osr_jobs_allow(0);
+
+    osr_group_open(&group);
+    for (i = 0; i < 3 && rc == 0; i++)
+        rc = osr_spawn(&group, offloads_five, NULL);
+    if (rc == 0)
+        rc = osr_yield();
+    osr_group_cancel(&group, "leave them");
+    (void)osr_group_close(&group, rc);
+    check_int(ended_alone, 0);
+    check_int(osr_jobs_allow(UINT32_MAX), 0);
+    rc = osr_settle();
+    check_int(ended_alone, 3);
+    return rc;
+}
+
+TEST(nothing_is_settled_before_jobs_that_were_left_have_run)
+{
+    ended_alone = 0;
+    assert_int_equal(run_simulated(settles_while_jobs_are_left, NULL, .choose = say_begun), 0);
+    assert_checked();
+}
+
 static int stuck_jobs;
 
 static void count_stuck(void *arg, const char *text)
@@ -970,6 +1020,35 @@ TEST(a_queue_that_outlives_its_run_disposes_of_what_is_left_in_it)
     assert_int_equal(run_simulated(fills_a_queue, NULL), 0);
     assert_int_equal(osr_queue_destroy(&left_queue), 0);
     assert_int_equal(disposed, 14);
+}
+
+/* A run that knows a descriptor which another has closed meanwhile has nothing to complain of in the end. */
+OSR_TASK(closes_anothers, int, fd) { return osr_fd_close(*fd); }
+
+static void *close_elsewhere(void *fd)
+{
+    osr_run(closes_anothers, fd);
+    return NULL;
+}
+
+OSR_TASK(knows_what_another_closes, void, unused)
+{
+    int fds[2];
+    pthread_t thread;
+
+    check_int(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
+    check_int(osr_write(fds[1], "x", 1), 1);
+    pthread_create(&thread, NULL, close_elsewhere, &fds[1]);
+    pthread_join(thread, NULL);
+    check_int(fcntl(fds[1], F_GETFD), -1);
+    return osr_fd_close(fds[0]);
+}
+
+TEST(what_another_run_has_closed_is_no_descriptor_closed_behind_ones_back)
+{
+    assert_int_equal(osr_run(knows_what_another_closes, NULL, .debug = true, .diagnose = tell_diagnosis), 0);
+    assert_checked();
+    assert_story("");
 }
 
 static struct osr_queue full_queue;
@@ -1071,6 +1150,29 @@ static void count_touches(void *arg, enum osr_touch how, const void *object, uin
 
 OSR_TASK(spawns_into_another, struct osr_group, group) { return osr_spawn(group, does_nothing, NULL); }
 
+static struct osr_group *siblings;
+
+static void spawn_from_a_callback(void *unused)
+{
+    (void)unused;
+    osr_spawn(siblings, does_nothing, NULL);
+}
+
+OSR_TASK(has_a_group, void, unused)
+{
+    struct osr_group group;
+    struct osr_call call;
+    int rc;
+
+    osr_group_open(&group);
+    siblings = &group;
+    osr_call_soon(&call, spawn_from_a_callback, NULL);
+    rc = osr_sleep(osr_ms(1));
+    return osr_group_close(&group, rc);
+}
+
+OSR_TASK(spawns_into_a_siblings, void, unused) { return osr_spawn(siblings, does_nothing, NULL); }
+
 OSR_TASK(touches_things, void, unused)
 {
     struct osr_group group, others;
@@ -1090,6 +1192,10 @@ OSR_TASK(touches_things, void, unused)
     check_int(osr_spawn((struct osr_group *)NULL, does_nothing, NULL), -EINVAL);
     osr_group_open(&group, .policy = OSR_COLLECT);
     rc = rc == 0 ? osr_spawn(&group, does_nothing, NULL) : rc;
+    rc = osr_group_close(&group, rc);
+    osr_group_open(&group);
+    rc = rc == 0 ? osr_spawn(&group, has_a_group, NULL) : rc;
+    rc = rc == 0 ? osr_spawn(&group, spawns_into_a_siblings, NULL) : rc;
     rc = osr_group_close(&group, rc);
     osr_group_open(&others);
     osr_group_open(&group);
@@ -1156,9 +1262,11 @@ int main(void)
         story_test(a_worker_takes_no_simulated_time_however_far_the_next_deadline_is),
         story_test(workers_beside_each_other_need_no_pidfds),
         story_test(a_pool_may_be_larger_than_a_group),
+        story_test(nothing_is_settled_before_jobs_that_were_left_have_run),
         story_test(each_job_that_is_stuck_is_named_once),
         story_test(jobs_see_the_values_of_their_caller_on_any_clock),
         story_test(a_queue_that_outlives_its_run_disposes_of_what_is_left_in_it),
+        story_test(what_another_run_has_closed_is_no_descriptor_closed_behind_ones_back),
         story_test(a_queue_that_a_task_of_another_run_waits_to_put_into_gives_nothing),
         story_test(a_call_that_ends_the_run_has_its_code),
         story_test(what_steps_touch_can_be_told_without_anybody_who_observes),
