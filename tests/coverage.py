@@ -74,9 +74,11 @@ def excuse_function(source, entry):
 
 def excuse_line(source, entry):
     for at, line in enumerate(source.lines):
-        if line["function"] != entry.function or entry.code not in line["code"] or line["branches_excused"]:
+        if line["function"] != entry.function or entry.code not in line["code"]:
             continue
         entry.found = True
+        if line["excused"] or line["missed"] == line["branches_excused"] and line["count"]:
+            continue  # it has run, or has an entry of its own; there may be another one with the same text
         if line["missed"] and line["count"]:
             line["branches_excused"] = entry.branches_excluded = min(entry.branches, line["missed"])
         not_run = [other for other in source.lines[at:] if other["count"] == 0 and other["function"] == line["function"]]

@@ -189,32 +189,6 @@ static void only_the_runs_own_epoll_descriptor_is_out_of_reach(void **state)
     assert_checked();
 }
 
-/* Where libev polls by other means it has no descriptor of that kind. */
-OSR_TASK(close_one_that_polling_needs_not, void, unused)
-{
-    static int taken[1 << 16];
-    int other = epoll_create1(0), count = 0;
-
-    while (count < 1 << 16 && (taken[count] = dup(other)) >= 0)
-        count++;
-    check_int(osr_fd_close(other), 0);
-    while (count-- > 0)
-        close(taken[count]);
-    return 0;
-}
-
-static void poll_without_epoll(void)
-{
-    setenv("LIBEV_FLAGS", "2", 1);
-    check_int(osr_run(close_one_that_polling_needs_not, NULL), 0);
-}
-
-static void where_epoll_is_not_used_any_such_descriptor_may_be_closed(void **state)
-{
-    (void)state;
-    assert_child_succeeds(poll_without_epoll);
-}
-
 /* Until the loop can tell its own descriptor, none of that kind is let near it. */
 OSR_TASK(use_one_while_the_loop_cannot_be_marked, void, unused)
 {
@@ -885,7 +859,6 @@ int main(void)
         story_test(where_the_inbox_cannot_be_watched_the_loop_tries_again),
         story_test(a_raw_close_before_the_loop_looks_does_not_abort),
         story_test(only_the_runs_own_epoll_descriptor_is_out_of_reach),
-        story_test(where_epoll_is_not_used_any_such_descriptor_may_be_closed),
         story_test(a_loop_that_could_not_be_marked_is_marked_later),
         story_test(an_epoll_descriptor_can_be_closed_when_there_are_no_more),
         story_test(a_descriptor_that_is_not_open_for_it_is_a_bad_one),

@@ -200,6 +200,69 @@ TEST(another_task_in_the_place_of_one_before_is_noticed)
     osri_kit_orders_free(orders);
 }
 
+/* Four tasks that look at objects and write them; what each look has seen is what a run comes to. */
+static const struct {
+    int object;
+    bool writes;
+} steps[4][2] = {{{2, false}, {0, false}}, {{0, true}, {0, false}}, {{2, false}}, {{0, true}, {0, false}}};
+
+static void run_lookers(struct orders *orders, char *saw)
+{
+    static int objects[3];
+    int left[] = {2, 2, 1, 2}, writer[3] = {0}, took[4] = {0};
+    uint64_t ready[4];
+    unsigned count, chosen, task;
+
+    for (;; took[task]++, left[task]--) {
+        for (count = task = 0; task < 4; task++)
+            if (left[task] > 0)
+                ready[count++] = task + 1;
+        if (count == 0)
+            return;
+        chosen = next_of(orders, ready, count);
+        task = (unsigned)ready[chosen] - 1;
+        osri_kit_orders_touched(orders, OSR_TOUCH_STEP, NULL, 0);
+        (void)osri_kit_orders_choose(orders, OSR_CHOICE_CANCEL, 3); /* which changes nothing here */
+        osri_kit_orders_touched(orders, steps[task][took[task]].writes ? OSR_TOUCH_WRITE : OSR_TOUCH_READ,
+                                &objects[steps[task][took[task]].object], 0);
+        if (steps[task][took[task]].writes)
+            writer[steps[task][took[task]].object] = (int)task + 1;
+        else
+            saw[2 * task + (unsigned)took[task]] = (char)('0' + writer[steps[task][took[task]].object]);
+    }
+}
+
+static int run_all_lookers(bool reduce)
+{
+    const struct orders_options options = {.reduce = reduce, .is_asked = all_kinds};
+    struct orders *orders = osri_kit_orders_new(&options);
+    bool more = true;
+
+    for (seen_count = runs = redundant = 0; more; runs++) {
+        char saw[9] = "--------";
+
+        osri_kit_orders_begin(orders);
+        run_lookers(orders, saw);
+        if (osri_kit_orders_redundant(orders))
+            redundant++;
+        else
+            note_run(saw);
+        more = osri_kit_orders_next(orders);
+    }
+    osri_kit_orders_free(orders);
+    return seen_count;
+}
+
+TEST(what_is_known_already_is_left_in_the_middle_and_nothing_is_missed)
+{
+    int all = run_all_lookers(false), all_runs = runs;
+
+    assert_int_equal(redundant, 0);
+    assert_int_equal(run_all_lookers(true), all);
+    assert_true(redundant > 0);
+    assert_true(runs < all_runs / 10);
+}
+
 enum { CROWD = 70 };
 
 /* All but the last only look at the object; gives the number of the turn in which that one went. */
@@ -296,6 +359,7 @@ int main(void)
         story_test(a_cancellation_of_the_root_in_place_brings_no_orders_of_its_own),
         story_test(a_cancellation_of_the_root_may_come_before_any_task),
         story_test(another_task_in_the_place_of_one_before_is_noticed),
+        story_test(what_is_known_already_is_left_in_the_middle_and_nothing_is_missed),
         story_test(a_step_may_race_with_more_than_a_few),
         story_test(a_task_that_was_not_there_before_is_noticed),
         story_test(a_question_that_was_not_asked_before_is_noticed),
