@@ -1002,6 +1002,34 @@ TEST(jobs_see_the_values_of_their_caller_on_any_clock)
     assert_true(seen[0] == &key && seen[1] == &key);
 }
 
+OSR_TASK(offloads_a_look, void *, place) { return osr_offload(looks_a_value_up, place, .abandon = left_behind); }
+
+OSR_TASK(leaves_a_job_that_looks_a_value_up, void, unused)
+{
+    struct osr_binding binding;
+    struct osr_group group;
+    int rc = osr_jobs_allow(0);
+
+    (void)osr_bind(&binding, &key, &key);
+    osr_group_open(&group);
+    if (rc == 0)
+        rc = osr_spawn(&group, offloads_a_look, &seen[0]);
+    if (rc == 0)
+        rc = osr_yield();
+    osr_group_cancel(&group, "leave it");
+    (void)osr_group_close(&group, rc);
+    check_int(osr_jobs_allow(UINT32_MAX), 0);
+    return osr_settle();
+}
+
+TEST(a_job_that_was_left_sees_no_values)
+{
+    seen[0] = &seen;
+    assert_int_equal(run_simulated(leaves_a_job_that_looks_a_value_up, NULL, .choose = say_begun), 0);
+    assert_checked();
+    assert_null(seen[0]); /* its caller's scopes may be gone */
+}
+
 /* ---- Queues -------------------------------------------------------------------------------------------- */
 
 static int disposed;
@@ -1146,6 +1174,51 @@ TEST(a_call_that_ends_the_run_has_its_code)
     assert_int_equal(called, -EPROTO);
 }
 
+/* A call whose task fails while it is cut: the caller has the error, and the group the cancellation that it asked for. */
+OSR_TASK(fails_while_it_is_cut, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, fails_when_cut, NULL);
+    osr_spawn(&group, sleeps_until_cut, NULL);
+    return osr_group_close(&group, 0);
+}
+
+static char call_said[256];
+
+static void *call_what_fails(void *portal)
+{
+    called = osr_portal_call(*(struct osr_portal *)portal, fails_while_it_is_cut, NULL);
+    snprintf(call_said, sizeof(call_said), "%s", osr_error_message(osr_error_last()));
+    osr_error_clear();
+    return NULL;
+}
+
+OSR_TASK(cancels_what_is_called, void, unused)
+{
+    struct osr_portal portal;
+    struct osr_group group;
+    pthread_t thread;
+    int rc;
+
+    osr_group_open(&group);
+    osr_portal_open(&portal, &group);
+    pthread_create(&thread, NULL, call_what_fails, &portal);
+    rc = osr_sleep(osr_ms(50));
+    osr_group_cancel(&group, "enough");
+    rc = osr_group_close(&group, rc);
+    pthread_join(thread, NULL);
+    return rc;
+}
+
+TEST(a_call_that_fails_while_it_is_cut_has_its_error_and_the_group_its_cancellation)
+{
+    assert_int_equal(osr_run(cancels_what_is_called, NULL), 0);
+    assert_int_equal(called, -OSR_EGROUP);
+    assert_non_null(strstr(call_said, "clean-up failed"));
+}
+
 /* ---- Who is told what steps touch ---------------------------------------------------------------------- */
 
 static unsigned long touches;
@@ -1273,10 +1346,12 @@ int main(void)
         story_test(nothing_is_settled_before_jobs_that_were_left_have_run),
         story_test(each_job_that_is_stuck_is_named_once),
         story_test(jobs_see_the_values_of_their_caller_on_any_clock),
+        story_test(a_job_that_was_left_sees_no_values),
         story_test(a_queue_that_outlives_its_run_disposes_of_what_is_left_in_it),
         story_test(what_another_run_has_closed_is_no_descriptor_closed_behind_ones_back),
         story_test(a_queue_that_a_task_of_another_run_waits_to_put_into_gives_nothing),
         story_test(a_call_that_ends_the_run_has_its_code),
+        story_test(a_call_that_fails_while_it_is_cut_has_its_error_and_the_group_its_cancellation),
         story_test(what_steps_touch_can_be_told_without_anybody_who_observes),
         story_test(to_inject_takes_somebody_who_chooses),
     };
