@@ -37,8 +37,9 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wol
 TOOL_CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined,leak -fno-sanitize-recover=all
 TOOL_CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread -fno-sanitize-recover=all
 TOOL_CFLAGS_valgrind :=
-# What is inlined always would have branches of its own in each place; a fork that gcc knows forgets what its handlers ran.
-TOOL_CFLAGS_coverage := -O0 --coverage -Dalways_inline= -fno-builtin-fork
+# What is inlined always would have branches of its own in each place; a fork that gcc knows forgets what its handlers ran;
+# threads that count at once would leave numbers that do not go together.
+TOOL_CFLAGS_coverage := -O0 --coverage -fprofile-update=atomic -Dalways_inline= -fno-builtin-fork
 TOOL_CFLAGS := $(TOOL_CFLAGS_$(TOOL))
 
 # Optimizers that instrument the code warn of what is not there: a tool's build only shows its warnings.
