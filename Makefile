@@ -37,7 +37,9 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wol
 TOOL_CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined,leak -fno-sanitize-recover=all
 TOOL_CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread -fno-sanitize-recover=all
 TOOL_CFLAGS_valgrind :=
-TOOL_CFLAGS_coverage := -O0 --coverage
+# What is inlined always would have branches of its own in each place; a fork that gcc knows forgets what its handlers ran;
+# threads that count at once would leave numbers that do not go together.
+TOOL_CFLAGS_coverage := -O0 --coverage -fprofile-update=atomic -Dalways_inline= -fno-builtin-fork
 TOOL_CFLAGS := $(TOOL_CFLAGS_$(TOOL))
 
 # Optimizers that instrument the code warn of what is not there: a tool's build only shows its warnings.
@@ -62,6 +64,8 @@ HEADERS := include/osier.h $(sort $(wildcard include/osier/*.h))
 TESTS := $(sort $(wildcard tests/test_*.c))
 # It stands in for functions of the C library that ThreadSanitizer calls before the program begins.
 TESTS := $(filter-out $(if $(filter tsan,$(TOOL)),tests/test_sys.c),$(TESTS))
+# It stands in for the sanitizers themselves.
+TESTS := $(filter-out $(if $(filter asan tsan,$(TOOL)),tests/test_tools.c),$(TESTS))
 SCRIPTS := $(sort $(wildcard tests/*.test.sh))
 EXAMPLES := $(sort $(wildcard examples/*.c))
 BENCHES := $(sort $(wildcard tests/bench/*.c))
@@ -81,7 +85,7 @@ STATIC_OBJECTS := $(SOURCES:src/%=$(BUILD)/static/%.o)
 SHARED_OBJECTS := $(SOURCES:src/%=$(BUILD)/shared/%.o)
 KIT_STATIC_OBJECTS := $(KIT_SOURCES:src/%=$(BUILD)/static/%.o)
 KIT_SHARED_OBJECTS := $(KIT_SOURCES:src/%=$(BUILD)/shared/%.o)
-HARNESS := $(BUILD)/tests/harness.o
+HARNESS := $(BUILD)/tests/harness.o $(BUILD)/tests/counts.o
 TEST_PROGRAMS := $(TESTS:tests/%.c=$(BUILD)/tests/%)
 EXAMPLE_PROGRAMS := $(EXAMPLES:examples/%.c=$(BUILD)/examples/%)
 BENCH_PROGRAM := $(BUILD)/bench
@@ -98,7 +102,7 @@ EXPLORE_OBJECTS := $(filter-out $(addprefix $(BUILD)/fuzz/,main.o trio.o),$(FUZZ
 
 TORTURE_DIR := $(BUILD)/torture
 TORTURE_OBJECTS := $(SOURCES:src/%=$(TORTURE_DIR)/src/%.o)
-TORTURE_OWN := $(patsubst tests/torture/%.c,$(TORTURE_DIR)/%.o,$(sort $(wildcard tests/torture/*.c))) $(BUILD)/fuzz/hybrid.o
+TORTURE_OWN := $(patsubst tests/torture/%.c,$(TORTURE_DIR)/%.o,$(sort $(wildcard tests/torture/*.c))) $(BUILD)/fuzz/hybrid.o $(BUILD)/tests/counts.o
 TORTURE_PROGRAM := $(TORTURE_DIR)/torture
 
 # The other targets: a file each, and what they share.
@@ -239,11 +243,18 @@ check-floors:
 valgrind asan tsan: deps-test deps-tools
 	$(MAKE) suite TOOL=$@
 
+# The tests, torture, all inputs that the fuzzers keep, and a few orders; then the verdict (tests/README.md).
 coverage: deps-test deps-coverage
 	[ ! -d build/gcc-coverage ] || find build/gcc-coverage -name '*.gcda' -delete
 	status=0; \
-	$(MAKE) suite CC=gcc TOOL=coverage BUILD=build/gcc-coverage || status=$$?; \
+	$(MAKE) suite covered-too CC=gcc TOOL=coverage BUILD=build/gcc-coverage || status=$$?; \
 	$(REPORTED) coverage 'make coverage' tests/coverage.sh build/gcc-coverage build/coverage && exit $$status
+
+.PHONY: covered-too
+covered-too: suite $(TORTURE_PROGRAM) $(EXPLORE_PROGRAM)
+	$(TORTURE_PROGRAM) --pairs 0
+	$(MAKE) fuzz-corpora TARGET='$(ALL_TARGETS)'
+	$(EXPLORE_PROGRAM) --random 1000 --seed 1
 
 # Floors 0 and 1, which hold all that depends on the processor, on the other one that we know.
 AARCH64 := aarch64-linux-gnu-gcc

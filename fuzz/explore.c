@@ -370,12 +370,8 @@ static void add_outcome(struct outcomes *outcomes)
 
 static struct orders *new_orders(bool reduce, bool in_place)
 {
-    struct orders *made = osri_kit_orders_new(
+    return osri_kit_orders_new(
         &(const struct orders_options){.reduce = reduce, .root_cancel_in_place = in_place, .is_asked = is_asked});
-
-    if (!made)
-        abort();
-    return made;
 }
 
 static void explore_with(struct orders *which, bool reduce)

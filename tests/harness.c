@@ -1,5 +1,7 @@
 #include "harness.h"
 
+#include "counts.h"
+
 #include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -105,24 +107,6 @@ int begin_test(void **state)
     return 0;
 }
 
-/* There in a build for coverage, where every object asks for it (for __gcov_dump() none does): writes the counts,
- * which a process that dies of a signal would lose. */
-extern void __gcov_exit(void) __attribute__((weak));
-
-static void dump_counts(void)
-{
-    if (__gcov_exit)
-        __gcov_exit();
-}
-
-/* In the place of the C library's, also for the library: a worker's process ends by it. */
-void _exit(int status)
-{
-    dump_counts();
-    syscall(SYS_exit_group, status);
-    __builtin_unreachable();
-}
-
 void leave_child(int status)
 {
     _exit(status);
@@ -130,7 +114,7 @@ void leave_child(int status)
 
 void die_of(int number)
 {
-    dump_counts();
+    keep_counts();
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -139,10 +123,10 @@ void die_of(int number)
  * are written first, on the alternate stack that a run gives. */
 static void die_by_default(void)
 {
-    struct sigaction action = {.sa_handler = __gcov_exit ? die_of : SIG_DFL, .sa_flags = SA_ONSTACK};
+    struct sigaction action = {.sa_handler = counts_are_kept() ? die_of : SIG_DFL, .sa_flags = SA_ONSTACK};
 
     sigaction(SIGSEGV, &action, NULL);
-    if (__gcov_exit)
+    if (counts_are_kept())
         sigaction(SIGABRT, &action, NULL);
 }
 

@@ -634,7 +634,7 @@ TEST(the_loop_may_be_broken_and_run_again)
 
 /* ---- A deadline that an entry check notices -------------------------------------------------------------- */
 
-enum { READERS = 70 };
+enum { READERS = 127 }; /* with a writer a whole number of questions */
 
 struct crowd {
     int pipes[READERS][2];
@@ -657,18 +657,33 @@ OSR_TASK(read_under_deadline, int, fd)
     return rc == -ETIMEDOUT ? 0 : rc;
 }
 
+/* Waits to write what does not fit: nobody reads. */
+OSR_TASK(write_under_deadline, int, fd)
+{
+    static char much[1 << 20];
+    struct osr_scope limit;
+    int rc;
+
+    osr_timeout_open_at(&limit, crowd.due);
+    rc = osr_scope_close(&limit, osr_write_all(*fd, much, sizeof(much), NULL));
+    return rc == -ETIMEDOUT ? 2 : rc;
+}
+
 OSR_TASK(run_into_the_deadline, void, unused)
 {
-    struct osr_task readers[READERS];
+    struct osr_task readers[READERS], writer;
     struct osr_group group;
     struct osr_scope limit;
-    int i;
+    int full[2], i;
 
     crowd.due = osr_time_add(osr_now(), osr_ms(sized(100, 1000)));
     osr_group_open(&group);
     for (i = 0; i < READERS; i++)
         check_int(osr_spawn(&group, read_under_deadline, &crowd.pipes[i][0], .handle = &readers[i]), 0);
-    check_int(osr_yield(), 0);
+    check_int(pipe2(full, O_NONBLOCK), 0);
+    check_int(osr_spawn(&group, write_under_deadline, &full[1], .handle = &writer), 0);
+    for (i = 0; i < 100; i++)
+        check_int(osr_yield(), 0);
     osr_timeout_open_at(&limit, crowd.due);
     check_int(write(crowd.pipes[0][1], "x", 1), 1);
     check_int(write(crowd.pipes[READERS - 1][1], "x", 1), 1);
@@ -678,6 +693,9 @@ OSR_TASK(run_into_the_deadline, void, unused)
     check_int(osr_scope_close(&limit, -ECANCELED), -ETIMEDOUT);
     for (i = 0; i < READERS; i++)
         check_int(osr_task_join(readers[i]), i == 0 || i == READERS - 1);
+    check_int(osr_task_join(writer), 2);
+    check_int(osr_fd_close(full[0]), 0);
+    check_int(osr_fd_close(full[1]), 0);
     return osr_group_close(&group, 0);
 }
 

@@ -189,6 +189,28 @@ static void only_the_runs_own_epoll_descriptor_is_out_of_reach(void **state)
     assert_checked();
 }
 
+/* Until the loop can tell its own descriptor, none of that kind is let near it. */
+OSR_TASK(use_one_while_the_loop_cannot_be_marked, void, unused)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int other = epoll_create1(0), mark = eventfd(1, 0);
+
+    check_int(epoll_ctl(other, EPOLL_CTL_ADD, mark, &event), 0);
+    refusals = 1;
+    check_int(osr_fd_readable(other), -EBADF);
+    check_int(refusals, 0);
+    check_int(osr_fd_readable(other), 0);
+    check_int(osr_fd_close(other), 0);
+    return osr_fd_close(mark);
+}
+
+static void a_loop_that_could_not_be_marked_is_marked_later(void **state)
+{
+    (void)state;
+    assert_int_equal(osr_run(use_one_while_the_loop_cannot_be_marked, NULL), 0);
+    assert_checked();
+}
+
 OSR_TASK(close_an_epoll_descriptor_without_any_left, void, unused)
 {
     static int taken[1 << 16];
@@ -837,6 +859,7 @@ int main(void)
         story_test(where_the_inbox_cannot_be_watched_the_loop_tries_again),
         story_test(a_raw_close_before_the_loop_looks_does_not_abort),
         story_test(only_the_runs_own_epoll_descriptor_is_out_of_reach),
+        story_test(a_loop_that_could_not_be_marked_is_marked_later),
         story_test(an_epoll_descriptor_can_be_closed_when_there_are_no_more),
         story_test(a_descriptor_that_is_not_open_for_it_is_a_bad_one),
         story_test(a_reader_that_was_woken_keeps_its_place),

@@ -13,7 +13,10 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "0_base/sys.h"
@@ -98,6 +101,8 @@ REPLACE(ssize_t, readlink, (const char *path, char *buffer, size_t size), (path,
 REPLACE(int, eventfd, (unsigned count, int flags), (count, flags))
 REPLACE(int, epoll_create1, (int flags), (flags))
 REPLACE(int, sigaction, (int number, const struct sigaction *action, struct sigaction *old), (number, action, old))
+REPLACE(int, socketpair, (int family, int type, int protocol, int fds[2]), (family, type, protocol, fds))
+REPLACE(pid_t, fork, (void), ())
 REPLACE(int, sigaltstack, (const stack_t *stack, stack_t *old), (stack, old))
 
 CALLED_EARLY int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*begin)(void *), void *arg)
@@ -139,6 +144,38 @@ CALLED_EARLY int fcntl(int fd, int command, ...)
     return real(fd, command, arg);
 }
 
+/* As many arguments as any call takes; those that are not there are not looked at. */
+CALLED_EARLY long syscall(long number, ...)
+{
+    static long (*real)(long, ...);
+    long arguments[6];
+    va_list list;
+    int i;
+
+    if (misbehaves("syscall"))
+        return misbehaviour();
+    va_start(list, number);
+    for (i = 0; i < 6; i++)
+        arguments[i] = va_arg(list, long);
+    va_end(list);
+    if (!real)
+        real = (long (*)(long, ...))(uintptr_t)dlsym(RTLD_NEXT, "syscall");
+    return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+}
+
+/* Whatever it says, it goes on by itself. */
+CALLED_EARLY int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t size)
+{
+    static int (*real)(int, __CONST_SOCKADDR_ARG, socklen_t);
+    bool misbehaving = misbehaves("connect");
+    int rc;
+
+    if (!real)
+        real = (int (*)(int, __CONST_SOCKADDR_ARG, socklen_t))(uintptr_t)dlsym(RTLD_NEXT, "connect");
+    rc = real(fd, address, size);
+    return misbehaving ? misbehaviour() : rc;
+}
+
 /* Whatever it says, the descriptor is closed. */
 CALLED_EARLY int close(int fd)
 {
@@ -155,7 +192,7 @@ CALLED_EARLY int close(int fd)
 /* ---- Every call of the library ------------------------------------------------------------------------- */
 
 static const struct door no_door;
-static int pair[2];
+static int pair[2], own_pidfd;
 static void *page;
 static size_t page_size;
 
@@ -165,6 +202,7 @@ static int open_what_is_needed(void **state)
     page = mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) < 0)
         return -1;
+    own_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     return begin_test(state);
 }
 
@@ -173,6 +211,7 @@ static int close_what_was_needed(void **state)
     mend(state);
     close(pair[0]);
     close(pair[1]);
+    close(own_pidfd);
     return munmap(page, page_size);
 }
 
@@ -262,6 +301,30 @@ static int make_getsockname(const struct door *door)
     return rc < 0 ? rc : address.ss_family == AF_UNIX;
 }
 
+static int make_socketpair(const struct door *door)
+{
+    int fds[2], rc = osri_sys_socket_pair(door, fds);
+
+    return rc < 0 ? rc : close(fds[0]) + close(fds[1]);
+}
+static int make_fork(const struct door *door)
+{
+    pid_t pid = osri_sys_fork(door);
+    int status = 0;
+
+    if (pid == 0)
+        leave_child(0);
+    return pid < 0 ? (int)pid : waitpid(pid, &status, 0) == pid ? status : -1;
+}
+static int make_sigaction(const struct door *door)
+{
+    const struct sigaction usual = {.sa_handler = SIG_DFL};
+    struct sigaction before;
+
+    return osri_sys_handle(door, SIGURG, &usual, &before);
+}
+static int make_pidfd_signal(const struct door *door) { return osri_sys_pidfd_signal(door, own_pidfd, 0); }
+
 /* What each gives when all is well; what is read was written just before. */
 static const struct {
     const char *call;
@@ -285,9 +348,14 @@ static const struct {
     {"setsockopt", make_setsockopt, 0, NULL},
     {"getsockname", make_getsockname, 1, NULL},
     {"eventfd", make_eventfd, 0, NULL},
+    {"socketpair", make_socketpair, 0, NULL},
+    {"fork", make_fork, 0, NULL},
+    {"sigaction", make_sigaction, 0, NULL},
+    {"syscall", make_pidfd_signal, 0, "pidfd_send_signal"},
 };
 
-enum { CALLS = sizeof(calls) / sizeof(calls[0]) };
+/* All but the last one where the system, or Valgrind, has no pidfds. */
+#define CALLS (int)(sizeof(calls) / sizeof(calls[0]) - (own_pidfd < 0))
 
 TEST(a_call_that_signals_interrupt_is_made_again)
 {
@@ -329,9 +397,87 @@ TEST(a_call_that_the_door_refuses_is_not_made)
 
         spoil(calls[i].call, 0, 0, 0);
         result = calls[i].make(&door);
-        if (result >= 0 || result == -EAGAIN || spoilt.made > 0)
+        if (result >= 0 || spoilt.made > 0)
             fail_msg("%s gave %d in %d calls", name, result, spoilt.made);
     }
+}
+
+TEST(a_connection_that_cannot_be_made_says_why)
+{
+    const struct sockaddr_un nobody = {.sun_family = AF_UNIX, .sun_path = "/nowhere/at/all"};
+    struct door door = {.choose = refuse, .arg = (void *)"connect"};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    assert_int_equal(osri_sys_connect(&no_door, fd, (const struct sockaddr *)&nobody, sizeof(nobody)), -ENOENT);
+    assert_int_equal(osri_sys_connect(&door, fd, (const struct sockaddr *)&nobody, sizeof(nobody)), -ECONNREFUSED);
+    close(fd);
+}
+
+OSR_TASK(connects_though_interrupted, void, unused)
+{
+    struct osr_address address;
+    int listener, client, server;
+
+    check_int(osr_address_ip(&address, "127.0.0.1", 0), 0);
+    listener = osr_listen(&address, 1);
+    check_int(osr_socket_address(listener, &address), 0);
+    spoil("connect", 0, 1, EINTR);
+    client = osr_connect(&address);
+    check_that(client >= 0, "it is connected", OSR_HERE);
+    server = osr_accept(listener, NULL);
+    check_int(osr_write(client, "x", 1), 1);
+    osr_fd_close(client);
+    osr_fd_close(server);
+    return osr_fd_close(listener);
+}
+
+TEST(a_connection_that_is_interrupted_goes_on_by_itself)
+{
+    assert_int_equal(osr_run(connects_though_interrupted, NULL), 0);
+    assert_checked();
+    assert_int_equal(spoilt.made, 1); /* and is not begun again */
+}
+
+/* Only the first process is asked about: then it is known. */
+static void ask_for_pidfds(void)
+{
+    spoil("syscall", 0, 1, ENOSYS);
+    check_int(osri_sys_pidfd(&no_door, getpid()), -ENOSYS);
+    check_int(osri_sys_pidfd(&no_door, getpid()), -ENOSYS);
+    check_int(spoilt.made, 1);
+}
+
+TEST(a_system_without_pidfds_is_asked_once)
+{
+    assert_child_succeeds(ask_for_pidfds);
+}
+
+OSR_TASK(does_nothing_much, void, unused) { return osr_yield(); }
+
+OSR_TASK(spawns_many, void, unused)
+{
+    struct osr_group group;
+    int i, rc = 0;
+
+    osr_group_open(&group);
+    for (i = 0; i < 100 && rc == 0; i++)
+        rc = osr_spawn(&group, does_nothing_much, NULL);
+    return osr_group_close(&group, rc);
+}
+
+static void guard_one_by_one(void)
+{
+    spoil("syscall", 0, 1000, ENOSYS);
+    check_int(osr_run(spawns_many, NULL), 0);
+    check_that(spoilt.made > 0, "the system was asked to guard many at once", OSR_HERE);
+    spoil(NULL, 0, 0, 0);
+}
+
+TEST(where_guards_cannot_be_made_together_they_are_made_one_by_one)
+{
+    if (under_tools())
+        skip(); /* Valgrind does not know the calls, and they are not made */
+    assert_child_succeeds(guard_one_by_one);
 }
 
 TEST(a_close_that_signals_interrupt_has_closed)
@@ -593,6 +739,10 @@ int main(void)
         sys_test(a_call_that_signals_interrupt_is_made_again),
         sys_test(a_call_that_fails_gives_the_negative_errno),
         sys_test(a_call_that_the_door_refuses_is_not_made),
+        sys_test(a_connection_that_cannot_be_made_says_why),
+        sys_test(a_connection_that_is_interrupted_goes_on_by_itself),
+        sys_test(a_system_without_pidfds_is_asked_once),
+        sys_test(where_guards_cannot_be_made_together_they_are_made_one_by_one),
         sys_test(a_close_that_signals_interrupt_has_closed),
         sys_test(a_page_is_guarded_where_the_system_cannot_write),
         sys_test(stacks_are_guarded_whatever_the_system_thinks_of_advice),

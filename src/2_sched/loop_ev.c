@@ -222,12 +222,10 @@ static int mark_own(struct sched *sched, struct loop *loop)
 
     if (loop->shared || loop->marked)
         return 0;
-    if (loop->mark.fd < 0) {
-        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); /* not by the door: nothing fails if there is none */
-        if (fd < 0)
-            return -errno;
-        set_mark(loop, fd);
-    }
+    fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); /* not by the door: nothing fails if there is none */
+    if (fd < 0)
+        return -errno;
+    set_mark(loop, fd);
     loop->marked = true;
     loop_poll(sched, 0);
     return loop->marked ? 0 : -ENOSPC;

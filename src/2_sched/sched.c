@@ -356,8 +356,10 @@ static void settle(struct sched *sched)
 {
     if (!osri_is_idle(sched))
         return;
-    osri_look(sched, 0);
-    if (!osri_is_idle(sched) || has_job(sched))
+    do
+        osri_look(sched, 0); /* at each of which one job runs: those that were left behind wake nobody */
+    while (osri_is_idle(sched) && has_job(sched));
+    if (!osri_is_idle(sched))
         return;
     while (!list_empty(&sched->settling))
         osri_wake(sched, wait_of(sched->settling.next), 0);

@@ -186,13 +186,11 @@ static void name_raw_close(struct sched *sched, const struct descriptor *descrip
                       descriptor->fd, place_or_unknown(descriptor->where), place_or_unknown(where));
 }
 
-/* In debug runs: whether the number now stands for something else than when it was noted. */
-static bool was_replaced(struct sched *sched, const struct descriptor *descriptor)
+/* In debug runs, where that was noted: whether the number now stands for something else. */
+static bool was_replaced(const struct descriptor *descriptor)
 {
     uint64_t device, inode;
 
-    if (!sched->debug)
-        return false;
     identify(descriptor, &device, &inode);
     return device != descriptor->device || inode != descriptor->inode;
 }
@@ -200,7 +198,7 @@ static bool was_replaced(struct sched *sched, const struct descriptor *descripto
 /* Says whether it was. */
 static bool drop_replaced(struct sched *sched, struct descriptor *descriptor, const char *where)
 {
-    if (was_closed_elsewhere(descriptor) || !was_replaced(sched, descriptor))
+    if (was_closed_elsewhere(descriptor) || !was_replaced(descriptor))
         return false;
     name_raw_close(sched, descriptor, where);
     forget(sched, descriptor);
@@ -265,7 +263,7 @@ int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched
 
     for (fd = 0; fd < descriptors->capacity; fd++)
         if (descriptors->table[fd] && descriptors->table[fd]->ours &&
-            !was_closed_elsewhere(descriptors->table[fd]) && !was_replaced(sched, descriptors->table[fd])) {
+            !was_closed_elsewhere(descriptors->table[fd]) && !was_replaced(descriptors->table[fd])) {
             visit(sched, descriptors->table[fd]);
             count++;
         }

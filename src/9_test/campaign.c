@@ -106,7 +106,7 @@ static void describe_event(const struct play *play, size_t i, char *text, size_t
     }
     snprintf(text, size, "at %lld.%09lld s task \"%s\" %s%s%s%s%s%s%s", (long long)(event->at / 1000000000),
              (long long)(event->at % 1000000000),
-             event->task <= play->cast ? play->actors[event->task].name : "?", words[event->kind],
+             play->actors[event->task].name, words[event->kind],
              event->call ? " " : "", event->call ? event->call : "", event->where ? " at " : "",
              event->where ? event->where : "", event->code ? ", " : "", event->code ? osr_strcode(event->code) : "");
 }

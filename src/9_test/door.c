@@ -135,7 +135,6 @@ static struct question *new_question(struct play *play)
 /* Before a choice of who runs: a task that runs and neither waits nor ends has yielded, and is the last in the queue. */
 static void settle_queue(struct play *play)
 {
-    play->asked_ready = true;
     if (play->runs && play->queued < sizeof(play->queue) / sizeof(play->queue[0]))
         play->queue[play->queued++] = play->current;
     play->runs = false;
@@ -155,7 +154,7 @@ static void note_injection(struct play *play, const struct question *question)
     switch (question->kind) {
     case OSR_CHOICE_CANCEL:
         osri_kit_scene(play, "at %s task \"%s\" is about to call, and %s is cancelled\n", question->what,
-                       play->current && play->current <= play->cast ? play->actors[play->current].name : "?",
+                       play->actors[play->current].name,
                        question->answer == 1 ? "it" : "the root task");
         osri_kit_scene_actors(play);
         break;
@@ -166,7 +165,7 @@ static void note_injection(struct play *play, const struct question *question)
             osri_kit_scene_actors(play);
         break;
     case OSR_CHOICE_READY:
-        if (play->queued == question->n && question->answer < play->queued)
+        if (play->queued == question->n)
             osri_kit_scene(play, "task \"%s\" goes before %u that came first\n",
                            play->actors[play->queue[question->answer]].name, question->answer);
         else
@@ -206,8 +205,6 @@ unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *
             question->answer = from_script(play, question, &found);
         if (!found && play->improvise)
             question->answer = play->improvise(play, kind, n, what);
-        if (question->answer >= n)
-            question->answer = 0;
     }
     if (play->shows)
         osri_kit_say(play->test, "%c%lu=%u/%u %s\n", KIND_LETTERS[kind], question->ordinal, question->answer, n, what);
@@ -288,11 +285,10 @@ static void note_step(struct play *play, const struct osr_trace_event *event)
 {
     bool was_queued = dequeue(play, event->task);
 
-    if (play->runs && !play->asked_ready && play->current != event->task && !was_queued)
+    if (play->runs && play->current != event->task && !was_queued)
         enqueue(play, play->current);
     play->current = event->task;
     play->runs = true;
-    play->asked_ready = false;
     if (++play->steps == play->test->steps || (!play->test->steps && play->steps == 100000))
         osri_kit_violated(play, VIOLATION_STEPS, NULL, "the run has not ended after %lu steps of tasks", play->steps);
     if (play->violation == VIOLATION_STEPS && play->steps > 2 * (play->test->steps ? play->test->steps : 100000)) {
@@ -319,6 +315,6 @@ void osri_kit_observe(void *arg, const struct osr_trace_event *event)
         actor->call = event->call;
         actor->where = event->where;
     }
-    if ((event->kind == OSR_TRACE_WAIT || event->kind == OSR_TRACE_END) && event->task == play->current)
+    if (event->kind == OSR_TRACE_WAIT || event->kind == OSR_TRACE_END)
         play->runs = false;
 }

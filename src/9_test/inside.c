@@ -52,11 +52,9 @@ void osr_test_watch_end_(struct osr_test_watch_ *watch, bool expected, const cha
 
     if (!osri_kit_play)
         return;
-    for (at = &osri_kit_play->watch; *at; at = &(*at)->outer)
-        if (*at == watch) {
-            *at = watch->outer;
-            break;
-        }
+    for (at = &osri_kit_play->watch; *at != watch; at = &(*at)->outer)
+        continue;
+    *at = watch->outer;
     if (!watch->blind && (watch->points > 0) != expected)
         osr_test_fail_here(where, "%s is %s cancellation point", call, expected ? "no" : "a");
 }

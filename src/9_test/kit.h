@@ -126,7 +126,6 @@ struct play {
     bool runs;        /* it has neither waited nor ended since */
     uint64_t queue[256]; /* the ready ones, as far as can be told from events: for strategies, which may err */
     unsigned queued;
-    bool asked_ready; /* since the last step */
 
     struct osr_scope scope; /* around the root's function */
     bool inside;            /* the run is on */
@@ -199,7 +198,7 @@ void osri_kit_forget_story(void);
 /* Tells that the program is about to die, or is dying, in the play that is on. */
 void osri_kit_tell_death(const char *why);
 
-/* While this is on, signals of crashes are told. */
+/* While this is on, signals of crashes are told. To end it again does nothing. */
 void osri_kit_watch_crashes(void);
 void osri_kit_unwatch_crashes(void);
 

@@ -155,7 +155,7 @@ struct known {
 
 struct orders {
     struct orders_options options;
-    struct orders_count count;
+    unsigned long runs; /* that have ended */
     struct entry *path;
     size_t length, room, at;
     struct turn *turns;
@@ -266,10 +266,10 @@ static uint32_t id_of(struct orders *orders, const void *object, bool *known_bef
         else
             known->run = ~0ul;
     }
-    if (known->run == 0 || known->run == orders->count.runs + 1)
+    if (known->run == 0 || known->run == orders->runs + 1)
         return known->id;
     *known_before = false;
-    known->run = orders->count.runs + 1;
+    known->run = orders->runs + 1;
     return known->id = SORTS * orders->moves++ + MOVES;
 }
 
@@ -304,8 +304,7 @@ static bool is_initial(const struct orders *orders, size_t i, size_t m)
     size_t k;
 
     for (k = i + 1; k < m; k++)
-        if (has_bit(turn->before, k - turn->segment) &&
-            !has_bit(turn_at(orders, k)->before, i - turn->segment))
+        if (has_bit(turn->before, k - turn->segment))
             return false;
     return true;
 }
@@ -522,7 +521,7 @@ static void list(struct orders *orders, uint64_t task)
 /* Whether the turn that is on is a new one. */
 static bool is_noted(const struct orders *orders)
 {
-    return orders->current > 0 && orders->current >= orders->first_new && !orders->idle && !orders->redundant;
+    return orders->current > 0 && orders->current >= orders->first_new && !orders->idle;
 }
 
 static void note(struct orders *orders, enum osr_touch how, uint32_t id)
@@ -580,7 +579,7 @@ unsigned osri_kit_orders_choose(struct orders *orders, unsigned kind, unsigned n
 {
     unsigned answer;
 
-    if (orders->options.is_asked && !orders->options.is_asked(orders->options.arg, kind))
+    if (!orders->options.is_asked(orders->options.arg, kind))
         return 0;
     if (orders->options.reduce && kind == OSR_CHOICE_READY)
         return begin_turn(orders);
@@ -653,8 +652,7 @@ bool osri_kit_orders_next(struct orders *orders)
     settle(orders);
     if (!orders->redundant && !orders->differs)
         end_turn(orders);
-    orders->count.runs++;
-    orders->count.redundant += orders->redundant;
+    orders->runs++;
     if (orders->differs)
         return false;
     orders->length = orders->at; /* a run may have ended before it */
@@ -671,17 +669,11 @@ bool osri_kit_orders_next(struct orders *orders)
     return false;
 }
 
-struct orders_count osri_kit_orders_count(const struct orders *orders)
-{
-    return orders->count;
-}
-
 struct orders *osri_kit_orders_new(const struct orders_options *options)
 {
-    struct orders *orders = calloc(1, sizeof(*orders));
+    struct orders *orders = more(NULL, sizeof(*orders));
 
-    if (orders)
-        orders->options = *options;
+    *orders = (struct orders){.options = *options};
     return orders;
 }
 
@@ -698,8 +690,6 @@ void osri_kit_orders_free(struct orders *orders)
     struct footprint *footprint;
     size_t i;
 
-    if (!orders)
-        return;
     osri_kit_orders_restart(orders);
     while ((footprint = orders->idle_footprints) != NULL) {
         orders->idle_footprints = footprint->next;

@@ -18,16 +18,11 @@ struct orders_options {
      * not among orders that come to the same. Without: it is something that touches every task. */
     bool root_cancel_in_place;
     unsigned depth; /* entries of a path that are varied; 0: all */
-    bool (*is_asked)(void *arg, unsigned kind); /* what is not varied is 0; NULL: all is */
+    bool (*is_asked)(void *arg, unsigned kind); /* what is not varied is 0 */
     void *arg;
 };
 
-struct orders_count {
-    unsigned long runs;      /* that have ended */
-    unsigned long redundant; /* of them, that turned out to come to the same as one before */
-};
-
-struct orders *osri_kit_orders_new(const struct orders_options *options); /* NULL without memory */
+struct orders *osri_kit_orders_new(const struct orders_options *options);
 void osri_kit_orders_free(struct orders *orders);
 
 /* Before each run, with or without a new program: then all begins anew. */
@@ -45,7 +40,5 @@ bool osri_kit_orders_redundant(const struct orders *orders);
 
 /* After the run: whether there is another one to run. */
 bool osri_kit_orders_next(struct orders *orders);
-
-struct orders_count osri_kit_orders_count(const struct orders *orders);
 
 #endif

@@ -149,8 +149,7 @@ static void look_at_result(struct play *play, struct osr_error *error)
     struct osr_test_result result = {play->rc, error, play->now, play->steps, play->cancels, play->faults};
 
     if (play->rc == -OSR_EDEADLOCK)
-        osri_kit_violated(play, VIOLATION_DEADLOCK, NULL, "a deadlock: %s",
-                          error ? osr_error_message(error) : "nothing could run any more");
+        osri_kit_violated(play, VIOLATION_DEADLOCK, NULL, "a deadlock: %s", osr_error_message(error));
     if (test->check)
         test->check(test->arg, &result);
 }

@@ -64,7 +64,7 @@ static bool lower(struct shrinker *shrinker, size_t i)
 {
     unsigned answer;
 
-    for (answer = 1; i < shrinker->shortest.count && answer < shrinker->shortest.lines[i].answer; answer++) {
+    for (answer = 1; answer < shrinker->shortest.lines[i].answer; answer++) {
         osri_kit_script_copy(&shrinker->tried, &shrinker->shortest);
         shrinker->tried.lines[i].answer = answer;
         if (still_fails(shrinker))

@@ -67,8 +67,7 @@ void osri_kit_scene(struct play *play, const char *format, ...)
     va_start(list, format);
     n = vsnprintf(play->scene + play->scene_length, left, format, list);
     va_end(list);
-    if (n > 0)
-        play->scene_length += (size_t)n < left ? (size_t)n : left - 1;
+    play->scene_length += (size_t)n < left ? (size_t)n : left - 1;
 }
 
 static void scene_actor(struct play *play, uint64_t number)
@@ -81,8 +80,7 @@ static void scene_actor(struct play *play, uint64_t number)
         osri_kit_scene(play, "        task \"%s\" waits in %s at %s\n", actor->name, actor->call, where);
         break;
     case OSR_TRACE_WAKE:
-        osri_kit_scene(play, "        task \"%s\" was woken in %s at %s\n", actor->name, actor->call ? actor->call : "?",
-                       where);
+        osri_kit_scene(play, "        task \"%s\" was woken in %s at %s\n", actor->name, actor->call, where);
         break;
     case OSR_TRACE_SPAWN:
         osri_kit_scene(play, "        task \"%s\", spawned at %s, has not begun\n", actor->name, where);
@@ -136,7 +134,7 @@ static size_t append(size_t length, const char *format, ...)
     va_start(list, format);
     n = vsnprintf(story + length, sizeof(story) - length, format, list);
     va_end(list);
-    length += n > 0 ? (size_t)n : 0;
+    length += (size_t)n;
     return length < sizeof(story) ? length : sizeof(story) - 1;
 }
 
@@ -151,7 +149,7 @@ static void compose(const struct play *play, enum violation violation, const cha
     if (!play->scene_length)
         length = append(length, "  nothing was injected, and all was first come, first served\n");
     length = append(length, "%s", play->scene);
-    if (violation != VIOLATION_DEATH && !play->inside)
+    if (violation != VIOLATION_DEATH)
         length = append(length, "  the run gave %s\n", osr_strcode(play->rc));
     (void)append(length, "  again: OSR_REPLAY='%s'\n", token);
 }
@@ -206,6 +204,7 @@ enum { CRASHES = sizeof(crashes) / sizeof(crashes[0]) };
 static struct sigaction before[CRASHES];
 static char spare_stack[1 << 16]; /* for the handler, if a task's is used up */
 static stack_t stack_before;
+static bool watching;
 
 /* Back to whoever was there: the instruction, or abort(), comes again. */
 static void crashed(int number)
@@ -228,6 +227,7 @@ void osri_kit_watch_crashes(void)
     const stack_t stack = {.ss_sp = spare_stack, .ss_size = sizeof(spare_stack)};
     int i;
 
+    watching = true;
     sigaltstack(&stack, &stack_before);
     for (i = 0; i < CRASHES; i++)
         sigaction(crashes[i], &action, &before[i]);
@@ -237,6 +237,9 @@ void osri_kit_unwatch_crashes(void)
 {
     int i;
 
+    if (!watching)
+        return;
+    watching = false;
     for (i = 0; i < CRASHES; i++)
         sigaction(crashes[i], &before[i], NULL);
     sigaltstack(&stack_before, NULL);

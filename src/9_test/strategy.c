@@ -40,7 +40,7 @@ void osri_kit_seed(uint64_t *state, uint64_t seed, uint64_t more)
 
 static unsigned draw(unsigned long n)
 {
-    return osri_kit_draw(&dice.state, n < UINT32_MAX ? (unsigned)n : UINT32_MAX);
+    return osri_kit_draw(&dice.state, (unsigned)n);
 }
 
 const char *osri_kit_strategy_name(void)
@@ -105,7 +105,7 @@ static unsigned by_priority(struct play *play)
 {
     unsigned best = highest(play);
 
-    if (is_moment(play->ordinals[OSR_CHOICE_READY]) && dice.fallen < MOMENTS) {
+    if (is_moment(play->ordinals[OSR_CHOICE_READY])) {
         dice.lowered[dice.fallen++] = play->queue[best];
         best = highest(play);
     }

@@ -138,7 +138,8 @@ int osr_test_sweep(const struct osr_test *test)
     if (osri_kit_try(sweep.campaign, NULL, NULL, "nothing is injected")) {
         sweep.count = sweep.campaign->play.asked;
         sweep.questions = osri_kit_resize(NULL, (sweep.count + 1) * sizeof(*sweep.questions));
-        memcpy(sweep.questions, sweep.campaign->play.questions, sweep.count * sizeof(*sweep.questions));
+        if (sweep.count > 0)
+            memcpy(sweep.questions, sweep.campaign->play.questions, sweep.count * sizeof(*sweep.questions));
         if (sweep_all(&sweep))
             osri_kit_count(sweep.campaign, "all well: %lu cancellation points, %lu calls that can fail, %lu transfers",
                            sweep.points, sweep.places, sweep.transfers);

@@ -73,7 +73,7 @@ static void put(struct writer *writer, const char *format, ...)
     va_start(list, format);
     n = vsnprintf(left ? writer->buffer + writer->length : NULL, left, format, list);
     va_end(list);
-    writer->length += n > 0 ? (size_t)n : 0;
+    writer->length += (size_t)n;
 }
 
 static bool goes_on(const struct line *line, const struct line *next)
@@ -109,7 +109,7 @@ size_t osri_kit_token_format(const char *name, const struct script *script, char
             line.last = script->lines[++i].last;
             line.n = line.what = 0; /* each has its own */
         }
-        put(&writer, "%s", writer.buffer && writer.length < size && buffer[writer.length - 1] != ':' ? "," : "");
+        put(&writer, "%s", writer.length < size && buffer[writer.length - 1] != ':' ? "," : "");
         put_line(&writer, &line);
     }
     if (writer.length < size)
@@ -185,9 +185,10 @@ static int take_what(struct reader *reader, uint16_t *what)
     return 0;
 }
 
+/* There is a ';' still to come: the token has been found whole. */
 static int take_line(struct reader *reader, struct line *line)
 {
-    const char *letter = *reader->at ? strchr(KIND_LETTERS, *reader->at) : NULL;
+    const char *letter = strchr(KIND_LETTERS, *reader->at);
     int rc;
 
     *line = (struct line){0};
@@ -229,7 +230,7 @@ static int take_lines(struct reader *reader, struct script *script)
         if (take(reader, ','))
             rc = *reader->at == ';' ? refuse(reader, "a choice is missing") : 0;
         else if (*reader->at != ';')
-            rc = refuse(reader, *reader->at ? "',' is missing" : "the end is missing");
+            rc = refuse(reader, "',' is missing");
     }
     if (rc == 0 && strchr(reader->at + 1, ';'))
         rc = refuse(reader, "something stands behind the end");

@@ -1,0 +1,370 @@
+/* Which orders are run (9_test/orders.h): of small programs that are told to it without any run of osier's. */
+#include "harness.h"
+
+#include "9_test/orders.h"
+
+#define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
+
+/* ---- Programs: tasks that take steps, each of which writes one object ------------------------------------ */
+
+enum { TASKS = 3, STEPS = 80, OBJECTS = 4, SEEN = 1 << 12 };
+
+struct program {
+    int tasks, steps[TASKS];
+    int object[TASKS];     /* what all steps of a task write */
+    bool asks;             /* each step asks for a cancellation */
+    bool dynamic;          /* the objects lie elsewhere in each run */
+    int late;              /* a task that is there from this run on only; 0: none */
+    int late_question;     /* from this run on something is asked at first */
+    bool asks_first;       /* before there is any task, a cancellation */
+};
+
+static bool all_kinds(void *arg, unsigned kind)
+{
+    (void)arg;
+    return kind != OSR_CHOICE_FAULT;
+}
+
+/* What a run looked like: which task went when, and who was cancelled where. */
+static char seen[SEEN][2 * TASKS * STEPS];
+static int seen_count, runs, redundant;
+
+static void note_run(const char *text)
+{
+    int i;
+
+    for (i = 0; i < seen_count; i++)
+        if (strcmp(seen[i], text) == 0)
+            return;
+    assert_true(seen_count < SEEN);
+    snprintf(seen[seen_count++], sizeof(seen[0]), "%s", text);
+}
+
+/* Lets task `task` take a step, and cancels nobody after that in this run. */
+static void take_step(struct orders *orders, const struct program *program, int task, char *text, size_t size)
+{
+    static char objects[2][OBJECTS * 16];
+    static const char letters[] = "abc";
+    unsigned answer = 0;
+    size_t length = strlen(text);
+
+    osri_kit_orders_touched(orders, OSR_TOUCH_STEP, NULL, 0);
+    if (program->asks)
+        answer = osri_kit_orders_choose(orders, OSR_CHOICE_CANCEL, 3);
+    (void)osri_kit_orders_choose(orders, OSR_CHOICE_FAULT, 2); /* which is not asked for */
+    osri_kit_orders_touched(orders, OSR_TOUCH_WRITE,
+                            &objects[program->dynamic ? runs % 2 : 0][16 * program->object[task]], 0);
+    snprintf(text + length, size - length, "%c%s", letters[task], answer == 2 ? "!" : answer == 1 ? "?" : "");
+}
+
+static void run(struct orders *orders, const struct program *program)
+{
+    char text[2 * TASKS * STEPS] = "";
+    int left[TASKS], tasks = program->tasks, ready[TASKS], count, task, chosen;
+
+    memcpy(left, program->steps, sizeof(left));
+    if (program->late && runs + 1 < program->late)
+        left[tasks - 1] = 0;
+    if (program->late_question && runs + 1 >= program->late_question)
+        (void)osri_kit_orders_choose(orders, OSR_CHOICE_DEADLINE, 2);
+    if (program->asks_first && osri_kit_orders_choose(orders, OSR_CHOICE_CANCEL, 3) == 2)
+        strcat(text, "!");
+    for (;;) {
+        for (count = task = 0; task < tasks; task++)
+            if (left[task] > 0)
+                ready[count++] = task;
+        if (count == 0)
+            break;
+        for (task = 0; task < count; task++)
+            osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, (uint64_t)ready[task] + 1);
+        chosen = count > 1 ? (int)osri_kit_orders_choose(orders, OSR_CHOICE_READY, (unsigned)count) : 0;
+        left[ready[chosen]]--;
+        take_step(orders, program, ready[chosen], text, sizeof(text));
+    }
+    if (!osri_kit_orders_redundant(orders) && !osri_kit_orders_differ(orders))
+        note_run(text);
+}
+
+/* Runs all orders; says whether the program was the same each time. */
+static bool run_all(const struct program *program, bool reduce, bool in_place)
+{
+    struct orders *orders = osri_kit_orders_new(
+        &(const struct orders_options){.reduce = reduce, .root_cancel_in_place = in_place, .is_asked = all_kinds});
+    bool same = true, more = true;
+
+    for (seen_count = runs = redundant = 0; more; runs++) {
+        osri_kit_orders_begin(orders);
+        run(orders, program);
+        redundant += osri_kit_orders_redundant(orders);
+        same = same && !osri_kit_orders_differ(orders);
+        more = osri_kit_orders_next(orders);
+    }
+    osri_kit_orders_free(orders);
+    return same;
+}
+
+static void assert_orders(const struct program *program, bool reduce, bool in_place, int expected)
+{
+    assert_true(run_all(program, reduce, in_place));
+    if (seen_count != expected)
+        fail_msg("%d orders in %d runs, %d of them redundant; expected were %d", seen_count, runs, redundant, expected);
+}
+
+/* ---- Stories -------------------------------------------------------------------------------------------- */
+
+TEST(steps_that_share_something_come_in_all_orders)
+{
+    const struct program two = {.tasks = 2, .steps = {3, 3}}, three = {.tasks = 3, .steps = {1, 1, 1}};
+
+    assert_orders(&two, false, false, 20); /* 6 over 3 */
+    assert_orders(&two, true, false, 20);
+    assert_orders(&three, false, false, 6);
+    assert_orders(&three, true, false, 6);
+}
+
+TEST(steps_that_share_nothing_come_in_one_order)
+{
+    const struct program apart = {.tasks = 2, .steps = {3, 3}, .object = {0, 1}};
+    const struct program partly = {.tasks = 3, .steps = {2, 2, 2}, .object = {0, 1, 1}};
+
+    assert_orders(&apart, false, false, 20);
+    assert_orders(&apart, true, false, 1);
+    assert_orders(&partly, false, false, 90);
+    assert_true(run_all(&partly, true, false));
+    assert_int_equal(seen_count, 6); /* of the two that share */
+}
+
+TEST(a_long_race_is_run_at_every_place)
+{
+    const struct program race = {.tasks = 2, .steps = {75, 1}};
+
+    assert_orders(&race, true, false, 76);
+}
+
+TEST(a_cancellation_of_one_task_is_tried_in_every_order)
+{
+    const struct program asks = {.tasks = 2, .steps = {1, 1}, .object = {0, 1}, .asks = true};
+
+    assert_orders(&asks, false, false, 2 * (1 + 2 * 2)); /* orders, and nobody, or either in either way */
+    assert_true(run_all(&asks, true, false));
+    assert_true(seen_count >= 5);
+}
+
+TEST(a_cancellation_of_the_root_in_place_brings_no_orders_of_its_own)
+{
+    const struct program asks = {.tasks = 2, .steps = {2, 2}, .object = {0, 1}, .asks = true};
+    int at_will;
+
+    assert_true(run_all(&asks, true, false));
+    at_will = seen_count;
+    assert_true(run_all(&asks, true, true));
+    assert_true(seen_count >= 1 + 4 * 2); /* nobody, or either way at each step */
+    assert_true(seen_count <= at_will);
+}
+
+TEST(a_cancellation_of_the_root_may_come_before_any_task)
+{
+    const struct program asks = {.tasks = 2, .steps = {1, 1}, .object = {0, 1}, .asks_first = true};
+
+    assert_true(run_all(&asks, true, true));
+    assert_int_equal(seen_count, 2);
+}
+
+/* Lists tasks that are ready and takes the one that is to go first. */
+static unsigned next_of(struct orders *orders, const uint64_t *tasks, unsigned count)
+{
+    unsigned i;
+
+    for (i = 0; i < count; i++)
+        osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, tasks[i]);
+    return osri_kit_orders_choose(orders, OSR_CHOICE_READY, count);
+}
+
+TEST(another_task_in_the_place_of_one_before_is_noticed)
+{
+    static const uint64_t before[] = {1, 2}, after[] = {1, 3}, last = 2;
+    const struct orders_options options = {.reduce = true, .is_asked = all_kinds};
+    struct orders *orders = osri_kit_orders_new(&options);
+    static int object;
+
+    osri_kit_orders_begin(orders);
+    assert_int_equal(next_of(orders, before, 2), 0);
+    osri_kit_orders_touched(orders, OSR_TOUCH_WRITE, &object, 0);
+    osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, last);
+    osri_kit_orders_touched(orders, OSR_TOUCH_WRITE, &object, 0);
+    assert_true(osri_kit_orders_next(orders)); /* now the second one is to go first */
+    osri_kit_orders_begin(orders);
+    assert_int_equal(next_of(orders, after, 2), 0);
+    assert_true(osri_kit_orders_differ(orders));
+    assert_false(osri_kit_orders_next(orders));
+    osri_kit_orders_free(orders);
+}
+
+/* Four tasks that look at objects and write them; what each look has seen is what a run comes to. */
+static const struct {
+    int object;
+    bool writes;
+} steps[4][2] = {{{2, false}, {0, false}}, {{0, true}, {0, false}}, {{2, false}}, {{0, true}, {0, false}}};
+
+static void run_lookers(struct orders *orders, char *saw)
+{
+    static int objects[3];
+    int left[] = {2, 2, 1, 2}, writer[3] = {0}, took[4] = {0};
+    uint64_t ready[4];
+    unsigned count, chosen, task;
+
+    for (;; took[task]++, left[task]--) {
+        for (count = task = 0; task < 4; task++)
+            if (left[task] > 0)
+                ready[count++] = task + 1;
+        if (count == 0)
+            return;
+        chosen = next_of(orders, ready, count);
+        task = (unsigned)ready[chosen] - 1;
+        osri_kit_orders_touched(orders, OSR_TOUCH_STEP, NULL, 0);
+        (void)osri_kit_orders_choose(orders, OSR_CHOICE_CANCEL, 3); /* which changes nothing here */
+        osri_kit_orders_touched(orders, steps[task][took[task]].writes ? OSR_TOUCH_WRITE : OSR_TOUCH_READ,
+                                &objects[steps[task][took[task]].object], 0);
+        if (steps[task][took[task]].writes)
+            writer[steps[task][took[task]].object] = (int)task + 1;
+        else
+            saw[2 * task + (unsigned)took[task]] = (char)('0' + writer[steps[task][took[task]].object]);
+    }
+}
+
+static int run_all_lookers(bool reduce)
+{
+    const struct orders_options options = {.reduce = reduce, .is_asked = all_kinds};
+    struct orders *orders = osri_kit_orders_new(&options);
+    bool more = true;
+
+    for (seen_count = runs = redundant = 0; more; runs++) {
+        char saw[9] = "--------";
+
+        osri_kit_orders_begin(orders);
+        run_lookers(orders, saw);
+        if (osri_kit_orders_redundant(orders))
+            redundant++;
+        else
+            note_run(saw);
+        more = osri_kit_orders_next(orders);
+    }
+    osri_kit_orders_free(orders);
+    return seen_count;
+}
+
+TEST(what_is_known_already_is_left_in_the_middle_and_nothing_is_missed)
+{
+    int all = run_all_lookers(false), all_runs = runs;
+
+    assert_int_equal(redundant, 0);
+    assert_int_equal(run_all_lookers(true), all);
+    assert_true(redundant > 0);
+    assert_true(runs < all_runs / 10);
+}
+
+enum { CROWD = 70 };
+
+/* All but the last only look at the object; gives the number of the turn in which that one went. */
+static int run_crowd(struct orders *orders)
+{
+    static int object;
+    uint64_t left[CROWD + 1];
+    unsigned count, chosen;
+    int at = 0, turn;
+
+    for (count = 0; count <= CROWD; count++)
+        left[count] = count + 1;
+    for (turn = 0; count > 0; turn++) {
+        chosen = 0;
+        if (count > 1)
+            chosen = next_of(orders, left, count);
+        else
+            osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, left[0]);
+        osri_kit_orders_touched(orders, OSR_TOUCH_STEP, NULL, 0);
+        osri_kit_orders_touched(orders, left[chosen] == CROWD + 1 ? OSR_TOUCH_WRITE : OSR_TOUCH_READ, &object, 0);
+        if (left[chosen] == CROWD + 1)
+            at = turn;
+        memmove(&left[chosen], &left[chosen + 1], (--count - chosen) * sizeof(left[0]));
+    }
+    return at;
+}
+
+TEST(a_step_may_race_with_more_than_a_few)
+{
+    const struct orders_options options = {.reduce = true, .is_asked = all_kinds};
+    struct orders *orders = osri_kit_orders_new(&options);
+    int i, places[3];
+
+    for (i = 0; i < 3; i++) {
+        osri_kit_orders_begin(orders);
+        places[i] = run_crowd(orders);
+        assert_true(osri_kit_orders_next(orders));
+    }
+    assert_int_equal(places[0], CROWD);
+    assert_int_equal(places[1], CROWD - 1); /* before the last of the others */
+    osri_kit_orders_free(orders);
+}
+
+TEST(a_task_that_was_not_there_before_is_noticed)
+{
+    struct program late = {.tasks = 3, .steps = {2, 2, 1}, .late = 3};
+
+    assert_false(run_all(&late, true, false));
+    assert_int_equal(runs, 3); /* and that is the end */
+    assert_false(run_all(&late, false, false));
+    late.asks = true;
+    assert_false(run_all(&late, true, false));
+}
+
+TEST(a_question_that_was_not_asked_before_is_noticed)
+{
+    const struct program late = {.tasks = 2, .steps = {2, 2}, .late_question = 2};
+
+    assert_false(run_all(&late, true, false));
+    assert_int_equal(runs, 2);
+    assert_false(run_all(&late, false, false));
+}
+
+TEST(a_program_that_stops_to_ask_has_another_task_in_its_place)
+{
+    const struct orders_options options = {.reduce = true, .is_asked = all_kinds};
+    struct orders *orders = osri_kit_orders_new(&options);
+    int i;
+
+    /* First something is asked, then a task is to be chosen there. */
+    for (i = 0; i < 2; i++) {
+        osri_kit_orders_begin(orders);
+        if (i == 0) {
+            assert_int_equal(osri_kit_orders_choose(orders, OSR_CHOICE_DEADLINE, 2), 0);
+        } else {
+            osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, 1);
+            osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, 2);
+            assert_int_equal(osri_kit_orders_choose(orders, OSR_CHOICE_READY, 2), 0);
+            assert_int_equal(osri_kit_orders_choose(orders, OSR_CHOICE_DEADLINE, 2), 0);
+        }
+        assert_int_equal(osri_kit_orders_differ(orders), i == 1);
+        assert_int_equal(osri_kit_orders_next(orders), i == 0);
+    }
+    osri_kit_orders_free(orders);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        story_test(steps_that_share_something_come_in_all_orders),
+        story_test(steps_that_share_nothing_come_in_one_order),
+        story_test(a_long_race_is_run_at_every_place),
+        story_test(a_cancellation_of_one_task_is_tried_in_every_order),
+        story_test(a_cancellation_of_the_root_in_place_brings_no_orders_of_its_own),
+        story_test(a_cancellation_of_the_root_may_come_before_any_task),
+        story_test(another_task_in_the_place_of_one_before_is_noticed),
+        story_test(what_is_known_already_is_left_in_the_middle_and_nothing_is_missed),
+        story_test(a_step_may_race_with_more_than_a_few),
+        story_test(a_task_that_was_not_there_before_is_noticed),
+        story_test(a_question_that_was_not_asked_before_is_noticed),
+        story_test(a_program_that_stops_to_ask_has_another_task_in_its_place),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
