@@ -487,13 +487,13 @@ static __attribute__((noinline)) int spawn_anything(struct sched *sched, struct 
     return osri_spawn_placed(sched, group, routine, arg, options, osri_group_child_ended);
 }
 
-/* What nearly all spawns are: by a task, without options, into an open group without a limit or policy, with nobody to be
+/* What nearly all spawns are: by a task, without what makes a child unusual, into an open group without a limit or policy, with nobody to be
  * told or asked. */
 static inline bool is_plain(const struct sched *sched, const struct osr_group *group, const struct osr_routine *routine,
                             const void *arg, const struct osr_spawn_options *options)
 {
     return sched && sched->plain && sched->current && options && may_spawn(sched, group, routine, arg, options) == 0 &&
-           group->limit_ == 0 && !options->eager && is_usual(group, options, osri_group_child_ended);
+           group->limit_ == 0 && is_usual(group, options, osri_group_child_ended);
 }
 
 int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, void *arg,
@@ -511,7 +511,10 @@ int osr_spawn_with(struct osr_group *group, const struct osr_routine *routine, v
     child->group = group;
     group->running_++;
     group->spawned_++;
-    osri_ready(sched, &child->task);
+    if (unlikely(options->eager))
+        osri_run_eagerly(sched, &child->task);
+    else
+        osri_ready(sched, &child->task);
     return 0;
 }
 
