@@ -93,8 +93,7 @@ static void run_with_fault(struct finding *finding, unsigned long at, bool onwar
         finding->outcome = CHECK_FINE;
 }
 
-/* In runs of their own, since a runner that is warm asks for hardly any memory. Not with posts: some of those do not
- * come to an end then. */
+/* In runs of their own, since a runner that is warm asks for hardly any memory. */
 static void run_with_faults(struct finding *finding)
 {
     unsigned long calls, at;
@@ -130,7 +129,7 @@ void check_input(const unsigned char *bytes, size_t size, bool twice, struct fin
     run_in(WORLD_SIMULATED, finding);
     if (finding->outcome == CHECK_FINE && twice)
         run_again(finding);
-    if (finding->outcome == CHECK_FINE && check_faults && !has_shields() && !says(OP_POST))
+    if (finding->outcome == CHECK_FINE && check_faults && !has_shields())
         run_with_faults(finding);
     if (finding->outcome == CHECK_FINE && check_hybrid)
         run_hybrid(finding);

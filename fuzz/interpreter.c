@@ -40,6 +40,10 @@ static bool has_failed(void)
 /* The codes are those that the library gives for the first fault of each call. */
 static bool tells_of_fault(const struct record *record)
 {
+    const unsigned bare_group = ERROR_IS_GROUP | ERROR_IS_LEAF; /* one of whose errors there is no memory for a copy */
+
+    if (record->kind == RECORD_ERROR && (record->what & bare_group) == bare_group)
+        return true;
     switch (record->code) {
     case -ENOMEM:
     case -EMFILE: /* a post's descriptor */
@@ -285,6 +289,10 @@ static void observe(void *arg, const struct osr_trace_event *event)
 static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
 {
     (void)arg;
+    if (kind == OSR_DIAGNOSIS_UNWATCHED && has_failed()) {
+        machine.verdict->tells_fault = true;
+        return;
+    }
     broken("the library says: %s", text);
     if (kind == OSR_DIAGNOSIS_MISUSE)
         fprintf(stderr, "%s", text);
@@ -877,9 +885,11 @@ static int meet_failure(const struct statement *at, int index, int rc)
     case SWALLOW:
         return 0;
     case WRAP:
+        rc = osr_wrap_here(place_of(index, true), rc, "wrapped");
         machine.verdict->tells_fault |= has_failed(); /* its words are lost then, which nothing tells */
-        return osr_wrap_here(place_of(index, true), rc, "wrapped");
+        return rc;
     case LOOK_AT:
+        machine.verdict->tells_fault |= has_failed() && !osr_error_last(); /* there is no memory for one */
         note_error(osr_error_last());
         return rc;
     case REPLACE:

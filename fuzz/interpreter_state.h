@@ -64,6 +64,7 @@ struct machine {
     unsigned call_count, post_count, job_count, binding_count;
     unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
     bool stuck, begun;
+    bool abandoned; /* it waits for what nobody fires, and is brought to its end */
 
     struct actor *actor_of[MOST_TASKS + 2]; /* by number */
     struct actor *attempt_of[MOST_TASKS + 2];

@@ -121,6 +121,8 @@ static int run_campaign(const struct campaign *campaign)
     took = seconds_now() - began;
     printf("seed %lu: %lu programs in %.1f s (%.0f a second), %lu not compared, %.0f records each: all as expected\n",
            campaign->seed, i, took, (double)i / took, skipped, i ? (double)records / (double)i : 0.0);
+    if (check_faults)
+        printf("seed %lu: %lu faults\n", campaign->seed, check_faults_made);
     return 0;
 }
 

@@ -771,7 +771,7 @@ TEST(where_the_system_or_memory_fails_there_is_a_code_and_nothing_is_left)
     assert_int_equal(fail_each("eventfd", 1, -EMFILE), 1);
     assert_int_equal(fail_each("eventfd", 2, -ENFILE), 1);
     assert_int_equal(fail_each("eventfd", 3, -ENOMEM), 1);
-    assert_int_equal(fail_each("memory", 1, -ENOMEM), 1);
+    assert_int_equal(fail_each("memory", 1, -ENOMEM), 2);
     assert_int_equal(fail_each("mmap", 1, -ENOMEM), 1);
 }
 
