@@ -63,7 +63,7 @@ struct machine {
     bool has_begun;
     unsigned call_count, post_count, job_count, binding_count;
     unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
-    bool stuck, begun;
+    bool stuck, begun, only_compares;
     bool abandoned; /* it waits for what nobody fires, and is brought to its end */
 
     struct actor *actor_of[MOST_TASKS + 2]; /* by number */
