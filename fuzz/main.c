@@ -119,10 +119,12 @@ static int run_campaign(const struct campaign *campaign)
         return 1;
     }
     took = seconds_now() - began;
-    printf("seed %lu: %lu programs in %.1f s (%.0f a second), %lu not compared, %.0f records each: all as expected\n",
-           campaign->seed, i, took, (double)i / took, skipped, i ? (double)records / (double)i : 0.0);
+    printf("seed %lu: %lu programs in %.1f s (%.0f a second), %lu not compared, %.0f records each: all as expected\n"
+           "    %.1f simulated years\n",
+           campaign->seed, i, took, (double)i / took, skipped, i ? (double)records / (double)i : 0.0,
+           interpreter_simulated / NANOSECONDS_A_YEAR);
     if (check_faults)
-        printf("seed %lu: %lu faults\n", campaign->seed, check_faults_made);
+        printf("    %lu injected faults\n", check_faults_made);
     return 0;
 }
 

@@ -481,9 +481,11 @@ int main(int argc, char **argv)
     if (verbose)
         print_kinds();
     printf("%u programs with %lu calls that can fail: %lu single faults, %lu of them not to be felt, %lu from there on, "
-           "%lu in a first run, %lu pairs; %lu of those runs failed, as they should; %.1f s\n",
+           "%lu in a first run, %lu pairs; %lu of those runs failed, as they should; %.1f s\n"
+           "%lu injected faults\n",
            tried, torture->calls, torture->singles, torture->quiet, torture->onwards, torture->first, torture->pairs, torture->told,
-           (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) / 1e9);
+           (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) / 1e9,
+           torture->singles + torture->onwards + torture->first + torture->pairs);
     if (failed)
         fprintf(stderr, "%u programs did not survive\n", failed);
     return failed > 0;
