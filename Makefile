@@ -332,7 +332,7 @@ $(BUILD)/fuzz/%.o: fuzz/%.c
 	$(CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 
 # It is called before AddressSanitizer is ready; and what it does differs from run to run, which is no coverage.
-$(BUILD)/fuzz/keep.o: override CC := $(CC:afl-clang-fast=clang)
+$(BUILD)/fuzz/keep.o $(BUILD)/fuzz/blocks.o: override CC := $(CC:afl-clang-fast=clang)
 $(BUILD)/fuzz/keep.o: FUZZ_FLAGS += -fno-sanitize=all $(if $(TOOL),-DKEEP_EMPTY)
 
 $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
