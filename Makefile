@@ -102,7 +102,7 @@ TORTURE_OWN := $(patsubst tests/torture/%.c,$(TORTURE_DIR)/%.o,$(sort $(wildcard
 TORTURE_PROGRAM := $(TORTURE_DIR)/torture
 
 # The other targets: a file each, and what they share.
-FUZZ_SHARED := $(BUILD)/fuzz/targets/common.o $(BUILD)/fuzz/targets/actors.o
+FUZZ_SHARED := $(BUILD)/fuzz/targets/common.o $(BUILD)/fuzz/targets/actors.o $(BUILD)/fuzz/blocks.o
 FUZZ_DRIVER := $(BUILD)/fuzz/targets/driver.o
 FUZZ_NAMES := $(filter-out common actors driver,$(basename $(notdir $(sort $(wildcard fuzz/targets/*.c)))))
 FUZZ_PROGRAMS := $(FUZZ_NAMES:%=$(BUILD)/fuzz-%)
