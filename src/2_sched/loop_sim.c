@@ -238,7 +238,6 @@ void osri_sim_restart(struct sched *sched)
 
     if (sched->driver != &osri_driver_sim)
         return;
-    sched->timers.fresh_at = OSR_NEVER; /* what the last run has cleared was due by another clock */
     sim->now = sim->since = 0;
     sim->blind = sim->told = false;
 }

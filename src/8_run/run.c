@@ -269,6 +269,7 @@ int osri_run_begin(struct run *run, const struct osr_routine *routine, void *arg
         return rc;
     run->stuck = sched->finished = false;
     sched->numbers = 0;
+    sched->timers.fresh_at = OSR_NEVER; /* none is set; what the last run has cleared is of no account in this one */
     sched->allowed = ALL_JOBS;
     if (sched->inject)
         osri_sim_restart(sched);
