@@ -621,6 +621,28 @@ TEST(where_the_system_cannot_be_waited_for_a_run_looks_now_and_then_and_says_so)
     assert_checked();
 }
 
+OSR_TASK(end_unwatched, void, unused)
+{
+    struct osr_post post;
+
+    spoil("epoll_ctl", 0, FOR_EVER, ENOMEM);
+    check_int(osr_post_open(&post, set_heard, NULL), 0);
+    return osr_sleep(osr_ms(5));
+}
+
+TEST(a_run_may_end_that_would_look_again)
+{
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        unwatched = 0;
+        assert_int_equal(osr_run(end_unwatched, NULL, .diagnose = count_unwatched), 0);
+        assert_int_equal(unwatched, 1);
+        mend(NULL);
+    }
+    assert_checked();
+}
+
 OSR_TASK(wait_to_read, int, fd) { return osr_fd_readable(*fd); }
 
 /* More descriptors than there is room for in any case. */
@@ -709,6 +731,7 @@ int main(void)
         sys_test(where_the_table_of_handles_cannot_grow_there_is_none),
         sys_test(where_the_table_of_posts_cannot_grow_there_is_none),
         sys_test(where_the_system_cannot_be_waited_for_a_run_looks_now_and_then_and_says_so),
+        sys_test(a_run_may_end_that_would_look_again),
         sys_test(neither_is_a_wait_for_many_descriptors_without_memory_a_busy_one),
         sys_test(without_a_thread_a_job_is_refused_but_one_thread_is_enough_for_all),
     };
