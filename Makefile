@@ -342,7 +342,7 @@ $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
 # All small programs in all orders, as far as takes a minute; FULL=1: all of them, SHARE=0/8 the first eighth.
 .PHONY: explore
 explore: $(EXPLORE_PROGRAM)
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) explore 'make explore' fuzz/explore.sh $(EXPLORE_PROGRAM) $(or $(SEED),1) $(if $(FULL)$(SHARE),--full) $(SHARE:%=--share %)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) explore 'make explore$(if $(FULL), FULL=1)$(SHARE:%= SHARE=%)' fuzz/explore.sh $(EXPLORE_PROGRAM) $(or $(SEED),1) $(if $(FULL)$(SHARE),--full) $(SHARE:%=--share %)
 
 $(BUILD)/fuzz/explore.o: FUZZ_FLAGS += -Isrc
 
@@ -403,7 +403,7 @@ PAIRS ?= 100
 
 .PHONY: torture
 torture: $(TORTURE_PROGRAM)
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) torture 'make torture' $(TORTURE_PROGRAM) --pairs $(PAIRS) --seed $(or $(SEED),1) --sites $(TORTURE_DIR)/sites $(TORTURE)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) torture$(if $(TORTURE),-some) 'make torture' $(TORTURE_PROGRAM) --pairs $(PAIRS) --seed $(or $(SEED),1) --sites $(TORTURE_DIR)/sites $(TORTURE)
 	tests/torture/sites.py $(TORTURE_PROGRAM) $(TORTURE_DIR)/sites src
 
 $(TORTURE_DIR)/src/%.o: src/% tests/torture/calls.txt
@@ -434,7 +434,7 @@ MUTANT_PROGRAMS := $(TEST_PROGRAMS:$(BUILD)/tests/%=$(MUTANT_DIR)/%) $(MUTANT_DI
 # MUTANT=: only these, and all programs that kill them.
 .PHONY: mutants mutants-build
 mutants: mutants-build
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) mutants 'make mutants' fuzz/mutants/run.py $(MUTANTS) $(MUTANT_DIR) $(MUTANT)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) mutants$(if $(MUTANT),-some) 'make mutants' fuzz/mutants/run.py $(MUTANTS) $(MUTANT_DIR) $(MUTANT)
 
 mutants-build: $(MUTANT_PROGRAMS)
 
