@@ -803,8 +803,17 @@ static int take(struct actor *actor)
 {
     osr_error_release(actor->held);
     actor->held = osr_error_take();
+    machine.verdict->tells_fault |= has_failed() && !actor->held; /* there may be no memory for one */
     note_value(VALUE_TAKEN, actor->held != NULL, osr_error_code(actor->held));
     return 0;
+}
+
+static void look_at_slot(void)
+{
+    const struct osr_error *error = osr_error_last();
+
+    machine.verdict->tells_fault |= !error && has_failed(); /* there may be no memory for one */
+    note_error(error);
 }
 
 static int raise_held(struct actor *actor)
@@ -913,7 +922,7 @@ static int call(struct actor *actor, int index)
         osr_error_clear();
         return 0;
     case OP_LOOK:
-        note_error(osr_error_last());
+        look_at_slot();
         return 0;
     case OP_ASK:
         return ask(at);
@@ -935,8 +944,7 @@ static int meet_failure(const struct statement *at, int index, int rc)
         machine.verdict->tells_fault |= has_failed(); /* its words are lost then, which nothing tells */
         return rc;
     case LOOK_AT:
-        machine.verdict->tells_fault |= has_failed() && !osr_error_last(); /* there is no memory for one */
-        note_error(osr_error_last());
+        look_at_slot();
         return rc;
     case REPLACE:
         machine.verdict->tells_fault |= has_failed(); /* the cause may be lost, which nothing tells either */
