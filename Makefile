@@ -106,7 +106,7 @@ TORTURE_OWN := $(patsubst tests/torture/%.c,$(TORTURE_DIR)/%.o,$(sort $(wildcard
 TORTURE_PROGRAM := $(TORTURE_DIR)/torture
 
 # The other targets: a file each, and what they share.
-FUZZ_SHARED := $(BUILD)/fuzz/targets/common.o $(BUILD)/fuzz/targets/actors.o
+FUZZ_SHARED := $(BUILD)/fuzz/targets/common.o $(BUILD)/fuzz/targets/actors.o $(BUILD)/fuzz/blocks.o
 FUZZ_DRIVER := $(BUILD)/fuzz/targets/driver.o
 FUZZ_NAMES := $(filter-out common actors driver,$(basename $(notdir $(sort $(wildcard fuzz/targets/*.c)))))
 FUZZ_PROGRAMS := $(FUZZ_NAMES:%=$(BUILD)/fuzz-%)
@@ -335,12 +335,15 @@ fuzz-campaign: fuzz-build
 fuzz-corpora: fuzz-build
 	RUN='$(TOOL_RUN_$(TOOL))' $(TOOL_ENV_$(TOOL)) fuzz/corpora.sh $(BUILD) $(TARGET)
 
+# gcc optimizes the fuzzer's own files as one, by which it is a tenth faster.
+$(FUZZ_OBJECTS) $(BUILD)/fuzz/explore.o: FUZZ_FLAGS += $(if $(TOOL)$(findstring clang,$(CC)),,-flto=auto)
+
 $(BUILD)/fuzz/%.o: fuzz/%.c
 	echo '  CC   $<'
 	$(CC) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 
 # It is called before AddressSanitizer is ready; and what it does differs from run to run, which is no coverage.
-$(BUILD)/fuzz/keep.o: override CC := $(CC:afl-clang-fast=clang)
+$(BUILD)/fuzz/keep.o $(BUILD)/fuzz/blocks.o: override CC := $(CC:afl-clang-fast=clang)
 $(BUILD)/fuzz/keep.o: FUZZ_FLAGS += -fno-sanitize=all $(if $(TOOL),-DKEEP_EMPTY)
 
 $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
@@ -350,7 +353,7 @@ $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
 # All small programs in all orders, as far as takes a minute; FULL=1: all of them, SHARE=0/8 the first eighth.
 .PHONY: explore
 explore: $(EXPLORE_PROGRAM)
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) explore 'make explore' fuzz/explore.sh $(EXPLORE_PROGRAM) $(or $(SEED),1) $(if $(FULL)$(SHARE),--full) $(SHARE:%=--share %)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) explore 'make explore$(if $(FULL), FULL=1)$(SHARE:%= SHARE=%)' fuzz/explore.sh $(EXPLORE_PROGRAM) $(or $(SEED),1) $(if $(FULL)$(SHARE),--full) $(SHARE:%=--share %)
 
 $(BUILD)/fuzz/explore.o: FUZZ_FLAGS += -Isrc
 
@@ -416,7 +419,7 @@ PAIRS ?= 100
 
 .PHONY: torture
 torture: $(TORTURE_PROGRAM)
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) torture 'make torture' $(TORTURE_PROGRAM) --pairs $(PAIRS) --seed $(or $(SEED),1) --sites $(TORTURE_DIR)/sites $(TORTURE)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) torture$(if $(TORTURE),-some) 'make torture' $(TORTURE_PROGRAM) --pairs $(PAIRS) --seed $(or $(SEED),1) --sites $(TORTURE_DIR)/sites $(TORTURE)
 	tests/torture/sites.py $(TORTURE_PROGRAM) $(TORTURE_DIR)/sites src
 
 $(TORTURE_DIR)/src/%.o: src/% tests/torture/calls.txt
@@ -447,7 +450,7 @@ MUTANT_PROGRAMS := $(TEST_PROGRAMS:$(BUILD)/tests/%=$(MUTANT_DIR)/%) $(MUTANT_DI
 # MUTANT=: only these, and all programs that kill them.
 .PHONY: mutants mutants-build
 mutants: mutants-build
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) mutants 'make mutants' fuzz/mutants/run.py $(MUTANTS) $(MUTANT_DIR) $(MUTANT)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) mutants$(if $(MUTANT),-some) 'make mutants' fuzz/mutants/run.py $(MUTANTS) $(MUTANT_DIR) $(MUTANT)
 
 mutants-build: $(MUTANT_PROGRAMS)
 

@@ -10,15 +10,27 @@
 #include <osier/debug.h>
 #include <osier/run.h>
 
-static struct log expected, expected_plainly;
-static struct program program, unscheduled;
+/* Inputs that are about to be checked: what the model says of them. */
+static struct foreseen {
+    const unsigned char *bytes; /* NULL: of none */
+    enum model_verdict verdict;
+    struct program program;
+    struct log expected;
+} foreseen[CHECK_AHEAD + 1]; /* the last one: for what nobody has foreseen */
+
+static struct program *program = &foreseen[CHECK_AHEAD].program;
+static struct log *expected = &foreseen[CHECK_AHEAD].expected;
+
+/* Without its schedule. */
+static struct program unscheduled;
+static struct log expected_plainly;
 
 bool check_hybrid, check_faults;
 unsigned long check_faults_made;
 
 static const struct log *expected_in(enum world world)
 {
-    return world == WORLD_PLAIN ? &expected_plainly : &expected;
+    return world == WORLD_PLAIN ? &expected_plainly : expected;
 }
 
 static void judge(struct finding *finding)
@@ -41,9 +53,9 @@ static bool is_stuck(void)
 {
     unsigned i;
 
-    for (i = 0; i < expected.count; i++)
-        if (expected.records[i].kind == RECORD_TRACE && expected.records[i].what == OSR_TRACE_CANCEL &&
-            expected.records[i].code == -OSR_EDEADLOCK)
+    for (i = 0; i < expected->count; i++)
+        if (expected->records[i].kind == RECORD_TRACE && expected->records[i].what == OSR_TRACE_CANCEL &&
+            expected->records[i].code == -OSR_EDEADLOCK)
             return true;
     return false;
 }
@@ -51,7 +63,7 @@ static bool is_stuck(void)
 static void run_in(enum world world, struct finding *finding)
 {
     finding->world = world;
-    interpret(world == WORLD_PLAIN ? &unscheduled : &program, world, expected_in(world), &finding->verdict);
+    interpret(world == WORLD_PLAIN ? &unscheduled : program, world, expected_in(world), &finding->verdict);
     judge(finding);
 }
 
@@ -61,8 +73,8 @@ static void run_plainly(struct finding *finding)
     struct plain_view view = {false};
     unsigned i, seen = 0;
 
-    unscheduled = program;
-    unscheduled.size = unscheduled.used < program.size ? unscheduled.used : program.size;
+    unscheduled = *program;
+    unscheduled.size = unscheduled.used < unscheduled.size ? unscheduled.used : unscheduled.size;
     if (model_run(&unscheduled, &expected_plainly) != MODEL_DONE)
         return;
     for (i = 0; i < expected_plainly.count; i++) {
@@ -77,8 +89,8 @@ static bool says(enum op op)
 {
     int i;
 
-    for (i = 0; i < program.count; i++)
-        if (program.statements[i].op == op)
+    for (i = 0; i < program->count; i++)
+        if (program->statements[i].op == op)
             return true;
     return false;
 }
@@ -98,9 +110,9 @@ static bool has_shields(void)
 {
     int i;
 
-    for (i = 0; i < program.count; i++)
-        if (program.statements[i].op == OP_SCOPE &&
-            (form_of(&program.statements[i]) == FORM_SHIELD || form_of(&program.statements[i]) == FORM_UNLIMITED))
+    for (i = 0; i < program->count; i++)
+        if (program->statements[i].op == OP_SCOPE &&
+            (form_of(&program->statements[i]) == FORM_SHIELD || form_of(&program->statements[i]) == FORM_UNLIMITED))
             return true;
     return false;
 }
@@ -116,8 +128,7 @@ static void run_with_fault(struct finding *finding, unsigned long at, bool onwar
         finding->outcome = CHECK_FINE;
 }
 
-/* In runs of their own, since a runner that is warm asks for hardly any memory. Not with posts: some of those do not
- * come to an end then. */
+/* In runs of their own, since a runner that is warm asks for hardly any memory. */
 static void run_with_faults(struct finding *finding)
 {
     unsigned long calls, at;
@@ -140,13 +151,39 @@ static void run_again(struct finding *finding)
     snprintf(finding->kind, sizeof(finding->kind), "unsteady");
 }
 
+static enum model_verdict foresee(struct foreseen *at, const unsigned char *bytes, size_t size)
+{
+    program_read(&at->program, bytes, size);
+    return model_run(&at->program, &at->expected);
+}
+
+void check_ahead(unsigned which, const unsigned char *bytes, size_t size)
+{
+    foreseen[which].bytes = bytes;
+    foreseen[which].verdict = foresee(&foreseen[which], bytes, size);
+}
+
+/* What the model says of it, which is where `program` and `expected` point then. */
+static enum model_verdict look_up(const unsigned char *bytes, size_t size)
+{
+    struct foreseen *at = foreseen;
+
+    while (at < foreseen + CHECK_AHEAD && at->bytes != bytes)
+        at++;
+    program = &at->program;
+    expected = &at->expected;
+    if (at == foreseen + CHECK_AHEAD)
+        return foresee(at, bytes, size);
+    at->bytes = NULL; /* once */
+    return at->verdict;
+}
+
 void check_input(const unsigned char *bytes, size_t size, bool twice, struct finding *finding)
 {
     finding->outcome = CHECK_FINE;
     finding->kind[0] = '\0';
     finding->verdict.count = 0;
-    program_read(&program, bytes, size);
-    if (model_run(&program, &expected) != MODEL_DONE) {
+    if (look_up(bytes, size) != MODEL_DONE) {
         finding->outcome = CHECK_SKIPPED;
         return;
     }
@@ -155,7 +192,7 @@ void check_input(const unsigned char *bytes, size_t size, bool twice, struct fin
         run_plainly(finding);
     if (finding->outcome == CHECK_FINE && twice)
         run_again(finding);
-    if (finding->outcome == CHECK_FINE && check_faults && !has_shields() && !says(OP_POST))
+    if (finding->outcome == CHECK_FINE && check_faults && !has_shields())
         run_with_faults(finding);
     if (finding->outcome == CHECK_FINE && check_hybrid)
         run_hybrid(finding);
@@ -185,8 +222,8 @@ void check_tell(const unsigned char *bytes, size_t size, FILE *stream)
 
     got.count = 0;
     interpreter_keeps = &got;
-    program_read(&program, bytes, size);
-    program_print(&program, stream);
+    program_read(program, bytes, size);
+    program_print(program, stream);
     fflush(stream);
     check_input(bytes, size, true, &finding);
     interpreter_keeps = NULL;
@@ -196,7 +233,7 @@ void check_tell(const unsigned char *bytes, size_t size, FILE *stream)
         fprintf(stream, "The model cannot say: the program would be stopped, or is too large.\n");
         return;
     case CHECK_FINE:
-        print_range("All as expected:", &expected, 0, expected.count, stream);
+        print_range("All as expected:", expected, 0, expected->count, stream);
         return;
     case CHECK_UNSTEADY:
         fprintf(stream, "As expected on a runner, but not in a run of its own.\n");
@@ -276,7 +313,7 @@ static bool still(struct shrinking *shrinking, size_t size)
 static void begin_try(struct shrinking *shrinking)
 {
     memcpy(shrinking->tried, shrinking->bytes, shrinking->size);
-    program_read(&program, shrinking->bytes, shrinking->size);
+    program_read(program, shrinking->bytes, shrinking->size);
 }
 
 /* Deletes the bytes from `begin` to `end`. */
@@ -293,8 +330,8 @@ static bool delete_statement(struct shrinking *shrinking, int index)
     unsigned char *length;
 
     begin_try(shrinking);
-    at = program.statements[index];
-    parent = program.statements[at.parent];
+    at = program->statements[index];
+    parent = program->statements[at.parent];
     length = &shrinking->tried[parent.length_at];
     if (at.end > shrinking->size || at.begin == at.end ||
         *length % (at.parent == 1 ? ROOT_LENGTHS : BLOCK_LENGTHS) == 0)
@@ -309,10 +346,10 @@ static bool unwrap_statement(struct shrinking *shrinking, int index)
     unsigned char *length, modulus, inner;
 
     begin_try(shrinking);
-    at = program.statements[index];
+    at = program->statements[index];
     if (!at.has_block || at.first < 0 || at.end > shrinking->size)
         return false;
-    parent = program.statements[at.parent];
+    parent = program->statements[at.parent];
     modulus = at.parent == 1 ? ROOT_LENGTHS : BLOCK_LENGTHS;
     length = &shrinking->tried[parent.length_at];
     inner = shrinking->tried[at.length_at] % BLOCK_LENGTHS;
@@ -328,9 +365,9 @@ static bool shrink_statements(struct shrinking *shrinking)
     int i;
 
     begin_try(shrinking);
-    for (i = program.count - 1; i >= 2; i--) {
+    for (i = program->count - 1; i >= 2; i--) {
         begin_try(shrinking);
-        if (i < program.count && (delete_statement(shrinking, i) || unwrap_statement(shrinking, i)))
+        if (i < program->count && (delete_statement(shrinking, i) || unwrap_statement(shrinking, i)))
             smaller = true;
     }
     return smaller;
@@ -359,9 +396,9 @@ static bool shrink_bytes(struct shrinking *shrinking)
     size_t i;
 
     begin_try(shrinking);
-    while (shrinking->size > program.used) {
+    while (shrinking->size > program->used) {
         begin_try(shrinking);
-        if (!still(shrinking, cut(shrinking, program.used, program.used + 1)))
+        if (!still(shrinking, cut(shrinking, program->used, program->used + 1)))
             break;
         smaller = true;
     }

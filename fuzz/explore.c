@@ -349,21 +349,48 @@ enum { MOST_OUTCOMES = 1 << 15 };
 struct outcomes {
     uint64_t hashes[MOST_OUTCOMES];
     unsigned count;
+    unsigned slots[MOST_OUTCOMES / 2]; /* those of the table that are used */
 };
+
+/* Where it stands, or would. */
+static unsigned slot_of(const struct outcomes *outcomes, uint64_t hash)
+{
+    unsigned i = hash % MOST_OUTCOMES;
+
+    while (outcomes->hashes[i] && outcomes->hashes[i] != hash)
+        i = (i + 1) % MOST_OUTCOMES;
+    return i;
+}
 
 static void add_outcome(struct outcomes *outcomes)
 {
     uint64_t hash = outcome();
-    unsigned i = hash % MOST_OUTCOMES;
+    unsigned i;
 
     hash += hash == 0;
-    while (outcomes->hashes[i] && outcomes->hashes[i] != hash)
-        i = (i + 1) % MOST_OUTCOMES;
+    i = slot_of(outcomes, hash);
     if (outcomes->hashes[i])
         return;
-    outcomes->hashes[i] = hash;
-    if (++outcomes->count > MOST_OUTCOMES / 2)
+    if (outcomes->count == MOST_OUTCOMES / 2)
         abort();
+    outcomes->hashes[i] = hash;
+    outcomes->slots[outcomes->count++] = i;
+}
+
+static void forget_outcomes(struct outcomes *outcomes)
+{
+    while (outcomes->count > 0)
+        outcomes->hashes[outcomes->slots[--outcomes->count]] = 0;
+}
+
+static bool are_the_same(const struct outcomes *some, const struct outcomes *others)
+{
+    unsigned i;
+
+    for (i = 0; i < some->count; i++)
+        if (!others->hashes[slot_of(others, some->hashes[some->slots[i]])])
+            return false;
+    return some->count == others->count;
 }
 
 /* ---- All orders ---- */
@@ -409,7 +436,7 @@ static unsigned long gather(struct orders *which, bool reduce, unsigned long mos
 {
     unsigned long runs = 0;
 
-    memset(outcomes, 0, sizeof(*outcomes));
+    forget_outcomes(outcomes);
     explore_with(which, reduce);
     do {
         if (runs++ == most || !run_once())
@@ -438,7 +465,7 @@ static bool compare_program(bool with_cancels, unsigned long most)
     total.compared += !with_cancels;
     total.plain += with_cancels ? 0 : runs;
     total.reduced += with_cancels ? 0 : fewer;
-    if (from_plain.count == from_reduced.count && memcmp(&from_plain, &from_reduced, sizeof(from_plain)) == 0)
+    if (are_the_same(&from_plain, &from_reduced))
         return true;
     fprintf(stderr, "%lu orders have %u outcomes, the %lu that are left have %u:\n", runs, from_plain.count, fewer,
             from_reduced.count);
@@ -518,9 +545,11 @@ static int explore_part(const char *name, const struct part *part)
     printf("%s: %lu programs, %lu orders, %lu cancellation points in them, %lu orders with a cancellation: all as "
            "expected\n"
            "    %lu runs in %.1f s (%.0f a second), %lu of them for nothing; %lu programs also in all of %lu orders, %lu "
-           "of them left: the same outcomes\n",
+           "of them left: the same outcomes\n"
+           "    %lu schedules, %lu cancellations injected, %.1f simulated years\n",
            name, total.programs, total.schedules, total.points, total.cancelled, total.runs, took,
-           (double)total.runs / took, total.redundant, total.compared, total.plain, total.reduced);
+           (double)total.runs / took, total.redundant, total.compared, total.plain, total.reduced,
+           total.runs, total.cancelled, interpreter_simulated / NANOSECONDS_A_YEAR);
     fflush(stdout);
     return 0;
 }

@@ -4,8 +4,7 @@
 
 struct generator {
     uint64_t state;
-    unsigned char *bytes;
-    size_t size, most;
+    unsigned char *at, *end; /* where the next byte goes, if there is room */
     unsigned left; /* statements */
     unsigned theme; /* the feature that the program is about, 0 for none */
     unsigned theme_number;
@@ -30,8 +29,8 @@ static unsigned below(struct generator *generator, unsigned n)
 
 static void put(struct generator *generator, unsigned byte)
 {
-    if (generator->size < generator->most)
-        generator->bytes[generator->size++] = (unsigned char)byte;
+    if (generator->at < generator->end)
+        *generator->at++ = (unsigned char)byte;
 }
 
 /* ---- Which operations are drawn where ---- */
@@ -88,6 +87,14 @@ static unsigned worth(const struct spot *spot, unsigned byte)
 
 static unsigned char byte_of[OPS]; /* one of them */
 
+/* What is known of each byte. */
+static struct {
+    unsigned char op, operands;
+    bool block;
+    unsigned short needs;
+} of_byte[256];
+static unsigned byte_count; /* of those that begin a usual statement; as many more begin an unusual one */
+
 /* For each spot its bytes, as often as they are worth: what is drawn has not to be drawn again. */
 static unsigned char draws[SPOTS][DRAWS];
 
@@ -119,8 +126,16 @@ static void prepare_draws(void)
     if (prepared)
         return;
     prepared = true;
-    for (i = 0; i < program_bytes(); i++)
-        byte_of[program_op(i, &operands, &block)] = (unsigned char)i;
+    byte_count = program_bytes();
+    for (i = 0; i < byte_count; i++) {
+        enum op op = program_op(i, &operands, &block);
+
+        byte_of[op] = (unsigned char)i;
+        of_byte[i].op = (unsigned char)op;
+        of_byte[i].operands = (unsigned char)operands;
+        of_byte[i].block = block;
+        of_byte[i].needs = (unsigned short)program_needs(op);
+    }
     for (i = 0; i < SPOTS; i++) {
         spot = (struct spot){i / 4 / THEMES, i / 4 % THEMES, i >> 1 & 1, i & 1};
         fill_draws(&spot, draws[number_of(&spot)]);
@@ -140,11 +155,11 @@ static unsigned take_bits(uint64_t *bits, unsigned count)
     return taken;
 }
 
-static void make_operands(struct generator *generator, enum op op, unsigned operands, uint64_t *bits)
+static void make_operands(struct generator *generator, unsigned needs, unsigned operands, uint64_t *bits)
 {
     bool favourite = take_bits(bits, 2) > 0;
 
-    if (operands > 0 && favourite && generator->theme && program_needs(op) == generator->theme) {
+    if (operands > 0 && favourite && generator->theme && needs == generator->theme) {
         put(generator, generator->object);
         operands--;
     }
@@ -166,17 +181,17 @@ static void make_statement(struct generator *generator, unsigned depth, bool las
 {
     const struct spot spot = {home_of(generator->inside), generator->theme_number, last, depth > 5};
     uint64_t bits = random_number(generator);
-    unsigned byte = draws[number_of(&spot)][take_bits(&bits, 10)], operands;
-    bool block, unusual = take_bits(&bits, 8) < 85;
-    enum op op = program_op(byte, &operands, &block), inside = generator->inside;
+    unsigned byte = draws[number_of(&spot)][take_bits(&bits, 10)];
+    bool unusual = take_bits(&bits, 8) < 85;
+    enum op inside = generator->inside;
 
-    put(generator, unusual ? byte + program_bytes() : byte);
-    make_operands(generator, op, operands, &bits);
+    put(generator, unusual ? byte + byte_count : byte);
+    make_operands(generator, of_byte[byte].needs, of_byte[byte].operands, &bits);
     if (unusual)
         make_rest(generator, &bits);
-    if (!block)
+    if (!of_byte[byte].block)
         return;
-    generator->inside = op;
+    generator->inside = of_byte[byte].op;
     make_block(generator, depth + 1);
     generator->inside = inside;
 }
@@ -225,21 +240,20 @@ enum { IDIOMS = sizeof(idioms) / sizeof(idioms[0]), IDIOM_SIZE = 10 };
 static const struct step *make_step(struct generator *generator, const struct step *step)
 {
     uint64_t bits = random_number(generator);
-    unsigned byte = byte_of[step->op], operands, i;
-    bool block, unusual = take_bits(&bits, 2) == 0;
-    enum op op = program_op(byte, &operands, &block);
+    unsigned byte = byte_of[step->op], operands = of_byte[byte].operands, needs = of_byte[byte].needs, i;
+    bool unusual = take_bits(&bits, 2) == 0;
 
-    put(generator, unusual ? byte + program_bytes() : byte);
-    if (program_needs(op) & (NO_SYNC | NO_QUEUES | NO_FUTURES)) { /* they are all about the same one */
+    put(generator, unusual ? byte + byte_count : byte);
+    if (needs & (NO_SYNC | NO_QUEUES | NO_FUTURES)) { /* they are all about the same one */
         put(generator, generator->object);
         operands--;
     }
-    make_operands(generator, op, operands, &bits);
+    make_operands(generator, needs, operands, &bits);
     if (unusual)
         make_rest(generator, &bits);
     i = step->length;
     step++;
-    if (block)
+    if (of_byte[byte].block)
         put(generator, i);
     while (i-- > 0)
         step = make_step(generator, step);
@@ -285,13 +299,13 @@ size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most
                                               NO_HANDLES, NO_CLEANUPS, NO_FUTURES, NO_FUTURES, NO_CALLS,
                                               NO_CALLS,   NO_VALUES};
     struct generator generator = {.state = seed * 0x9e3779b97f4a7c15u ^ index * 0xd1342543de82ef95u,
-                                  .bytes = bytes,
+                                  .at = bytes,
+                                  .end = bytes + (most < 1024 ? most : 1024),
                                   .inside = OP_GROUP};
     unsigned schedule, features;
     uint64_t off;
 
     prepare_draws();
-    generator.most = most < 1024 ? most : 1024;
     off = random_number(&generator);
     generator.theme = themes[off >> 60];
     generator.theme_number = generator.theme ? (unsigned)__builtin_ctz(generator.theme) : THEMES - 1;
@@ -306,5 +320,5 @@ size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most
     schedule = below(&generator, 4) ? below(&generator, 60) : 0;
     while (schedule-- > 0)
         put(&generator, below(&generator, 256));
-    return generator.size;
+    return (size_t)(generator.at - bytes);
 }

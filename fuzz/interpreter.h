@@ -34,6 +34,10 @@ struct interpreter_fault {
 };
 extern struct interpreter_fault interpreter_fault;
 
+/* How much time has passed in the simulated runs of this process, in nanoseconds. */
+extern double interpreter_simulated;
+#define NANOSECONDS_A_YEAR (365.25 * 86400 * 1e9)
+
 /* If set, every record is also written here. */
 extern struct log *interpreter_keeps;
 

@@ -1,4 +1,9 @@
 /* What the loop calls, what comes from outside, jobs, and values. */
+#include <poll.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "interpreter_state.h"
 
 /* ---- Values ---- */
@@ -107,9 +112,52 @@ int use_call(int index)
 
 /* ---- Posts ---- */
 
+/* Whoever waits is cut. */
+static void end_all(const struct callback *callback)
+{
+    unsigned i;
+
+    for (i = 0; i < machine.open_scope_count; i++)
+        (void)osr_scope_cancel_here(machine.open_scopes[i], "nobody fires", place_of(callback->statement, false));
+}
+
 static void posted(void *arg, unsigned count)
 {
-    told(arg, true, count);
+    if (machine.abandoned)
+        end_all(arg);
+    else
+        told(arg, true, count);
+}
+
+/* A program that goes another way than was meant, for want of memory, may wait for a post that nobody fires. The library
+ * would wait for ever then, and the program is brought to its end; or be it that it cannot wait, again for want of memory.
+ * So the calls by which it waits in simulated time are stood in for. */
+static bool waits_in_vain(void)
+{
+    unsigned i;
+
+    if (machine.world > WORLD_ALONE || !machine.begun || interpreter_fault.at == 0)
+        return false;
+    machine.abandoned = true;
+    for (i = 0; i < machine.post_count; i++)
+        (void)osr_post_fire(machine.posts[i].post);
+    return true;
+}
+
+int poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+    struct timespec left = {timeout / 1000, timeout % 1000 * 1000000L};
+
+    if (timeout < 0)
+        (void)waits_in_vain();
+    return (int)syscall(SYS_ppoll, fds, count, timeout < 0 ? NULL : &left, NULL, 0);
+}
+
+int nanosleep(const struct timespec *time, struct timespec *left)
+{
+    if (waits_in_vain())
+        return 0;
+    return (int)syscall(SYS_nanosleep, time, left);
 }
 
 int use_post(int index)

@@ -65,6 +65,8 @@ struct machine {
     unsigned call_count, post_count, job_count, binding_count;
     unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
     bool stuck, begun;
+    bool only_compares, only_keeps; /* the records, as long as nothing is remarkable */
+    bool abandoned; /* it waits for what nobody fires, and is brought to its end */
 
     struct actor *actor_of[MOST_TASKS + 2]; /* by number */
     struct actor *attempt_of[MOST_TASKS + 2];
@@ -100,11 +102,13 @@ void broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- Times ---- */
 
-/* The program counts them in units, from its own beginning; a unit is a nanosecond of simulated time, and under libev the
- * least that libev waits for. Here alone they become the library's, and the other way round. */
+/* The program counts them in units, from its own beginning; a unit is some half an hour of simulated time, and under libev
+ * the least that libev waits for. Here alone they become the library's, and the other way round. */
+enum { SIMULATED_SHIFT = 41 }; /* 2^41 nanoseconds: the last of a program's times is some years away */
+
 static inline int64_t unit(void)
 {
-    return machine.world < WORLD_LIBEV ? 1 : HYBRID_UNIT;
+    return machine.world < WORLD_LIBEV ? (int64_t)1 << SIMULATED_SHIFT : HYBRID_UNIT;
 }
 
 static inline int64_t duration_in_run(int64_t units)
@@ -123,8 +127,11 @@ static inline int64_t in_units(int64_t at)
     if (at == OSR_NEVER)
         return at;
     at -= machine.began;
-    if (unit() == 1)
-        return at;
+    if (machine.world < WORLD_LIBEV) {
+        if (at & (unit() - 1))
+            broken("the time %lld lies between two units", (long long)at);
+        return at >> SIMULATED_SHIFT;
+    }
     if (at % unit())
         broken("the time %lld lies between two units", (long long)at);
     return at / unit();

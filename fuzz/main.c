@@ -31,6 +31,12 @@ enum { MOST_BYTES = 1 << 14 };
 static unsigned char input[MOST_BYTES];
 static size_t input_size;
 
+/* Programs that are made, and foreseen, before they run. */
+static unsigned char ahead[CHECK_AHEAD][1024];
+static size_t ahead_sizes[CHECK_AHEAD];
+enum { NOT_BEGUN = CHECK_AHEAD };
+static unsigned begun = NOT_BEGUN; /* the one that runs */
+
 /* ---- Findings ---- */
 
 static const char *directory = ".";
@@ -68,6 +74,15 @@ static void report(void)
     check_tell(input, input_size, stderr);
 }
 
+/* Of a campaign: the program that runs. */
+static void take_input(void)
+{
+    if (begun == NOT_BEGUN)
+        return;
+    input_size = ahead_sizes[begun];
+    memcpy(input, ahead[begun], input_size);
+}
+
 /* The process dies of the library: the input is saved, and made smaller in processes of their own. */
 static void dying(int number)
 {
@@ -76,6 +91,7 @@ static void dying(int number)
     signal(SIGABRT, SIG_DFL);
     signal(SIGSEGV, SIG_DFL);
     signal(SIGALRM, SIG_DFL);
+    take_input();
     write_input(directory, "dies-");
     input_size = check_shrink(input, input_size);
     write_input(directory, "small-");
@@ -100,6 +116,16 @@ struct campaign {
     const char *corpus;
 };
 
+static void look_ahead(const struct campaign *campaign, unsigned long first)
+{
+    unsigned k;
+
+    for (k = 0; k < CHECK_AHEAD; k++)
+        ahead_sizes[k] = generate(campaign->seed, first + k, ahead[k], sizeof(ahead[k]));
+    for (k = 0; k < CHECK_AHEAD; k++)
+        check_ahead(k, ahead[k], ahead_sizes[k]);
+}
+
 static int run_campaign(const struct campaign *campaign)
 {
     double began = seconds_now(), took;
@@ -111,19 +137,26 @@ static int run_campaign(const struct campaign *campaign)
             alarm(20); /* for an input that never ends */
         if (i % 256 == 0 && campaign->seconds > 0 && seconds_now() - began >= campaign->seconds)
             break;
-        input_size = generate(campaign->seed, i, input, sizeof(input));
-        check_input(input, input_size, i % 64 == 0, &finding);
+        if (i % CHECK_AHEAD == 0)
+            look_ahead(campaign, i);
+        begun = i % CHECK_AHEAD;
+        check_input(ahead[begun], ahead_sizes[begun], i % 64 == 0, &finding);
         skipped += finding.outcome == CHECK_SKIPPED;
         records += finding.verdict.count;
         if (finding.outcome <= CHECK_SKIPPED)
             continue;
         fprintf(stderr, "program %lu of seed %lu: %s\n", i, campaign->seed, finding.kind);
+        take_input();
         report();
         return 1;
     }
     took = seconds_now() - began;
-    printf("seed %lu: %lu programs in %.1f s (%.0f a second), %lu not compared, %.0f records each: all as expected\n",
-           campaign->seed, i, took, (double)i / took, skipped, i ? (double)records / (double)i : 0.0);
+    printf("seed %lu: %lu programs in %.1f s (%.0f a second), %lu not compared, %.0f records each: all as expected\n"
+           "    %.1f simulated years\n",
+           campaign->seed, i, took, (double)i / took, skipped, i ? (double)records / (double)i : 0.0,
+           interpreter_simulated / NANOSECONDS_A_YEAR);
+    if (check_faults)
+        printf("    %lu injected faults\n", check_faults_made);
     return 0;
 }
 

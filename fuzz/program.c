@@ -283,6 +283,10 @@ static unsigned char take(struct reader *reader)
 /* Switched-off operations become yields; options that are switched off are left out. */
 static void apply_features(struct statement *at, unsigned off)
 {
+    if (at->op == OP_GATHER) /* it has no other options of a group */
+        at->a &= off & NO_POLICIES ? 0 : 0x0f;
+    if (off == 0)
+        return;
     if (operations[at->op].needs & off)
         at->op = OP_YIELD;
     if (at->op == OP_SCOPE) {
@@ -299,8 +303,6 @@ static void apply_features(struct statement *at, unsigned off)
         if (off & NO_CLEANUPS)
             at->a &= (unsigned char)~0x60;
     }
-    if (at->op == OP_GATHER) /* it has no other options of a group */
-        at->a &= off & NO_POLICIES ? 0 : 0x0f;
     if ((at->op == OP_SPAWN || at->op == OP_START) && off & NO_HANDLES)
         at->b = 0;
     if (off & NO_ERRORS && at->on_failure > SWALLOW)

@@ -37,6 +37,14 @@ def last(pattern):
     return figure
 
 
+def least(pattern):
+    """The last group of what the pattern finds, where that is least."""
+    def figure(text):
+        found = re.findall(pattern, text)
+        return show(min(number(groups[-1]) for groups in found)) if found else None
+    return figure
+
+
 def survivors(text):
     if "mutants of" not in text:
         return None
@@ -50,10 +58,13 @@ ROWS = [
     ("wrong models and canaries found out", ["fuzz"], total(r"(\d+) of \d+ (?:wrong models|canaries) were found out")),
     ("programs on Trio", ["fuzz-trio"], last(r"([\d,]+) programs on Trio")),
     ("inputs under AFL++", ["afl"], total(r"afl\+\+ \S+: ([\d,]+) inputs")),
-    ("schedules explored", ["explore"], last(r"([\d,]+) schedules")),
-    ("cancellations injected", ["torture", "explore"], last(r"([\d,]+) (?:injected )?cancellations")),
-    ("faults injected", ["torture", "explore"], last(r"([\d,]+) (?:injected )?faults")),
-    ("simulated years", ["fuzz-campaign", "torture", "explore", "fuzz"], total(r"([\d,.]+) simulated years")),
+    ("schedules explored", ["explore"], total(r"([\d,]+) schedules")),
+    ("schedules explored a second", ["explore"], least(r"([\d,]+) runs in [\d.]+ s \(([\d,]+) a second\)")),
+    ("cancellations injected", ["explore"], total(r"([\d,]+) cancellations injected")),
+    ("faults injected into system calls and memory", ["torture"], total(r"([\d,]+) injected faults")),
+    ("faults injected into random programs", ["fuzz-campaign", "fuzz"], total(r"([\d,]+) injected faults")),
+    ("simulated years in random programs", ["fuzz-campaign", "fuzz"], total(r"([\d,.]+) simulated years")),
+    ("simulated years in exploration", ["explore"], total(r"([\d,.]+) simulated years")),
     ("mutants", ["mutants"], last(r"(\d+) mutants of")),
     ("mutants that survive, but for justified ones", ["mutants"], survivors),
     ("lines of src/ that the tests run", ["coverage"], last(r"src/ \(all\) +\d+ +([\d.]+%)")),

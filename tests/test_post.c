@@ -771,8 +771,40 @@ TEST(where_the_system_or_memory_fails_there_is_a_code_and_nothing_is_left)
     assert_int_equal(fail_each("eventfd", 1, -EMFILE), 1);
     assert_int_equal(fail_each("eventfd", 2, -ENFILE), 1);
     assert_int_equal(fail_each("eventfd", 3, -ENOMEM), 1);
-    assert_int_equal(fail_each("memory", 1, -ENOMEM), 1);
+    assert_int_equal(fail_each("memory", 1, -ENOMEM), 2);
     assert_int_equal(fail_each("mmap", 1, -ENOMEM), 1);
+}
+
+static int64_t heard_at;
+
+static void note_time(void *arg, unsigned count)
+{
+    (void)arg, (void)count;
+    heard_at = osr_now();
+}
+
+static unsigned fail_polls(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)n;
+    return kind == OSR_CHOICE_FAULT && strcmp(what, "poll") == 0;
+}
+
+OSR_TASK(fire_between_sleeps, void, unused)
+{
+    struct osr_post post;
+
+    check_int(osr_post_open(&post, note_time, NULL), 0);
+    check_int(osr_sleep(1), 0);
+    check_int(osr_post_fire(post), 0);
+    check_int(osr_sleep(1), 0);
+    check_int(heard_at, 1);
+    return 0;
+}
+
+TEST(no_simulated_time_passes_before_a_post_is_heard_though_the_system_says_nothing)
+{
+    assert_int_equal(run_simulated(fire_between_sleeps, NULL, .choose = fail_polls), 0);
+    assert_checked();
 }
 
 static bool short_of_all;
@@ -1431,6 +1463,7 @@ int main(void)
         post_test(another_run_cannot_close_a_post_but_fire_it),
         post_test(a_forked_child_cannot_use_its_parents_posts_but_those_of_a_run_of_its_own),
         post_test(where_the_system_or_memory_fails_there_is_a_code_and_nothing_is_left),
+        post_test(no_simulated_time_passes_before_a_post_is_heard_though_the_system_says_nothing),
         post_test(without_memory_for_its_task_a_call_through_a_portal_gives_a_code),
         post_test(tasks_that_come_through_a_portal_give_their_results_to_the_threads),
         post_test(under_a_limit_calls_wait_for_their_turn),

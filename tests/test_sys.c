@@ -100,6 +100,7 @@ REPLACE(int, getsockname, (int fd, __SOCKADDR_ARG address, socklen_t *size), (fd
 REPLACE(ssize_t, readlink, (const char *path, char *buffer, size_t size), (path, buffer, size))
 REPLACE(int, eventfd, (unsigned count, int flags), (count, flags))
 REPLACE(int, epoll_create1, (int flags), (flags))
+REPLACE(int, epoll_ctl, (int epoll, int operation, int fd, struct epoll_event *event), (epoll, operation, fd, event))
 REPLACE(int, sigaction, (int number, const struct sigaction *action, struct sigaction *old), (number, action, old))
 REPLACE(int, socketpair, (int family, int type, int protocol, int fds[2]), (family, type, protocol, fds))
 REPLACE(pid_t, fork, (void), ())
@@ -699,6 +700,132 @@ TEST(where_the_table_of_posts_cannot_grow_there_is_none)
     assert_child_succeeds(open_the_first_post);
 }
 
+/* ---- Waiting without memory ---------------------------------------------------------------------------- */
+
+enum { FOR_EVER = 1 << 30, DESCRIPTORS = 20 };
+
+static int unwatched; /* how often it was told */
+
+static void count_unwatched(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg;
+    check_int(kind, OSR_DIAGNOSIS_UNWATCHED);
+    check(strncmp(text, "osier: there is no memory to w", 29) == 0);
+    unwatched++;
+}
+
+static struct osr_event heard;
+
+static void set_heard(void *arg, unsigned count)
+{
+    (void)arg, (void)count;
+    osr_event_set(&heard);
+}
+
+static void *fire_in_a_while(void *post)
+{
+    usleep(50000);
+    (void)osr_post_fire(*(struct osr_post *)post);
+    return NULL;
+}
+
+static int64_t milliseconds_now(void)
+{
+    return osri_sys_clock() / 1000000;
+}
+
+/* Nothing else can happen meanwhile, and `call` fails so many times until it has; it is made no more often than `most` times
+ * in a millisecond. */
+static int wait_for_a_thread(const char *call, int times, int most)
+{
+    int64_t began = milliseconds_now();
+    struct osr_post post;
+    pthread_t thread;
+
+    osr_event_init(&heard);
+    check_int(osr_post_open(&post, set_heard, NULL), 0);
+    check_int(pthread_create(&thread, NULL, fire_in_a_while, &post), 0);
+    spoil(call, 0, times, ENOMEM);
+    check_int(osr_event_wait(&heard), 0);
+    check(spoilt.made > 0 && spoilt.made < most * (10 + milliseconds_now() - began)); /* it was no busy wait */
+    check_int(osr_sleep(osr_ms(20)), 0); /* and time passes */
+    mend(NULL);
+    check_int(pthread_join(thread, NULL), 0);
+    return 0;
+}
+
+OSR_TASK(wait_without_polling, void, unused) { return wait_for_a_thread("poll", FOR_EVER, 4); }
+OSR_TASK(wait_without_watching, void, unused) { return wait_for_a_thread("epoll_ctl", FOR_EVER, 1); }
+
+TEST(where_the_system_cannot_be_waited_for_a_run_looks_now_and_then_and_says_so)
+{
+    unwatched = 0;
+    assert_int_equal(run_simulated(wait_without_polling, NULL, .diagnose = count_unwatched), 0);
+    assert_int_equal(unwatched, 1);
+    assert_int_equal(osr_run(wait_without_watching, NULL, .diagnose = count_unwatched), 0);
+    assert_int_equal(unwatched, 2);
+    assert_checked();
+}
+
+OSR_TASK(end_unwatched, void, unused)
+{
+    struct osr_post post;
+
+    spoil("epoll_ctl", 0, FOR_EVER, ENOMEM);
+    check_int(osr_post_open(&post, set_heard, NULL), 0);
+    return osr_sleep(osr_ms(5));
+}
+
+TEST(a_run_may_end_that_would_look_again)
+{
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        unwatched = 0;
+        assert_int_equal(osr_run(end_unwatched, NULL, .diagnose = count_unwatched), 0);
+        assert_int_equal(unwatched, 1);
+        mend(NULL);
+    }
+    assert_checked();
+}
+
+OSR_TASK(wait_to_read, int, fd) { return osr_fd_readable(*fd); }
+
+/* More descriptors than there is room for in any case. */
+OSR_TASK(wait_without_room, void, unused)
+{
+    int fds[DESCRIPTORS][2], i;
+    struct osr_group group;
+
+    check_int(osr_sleep(1), 0); /* there is room for a timer */
+    osr_group_open(&group);
+    for (i = 0; i < DESCRIPTORS; i++) {
+        check_int(pipe2(fds[i], O_NONBLOCK | O_CLOEXEC), 0);
+        check_int(osr_spawn(&group, wait_to_read, &fds[i][0]), 0);
+    }
+    check_int(osr_yield(), 0); /* they wait, and the loop has not yet looked */
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    check_int(wait_for_a_thread("poll", 0, 4 * (DESCRIPTORS + 1)), 0);
+    counting.fail_at = 0;
+    osr_group_cancel(&group, "read enough");
+    osr_group_close(&group, 0);
+    for (i = 0; i < DESCRIPTORS; i++) {
+        osr_fd_close(fds[i][0]);
+        close(fds[i][1]);
+    }
+    return 0;
+}
+
+TEST(neither_is_a_wait_for_many_descriptors_without_memory_a_busy_one)
+{
+    unwatched = 0;
+    assert_int_equal(run_simulated(wait_without_room, NULL, .allocator = &counting_allocator,
+                                   .diagnose = count_unwatched), 0);
+    assert_int_equal(unwatched, 1);
+    assert_checked();
+}
+
 /* ---- The pool ------------------------------------------------------------------------------------------ */
 
 OSR_JOB(give_seven, void, unused) { return 7; }
@@ -753,6 +880,9 @@ int main(void)
         sys_test(where_it_cannot_be_told_from_the_runs_own_another_loops_is_refused_too),
         sys_test(where_the_table_of_handles_cannot_grow_there_is_none),
         sys_test(where_the_table_of_posts_cannot_grow_there_is_none),
+        sys_test(where_the_system_cannot_be_waited_for_a_run_looks_now_and_then_and_says_so),
+        sys_test(a_run_may_end_that_would_look_again),
+        sys_test(neither_is_a_wait_for_many_descriptors_without_memory_a_busy_one),
         sys_test(without_a_thread_a_job_is_refused_but_one_thread_is_enough_for_all),
     };
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../blocks.h"
+
 unsigned wrong;
 FILE *story;
 void (*on_finding)(const char *where);
@@ -112,16 +114,12 @@ bool refuse_onwards, lets_leak;
 static void *resize(void *arg, void *memory, size_t size)
 {
     (void)arg;
-    if (size == 0) {
-        free(memory);
-        return NULL;
-    }
-    if (refuse_at > 0 && --refuse_at == 0) {
+    if (size > 0 && refuse_at > 0 && --refuse_at == 0) {
         refuse_at = refuse_onwards;
         refused++;
         return NULL;
     }
-    return realloc(memory, size);
+    return blocks_resize(memory, size);
 }
 
 const struct osr_allocator failing_memory = {.resize = resize};

@@ -47,7 +47,8 @@ enum osr_diagnosis {
     OSR_DIAGNOSIS_SLOW,       /* a task kept the thread for longer than osr_run_options.slow_step */
     OSR_DIAGNOSIS_TRACE,      /* the file that OSR_TRACE names cannot be written; the run goes on */
     OSR_DIAGNOSIS_RUNNING,    /* .dump_signal: which task runs at this moment; told from within a signal handler */
-    OSR_DIAGNOSIS_TREE        /* .dump_signal: the tree */
+    OSR_DIAGNOSIS_TREE,       /* .dump_signal: the tree */
+    OSR_DIAGNOSIS_UNWATCHED   /* for want of memory nothing wakes the run; until it is there, it looks by itself */
 };
 
 /*

@@ -132,6 +132,11 @@ int osri_sys_poll(const struct door *door, struct pollfd *fds, unsigned long cou
     RETRY(int, poll(fds, count, timeout));
 }
 
+void osri_sys_nap(void)
+{
+    (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
+}
+
 int osri_sys_eventfd(const struct door *door)
 {
     MAY_FAIL(door, "eventfd", EMFILE, ENFILE, ENOMEM);

@@ -35,6 +35,8 @@ int osri_sys_flags(const struct door *door, int fd);
 int osri_sys_poll(const struct door *door, struct pollfd *fds, unsigned long count, int timeout);
 
 /* A new one, at 0. */
+/* For about a millisecond. Needs no memory and cannot fail. */
+void osri_sys_nap(void);
 int osri_sys_eventfd(const struct door *door);
 
 ssize_t osri_sys_read(const struct door *door, int fd, void *buffer, size_t size);

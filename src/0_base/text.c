@@ -1,8 +1,69 @@
 #include "0_base/text.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- Formatting ---- */
+
+static bool is_simple(const char *format)
+{
+    while ((format = strchr(format, '%')) != NULL) {
+        format += format[1] == 'z' ? 2 : 1;
+        if (*format != 'u' && (*format != 's' || format[-1] != '%'))
+            return false;
+    }
+    return true;
+}
+
+/* What fits; the whole length grows in any case. */
+static void put(char *buffer, size_t size, size_t *length, const char *words, size_t more)
+{
+    size_t left = *length < size ? size - *length : 0;
+
+    if (left > 0)
+        memcpy(buffer + *length, words, more < left ? more : left);
+    *length += more;
+}
+
+static void put_number(char *buffer, size_t size, size_t *length, size_t number)
+{
+    char digits[24], *at = digits + sizeof(digits);
+
+    do
+        *--at = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    put(buffer, size, length, at, (size_t)(digits + sizeof(digits) - at));
+}
+
+int osri_format(char *buffer, size_t size, const char *format, va_list list)
+{
+    size_t length = 0;
+
+    if (!is_simple(format))
+        return vsnprintf(buffer, size, format, list);
+    for (;;) {
+        const char *next = strchrnul(format, '%'), *words;
+
+        put(buffer, size, &length, format, (size_t)(next - format));
+        if (!*next)
+            break;
+        format = next + (next[1] == 'z' ? 3 : 2);
+        if (next[1] == 's') {
+            words = va_arg(list, const char *);
+            words = words ? words : "(null)";
+            put(buffer, size, &length, words, strlen(words));
+        } else {
+            put_number(buffer, size, &length, next[1] == 'z' ? va_arg(list, size_t) : va_arg(list, unsigned));
+        }
+    }
+    if (size > 0)
+        buffer[length < size ? length : size - 1] = '\0';
+    return length <= INT_MAX ? (int)length : -1;
+}
+
+/* ---- Texts ---- */
 
 static void add(struct text *text, const char *format, va_list list) OSR_PRINTF_(2, 0);
 
@@ -14,7 +75,7 @@ static void add(struct text *text, const char *format, va_list list)
     if (text->stream)
         n = vfprintf(text->stream, format, list);
     else
-        n = vsnprintf(left ? text->buffer + text->length : NULL, left, format, list);
+        n = osri_format(left ? text->buffer + text->length : NULL, left, format, list);
     if (n < 0)
         text->failed = true;
     else

@@ -27,6 +27,9 @@ static inline struct text text_to_buffer(char *buffer, size_t size)
     return (struct text){.buffer = buffer, .size = size};
 }
 
+/* The same as vsnprintf(), whose most usual conversions it knows itself: %s, %u and %zu. */
+int osri_format(char *buffer, size_t size, const char *format, va_list list) OSR_PRINTF_(3, 0);
+
 void osri_text(struct text *text, const char *format, ...) OSR_PRINTF_(2, 3);
 
 /* Adds words as they are. */

@@ -11,14 +11,19 @@
 #include "0_base/sys.h"
 #include "2_sched/sched.h"
 
+/* For so many descriptors there is room in any case: that of the inbox. */
+enum { FEW = 1 };
+
 struct simulation {
     int64_t now;
     int64_t since; /* when the clock began to stand still, in real time; 0: it jumps */
     bool blind;    /* at the last look the system could not tell what is ready */
+    bool told;     /* that it cannot wait for what comes from outside */
     struct osr_list_ armed;
     unsigned count;
     struct pollfd *fds; /* as many as were ever armed */
     unsigned capacity;
+    struct pollfd few[FEW];
 };
 
 static int sim_open(struct sched *sched)
@@ -27,7 +32,7 @@ static int sim_open(struct sched *sched)
 
     if (!sim)
         return -ENOMEM;
-    *sim = (struct simulation){0};
+    *sim = (struct simulation){.fds = sim->few, .capacity = FEW};
     list_init(&sim->armed);
     sched->loop = sim;
     return 0;
@@ -37,7 +42,8 @@ static void sim_close(struct sched *sched)
 {
     struct simulation *sim = sched->loop;
 
-    osri_free(&sched->memory, sim->fds);
+    if (sim->fds != sim->few)
+        osri_free(&sched->memory, sim->fds);
     osri_free(&sched->memory, sim);
 }
 
@@ -59,7 +65,7 @@ static bool have_room(struct sched *sched, struct simulation *sim)
 
     if (sim->count <= sim->capacity)
         return true;
-    fds = osri_resize(&sched->memory, sim->fds, sim->count * 2 * sizeof(*fds));
+    fds = osri_resize(&sched->memory, sim->fds == sim->few ? NULL : sim->fds, sim->count * 2 * sizeof(*fds));
     if (!fds)
         return false;
     sim->fds = fds;
@@ -123,6 +129,28 @@ static int poll_armed(struct sched *sched, struct simulation *sim, int timeout)
     return ready;
 }
 
+static void tell_unwatched(struct sched *sched, struct simulation *sim)
+{
+    if (sim->told)
+        return;
+    sim->told = true;
+    osri_diagnose(sched, OSR_DIAGNOSIS_UNWATCHED,
+                  "osier: there is no memory to wait for descriptors with: they are looked at every millisecond\n");
+}
+
+/* Waits for one of the armed watches in real time: how many are ready, or a code. Where memory is short for that, it comes
+ * back after a moment, and whoever waits looks again. */
+static int wait_for_armed(struct sched *sched, struct simulation *sim, int timeout)
+{
+    int ready = sim->count > 0 ? poll_armed(sched, sim, timeout) : osri_sys_poll(&sched->door, NULL, 0, timeout);
+
+    if (timeout != 0 && (ready < 0 || (ready == 0 && sim->count > sim->capacity))) {
+        tell_unwatched(sched, sim);
+        osri_sys_nap();
+    }
+    return ready;
+}
+
 /* How many milliseconds of real time are left of the way to the moment `until`; -1: for ever. */
 static int left_until(const struct simulation *sim, int64_t until)
 {
@@ -143,9 +171,7 @@ static void stand_still(struct sched *sched, struct simulation *sim, int64_t unt
     if (!sim->since)
         sim->since = osri_sys_clock();
     timeout = left_until(sim, until);
-    if (sim->count == 0)
-        (void)osri_sys_poll(&sched->door, NULL, 0, timeout);
-    else if (poll_armed(sched, sim, timeout) > 0)
+    if (wait_for_armed(sched, sim, timeout) > 0)
         return;
     if (left_until(sim, until) == 0) {
         sim->now = until;
@@ -160,7 +186,7 @@ static bool may_pass(struct sched *sched, struct simulation *sim)
     int ready = poll_armed(sched, sim, 0);
     bool was_blind = sim->blind;
 
-    sim->blind = ready < 0;
+    sim->blind = ready < 0 && !was_blind; /* after each step of time they are asked anew */
     return ready == 0 || (ready < 0 && was_blind);
 }
 
@@ -181,7 +207,7 @@ static void sim_poll(struct sched *sched, int64_t until)
     else if (until != OSR_NEVER)
         sim->now = until;
     else
-        (void)poll_armed(sched, sim, -1);
+        (void)wait_for_armed(sched, sim, -1);
 }
 
 static void sim_arm(struct sched *sched, struct watch *watch)
@@ -213,7 +239,7 @@ void osri_sim_restart(struct sched *sched)
     if (sched->driver != &osri_driver_sim)
         return;
     sim->now = sim->since = 0;
-    sim->blind = false;
+    sim->blind = sim->told = false;
 }
 
 const struct driver osri_driver_sim = {sim_open, sim_close, sim_now,    sim_reached,

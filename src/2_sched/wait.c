@@ -19,7 +19,7 @@ bool osri_cut(struct sched *sched, struct task *task)
 
     if (!wait || wait->uncut_)
         return false;
-    if (task->entered != osri_nothing) /* who comes next there finds one less */
+    if (unlikely(sched->door.touched != NULL) && task->entered != osri_nothing) /* who comes next finds one less there */
         osri_touch(&sched->door, task->entered ? OSR_TOUCH_WRITE : OSR_TOUCH_ALL, task->entered);
     wait->was_cut_ = true;
     osri_wake(sched, wait, -ECANCELED);

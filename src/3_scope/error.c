@@ -15,7 +15,7 @@ struct error_chunk {
     struct errors *pool; /* NULL: the run is over, and the last error frees the chunk */
     struct memory memory;
     struct error_chunk *next;
-    size_t count;
+    size_t count, used; /* those behind have not been handed out yet, and nothing of them is set */
     atomic_uint held;
     struct osr_error errors[];
 };
@@ -70,7 +70,6 @@ struct osr_error *osri_fatal_take(struct sched *sched)
 static struct error_chunk *new_chunk(const struct memory *memory, size_t count)
 {
     struct error_chunk *chunk = osri_alloc(memory, sizeof(*chunk) + count * sizeof(chunk->errors[0]));
-    size_t i;
 
     if (!chunk)
         return NULL;
@@ -78,28 +77,22 @@ static struct error_chunk *new_chunk(const struct memory *memory, size_t count)
     chunk->memory = (struct memory){.from = memory->from};
     chunk->next = NULL;
     chunk->count = count;
+    chunk->used = 0;
     atomic_init(&chunk->held, 0);
-    for (i = 0; i < count; i++)
-        chunk->errors[i].refs = 0;
     return chunk;
 }
 
 static int grow(struct errors *errors)
 {
-    size_t count = errors->promised < FIRST_CHUNK ? FIRST_CHUNK : errors->promised < MOST_CHUNK ? errors->promised : MOST_CHUNK, i;
-    struct error_chunk *chunk = new_chunk(errors->memory, count);
+    size_t count = errors->promised < FIRST_CHUNK ? FIRST_CHUNK : errors->promised;
+    struct error_chunk *chunk = new_chunk(errors->memory, count < MOST_CHUNK ? count : MOST_CHUNK);
 
     if (!chunk)
         return -ENOMEM;
     chunk->pool = errors;
     chunk->next = errors->chunks;
     errors->chunks = chunk;
-    for (i = count; i-- > 0;) {
-        chunk->errors[i].chunk = chunk;
-        chunk->errors[i].next = errors->idle;
-        errors->idle = &chunk->errors[i];
-    }
-    errors->idle_count += count;
+    errors->idle_count += chunk->count;
     return 0;
 }
 
@@ -120,7 +113,7 @@ static struct osr_error *next_held(struct sched *sched, const struct osr_error *
     size_t i = at ? (size_t)(at - chunk->errors) + 1 : 0;
 
     for (; chunk; chunk = chunk->next, i = 0)
-        for (; i < chunk->count && atomic_load(&chunk->held) > 0; i++)
+        for (; i < chunk->used && atomic_load(&chunk->held) > 0; i++)
             if (chunk->errors[i].refs > 0)
                 return &chunk->errors[i];
     return NULL;
@@ -187,30 +180,42 @@ void osri_errors_close(struct sched *sched)
     osri_free(errors->memory, errors);
 }
 
+/* The next one of a chunk that has some which were never handed out. */
+static struct osr_error *take_fresh(struct error_chunk *chunk)
+{
+    struct osr_error *error = &chunk->errors[chunk->used++];
+
+    error->chunk = chunk;
+    return error;
+}
+
 static struct osr_error *take_of_no_run(void)
 {
     const struct memory memory = {.from = osri_malloc_allocator};
     struct error_chunk *chunk = new_chunk(&memory, 1);
 
-    if (!chunk)
-        return NULL;
-    chunk->errors[0].chunk = chunk;
-    return &chunk->errors[0];
+    return chunk ? take_fresh(chunk) : NULL;
 }
 
 static struct osr_error *take_error(struct sched *sched)
 {
     struct errors *errors = sched ? osri_errors(sched) : NULL;
+    struct error_chunk *chunk;
     struct osr_error *error;
 
     if (!errors)
         return take_of_no_run();
     if (errors->idle_count <= errors->promised && grow(errors) < 0)
         return NULL;
-    error = errors->idle;
-    errors->idle = error->next;
     errors->idle_count--;
-    return error;
+    error = errors->idle;
+    if (error) {
+        errors->idle = error->next;
+        return error;
+    }
+    for (chunk = errors->chunks; chunk->used == chunk->count; chunk = chunk->next)
+        continue;
+    return take_fresh(chunk);
 }
 
 static void give_error(struct osr_error *error)
@@ -270,7 +275,7 @@ void osri_error_vsay(struct osr_error *error, const char *format, va_list list)
     int length;
 
     va_copy(again, list);
-    length = vsnprintf(small, sizeof(small), format, again);
+    length = osri_format(small, sizeof(small), format, again);
     va_end(again);
     message = length < 0 ? NULL : osri_alloc(memory, (size_t)length + 1);
     if (!message)
@@ -278,7 +283,7 @@ void osri_error_vsay(struct osr_error *error, const char *format, va_list list)
     if ((size_t)length < sizeof(small))
         memcpy(message, small, (size_t)length + 1);
     else
-        vsnprintf(message, (size_t)length + 1, format, list);
+        (void)osri_format(message, (size_t)length + 1, format, list);
     osri_free(memory, error->message);
     error->message = message;
 }

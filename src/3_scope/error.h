@@ -51,7 +51,7 @@ void osri_errors_close(struct sched *sched);
 
 struct errors {
     size_t idle_count, promised;
-    struct osr_error *idle;
+    struct osr_error *idle; /* which were in use; besides, there are those of the chunks that never were */
     struct error_chunk *chunks;
     struct osr_error *fatal; /* the first */
     bool fatal_promised;     /* an error is set aside for it */

@@ -8,7 +8,8 @@
 #include "0_base/sys.h"
 #include "3_scope/slot.h"
 
-enum { PATIENCE = 10000 };
+/* In nanoseconds: when the system could not watch an inbox, it is asked again after so long. */
+enum { PATIENCE = 10000, AGAIN_AFTER = 10000000 };
 
 /* All inboxes of this process. */
 static struct inbox *inboxes;
@@ -137,6 +138,27 @@ static void open_all(struct sched *sched, struct inbox *inbox)
     sched->current = current;
 }
 
+static void watch_again(struct osr_timer_ *timer)
+{
+    struct inbox *inbox = container_of(timer, struct inbox, again);
+
+    (void)osri_timers_reserve(&osri_sched->timers); /* which cannot fail: its own place is free */
+    inbox->watch.broken = false;
+    osri_watch_arm(osri_sched, &inbox->watch);
+    open_all(osri_sched, inbox);
+}
+
+/* The system cannot watch it, for want of memory. */
+static void meet_refusal(struct sched *sched, struct inbox *inbox)
+{
+    osri_timers_unreserve(&sched->timers);
+    (void)osri_timer_set(&sched->timers, &inbox->again, osri_now(sched) + AGAIN_AFTER);
+    if (!inbox->told)
+        osri_diagnose(sched, OSR_DIAGNOSIS_UNWATCHED,
+                      "osier: there is no memory to watch for what other threads bring: it is looked at every 10 ms\n");
+    inbox->told = true;
+}
+
 static void rung(struct watch *watch)
 {
     struct inbox *inbox = container_of(watch, struct inbox, watch);
@@ -144,10 +166,8 @@ static void rung(struct watch *watch)
 
     (void)syscall(SYS_read, inbox->fd, &rings, sizeof(rings)); /* before taking: who comes after it rings again */
     open_all(osri_sched, inbox);
-    if (watch->broken) { /* the system could not watch it, for want of memory: tried again at the next look */
-        watch->broken = false;
-        osri_watch_arm(osri_sched, watch);
-    }
+    if (watch->broken)
+        meet_refusal(osri_sched, inbox);
 }
 
 /* ---- Opening and closing ---- */
@@ -195,6 +215,10 @@ struct inbox *osri_inbox(struct sched *sched, int *code)
         return NULL;
     /* Asked also where an inbox of an earlier run is used again, so that runs do not depend on earlier ones. */
     inbox = osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "memory") ? NULL : take_inbox(*code);
+    if (inbox && osri_timers_reserve(&sched->timers) < 0) {
+        atomic_store(&inbox->users, 0);
+        inbox = NULL;
+    }
     if (!inbox) {
         close(*code);
         *code = -ENOMEM;
@@ -204,6 +228,8 @@ struct inbox *osri_inbox(struct sched *sched, int *code)
     sched->inbox = inbox;
     ring(inbox); /* a parcel may have come while nobody had it */
     watch_init(&inbox->watch, inbox->fd, WATCH_READ, rung);
+    osri_timer_init(&inbox->again, watch_again, false);
+    inbox->told = false;
     osri_watch_arm(sched, &inbox->watch);
     return inbox;
 }
@@ -233,6 +259,9 @@ void osri_inbox_close(struct sched *sched)
     if (!inbox)
         return;
     osri_watch_disarm(sched, &inbox->watch);
+    if (inbox->again.state == TIMER_IDLE)
+        osri_timers_unreserve(&sched->timers);
+    osri_timer_clear(&sched->timers, &inbox->again);
     open_all(sched, inbox);
     if (!list_empty(&sched->calls))
         sched->make_calls(sched);

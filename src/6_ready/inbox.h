@@ -24,6 +24,8 @@ struct inbox {
     int fd;                          /* an eventfd, which wakes the loop */
     pthread_mutex_t lock;            /* for what may not come late: see portal.c */
     struct watch watch;
+    struct osr_timer_ again; /* when to watch it again, which the system has refused; set only then */
+    bool told;               /* of that */
     struct inbox *next; /* all that there are */
 };
 

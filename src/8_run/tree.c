@@ -39,17 +39,26 @@ static void write_deadline(struct sched *sched, struct text *text, const struct 
         osri_text(text, ", due in %lld.%03lld ms", (long long)(left / 1000000), (long long)(left / 1000 % 1000));
 }
 
+static void write_place(struct text *text, const char *before, const char *where)
+{
+    osri_text_plain(text, before);
+    osri_text_plain(text, place_or_unknown(where));
+}
+
 static void write_task(struct text *text, const struct child *child)
 {
     const struct task *task = &child->task;
 
     osri_text_plain(text, "task \"");
     osri_text_words(text, task->name, "");
-    osri_text(text, "\", spawned at %s, ", task->where);
-    if (task->wait)
-        osri_text(text, "waits in %s at %s", task->wait->call, place_or_unknown(task->wait->where_));
-    else
-        osri_text_plain(text, task == osri_current() ? "runs" : "is ready");
+    write_place(text, "\", spawned at ", task->where);
+    if (!task->wait) {
+        osri_text_plain(text, task == osri_current() ? ", runs" : ", is ready");
+        return;
+    }
+    osri_text_plain(text, ", waits in ");
+    osri_text_plain(text, task->wait->call);
+    write_place(text, " at ", task->wait->where_);
 }
 
 static void write_group(struct text *text, const struct osr_group *group)
@@ -63,7 +72,7 @@ static void write_group(struct text *text, const struct osr_group *group)
     osri_text(text, "with %zu running", group->running_);
     if (group->limit_)
         osri_text(text, " (at most %u)", group->limit_);
-    osri_text(text, ", opened at %s", group->scope.where_);
+    write_place(text, ", opened at ", group->scope.where_);
     if (group->errors_)
         osri_text(text, ", %u failed", group->errors_);
 }
@@ -73,14 +82,16 @@ static void write_scope(struct sched *sched, struct text *text, const struct osr
     static const char *const names[] = {
         [OSR_SCOPE_TIMEOUT] = "scope", [OSR_SCOPE_MOVE_ON] = "move-on scope", [OSR_SCOPE_SHIELD] = "shield"};
 
-    if (scope->form_ == SCOPE_TASK)
+    if (scope->form_ == SCOPE_TASK) {
         write_task(text, container_of(scope, struct child, scope));
-    else if (scope->form_ == SCOPE_GROUP)
+    } else if (scope->form_ == SCOPE_GROUP) {
         write_group(text, container_of(scope, struct osr_group, scope));
-    else if (scope->form_ == SCOPE_START)
-        osri_text(text, "to be started at %s", scope->where_);
-    else
-        osri_text(text, "%s, opened at %s", names[scope->form_], scope->where_);
+    } else if (scope->form_ == SCOPE_START) {
+        write_place(text, "to be started at ", scope->where_);
+    } else {
+        osri_text_plain(text, names[scope->form_]);
+        write_place(text, ", opened at ", scope->where_);
+    }
     if (!scope->brief_)
         write_deadline(sched, text, scope);
     if (!scope->brief_ && scope->cancelled_at_)
