@@ -46,7 +46,7 @@ TOOL_CFLAGS := $(TOOL_CFLAGS_$(TOOL))
 COMMON := -std=gnu11 -O2 -g -D_GNU_SOURCE -pthread $(WARNINGS) $(if $(TOOL),,$(WERROR)) \
     $(if $(filter ucontext,$(CONTEXT)),-DOSR_CONTEXT_UCONTEXT) $(TOOL_CFLAGS)
 
-LIBRARY_FLAGS := $(COMMON) -fvisibility=hidden -fstack-clash-protection -fno-plt -fno-tree-slp-vectorize -Iinclude -Isrc $(CFLAGS)
+LIBRARY_FLAGS := $(COMMON) -fvisibility=hidden -fstack-clash-protection -fno-plt -Iinclude -Isrc $(CFLAGS)
 TEST_FLAGS := $(COMMON) -Iinclude -Isrc -Itests $(CFLAGS)
 EXAMPLE_FLAGS := $(COMMON) -Iinclude $(CFLAGS)
 

@@ -41,13 +41,18 @@ static inline void list_remove(struct osr_list_ *node)
     list_init(node);
 }
 
-/* Puts `other` in the place of the node, which is then as if unlinked. */
+/* Puts `other` in the place of the node, which is then as if unlinked. One of the two was stored just now, if a neighbour
+ * has been taken out, and one load of both would have to wait until that has reached the cache: so there is none. */
 static inline void list_replace(struct osr_list_ *node, struct osr_list_ *other)
 {
-    other->next = node->next;
-    other->prev = node->prev;
-    other->next->prev = other;
-    other->prev->next = other;
+    struct osr_list_ *next = node->next, *prev;
+
+    __asm__("" : "+r"(next));
+    prev = node->prev;
+    other->next = next;
+    other->prev = prev;
+    next->prev = other;
+    prev->next = other;
 }
 
 /* Takes the first node out; NULL if the list is empty. */
