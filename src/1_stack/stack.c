@@ -55,7 +55,7 @@ static int make_room(struct stacks *stacks, size_t regions)
 
     if (!idle)
         return -ENOMEM;
-    idle[0] = NULL;
+    idle[0] = (struct fiber *)(void *)idle;
     stacks->idle = idle;
     return 0;
 }

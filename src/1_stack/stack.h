@@ -28,7 +28,7 @@ struct fiber {
 
 struct slab;
 
-/* Brings the line of the object that begins with `fiber` into the cache; NULL does no harm. */
+/* Brings the line of the object that begins with `fiber` into the cache. */
 static inline __attribute__((always_inline)) void osri_prefetch(const void *fiber, int line)
 {
     __builtin_prefetch((const void *)((uintptr_t)fiber + (uintptr_t)line * 64), 1);
@@ -40,7 +40,8 @@ struct stacks {
     size_t room;  /* at its top, for the object */
     size_t lining_at; /* where in the object that is */
     size_t guard; /* one page */
-    struct fiber **idle;  /* those given back are at 1 to `count`, the latest last; there is room for all, and 0 is NULL */
+    struct fiber **idle;  /* those given back are at 1 to `count`, the latest last; there is room for all, and at 0
+                           * something that it does no harm to fetch: to look for what is not mapped takes long */
     size_t count, bare;   /* in the pool; of them, those without memory, which come first */
     size_t least;         /* of those with memory, while somebody looked since the last trimming */
     struct slab *slabs;   /* newest first */
@@ -99,7 +100,7 @@ static inline void osri_stack_give(struct stacks *stacks, struct fiber *fiber)
     stacks->idle[++stacks->count] = fiber;
 }
 
-/* The one to be taken after the next one, NULL if there is none. */
+/* The one to be taken after the next one; if there is none, what it does no harm to fetch. */
 static inline struct fiber *osri_stack_after_next(const struct stacks *stacks)
 {
     return stacks->idle[stacks->count > 0 ? stacks->count - 1 : 0];
