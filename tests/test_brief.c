@@ -128,6 +128,47 @@ static void an_error_that_was_looked_at_goes_with_its_task(void **state)
     assert_checked();
 }
 
+struct copied {
+    char bytes[60000];
+};
+
+OSR_TASK(have_a_copy, struct copied, copy)
+{
+    return copy->bytes[0];
+}
+
+static int __attribute__((noinline)) fill_much_of_the_stack(void)
+{
+    volatile char frame[220000];
+    size_t i;
+
+    for (i = 0; i < sizeof(frame); i += 64)
+        frame[i] = 1;
+    return frame[0];
+}
+
+OSR_TASK(use_much_of_the_stack, void, unused)
+{
+    return fill_much_of_the_stack() - 1;
+}
+
+OSR_TASK(use_much_of_the_stack_after_a_copy, void, unused)
+{
+    static struct copied copied;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn_copy(&group, have_a_copy, &copied);
+    osr_spawn(&group, use_much_of_the_stack, NULL);
+    return osr_group_close(&group, 1);
+}
+
+static void the_copy_of_an_argument_takes_nothing_from_the_stack_of_the_next_task(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(use_much_of_the_stack_after_a_copy, NULL, .stack_size = 1 << 18), 1);
+}
+
 /* ---- Before it has begun -------------------------------------------------------------------------------- */
 
 OSR_TASK(sleep_for_ever, void, unused)
@@ -230,6 +271,7 @@ int main(void)
         story_test(a_bare_code_has_nothing_of_the_failure_of_the_task_before),
         story_test(each_task_has_a_handle_of_its_own),
         story_test(an_error_that_was_looked_at_goes_with_its_task),
+        story_test(the_copy_of_an_argument_takes_nothing_from_the_stack_of_the_next_task),
         story_test(a_task_that_has_not_begun_is_not_shown_as_the_one_before),
         story_test(who_is_cancelled_before_it_begins_sees_it_when_it_begins),
         story_test(a_deadline_that_is_set_before_it_begins_is_in_effect_when_it_begins),

@@ -158,15 +158,18 @@ static inline bool go_on_as(struct sched *sched, struct child *child, struct tas
     return true;
 }
 
-static inline void live(struct sched *sched, struct child *child)
+/* Gives whether the whole stack is free for another: the copy of an argument stays above the frame of osri_child_begin(). */
+static inline bool live(struct sched *sched, struct child *child)
 {
     bool usual = child->scope.brief_;
 
     if (likely(usual))
         osri_child_complete(child);
     end(sched, child, usual, child->task.run(child->task.arg));
-    if (unlikely(!usual))
-        osri_child_reset(child);
+    if (likely(usual))
+        return true;
+    osri_child_reset(child);
+    return task_base(&child->task) == (const char *)child;
 }
 
 /* The first function on a task's stack, which AddressSanitizer must not instrument: it enters a new stack here, and what
@@ -176,11 +179,12 @@ __attribute__((no_sanitize_address)) void osri_child_begin(void *arg)
     struct child *child = arg;
     struct sched *sched = child->task.sched;
     struct task *next;
+    bool whole;
 
     osri_task_begin(sched, &child->task);
     do {
-        live(sched, child);
+        whole = live(sched, child);
         next = osri_task_next(sched);
-    } while (go_on_as(sched, child, next));
+    } while (likely(whole) && go_on_as(sched, child, next));
     osri_task_exit(sched, &child->task, next);
 }
