@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "0_base/text.h"
+#include "0_base/tools.h"
 
 /* ---- The end of a task ---- */
 
@@ -112,6 +113,9 @@ void osri_child_furnish(struct sched *sched, struct child *child)
     osri_child_reset(child);
 }
 
+/* Below a copy, where the first functions of the task go on; Valgrind takes no notice of how they come there. */
+enum { FIRST_FRAMES = 4096 };
+
 /* What the copy of an argument takes on the stack, aligned for any type. */
 static size_t room_of(size_t size)
 {
@@ -122,6 +126,7 @@ struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, cons
                              const struct osr_spawn_options *options, int *code)
 {
     struct child *child;
+    char *copy;
 
     if (options->copy > sched->stacks.size / 4) {
         *code = -E2BIG;
@@ -133,7 +138,9 @@ struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, cons
         child->task.name = child->name;
     }
     if (child && options->copy > 0) {
-        child->task.arg = memcpy((char *)child - room_of(options->copy), arg, options->copy);
+        copy = (char *)child - room_of(options->copy);
+        osri_valgrind_open(copy - FIRST_FRAMES, FIRST_FRAMES + options->copy);
+        child->task.arg = memcpy(copy, arg, options->copy);
         osri_task_prepare(&child->task, room_of(options->copy), osri_child_begin);
     }
     return child;
