@@ -754,13 +754,17 @@ OSR_TASK(use_a_little_stack, void, unused)
 
 TEST(run_options_that_make_no_sense_are_refused)
 {
-    int rc;
+    int rc, shift;
 
     assert_int_equal(osr_run(do_nothing, NULL, .clock = (enum osr_clock)99), -EINVAL);
     rc = osr_run(do_nothing, NULL, .stack_size = SIZE_MAX);
     assert_true(rc == -EINVAL || rc == -ENOMEM);
     rc = osr_run(do_nothing, NULL, .stack_size = SIZE_MAX / 2);
     assert_true(rc == -EINVAL || rc == -ENOMEM);
+    for (shift = 63; shift > 40; shift--) { /* products of it wrap around, for some to a small number */
+        rc = osr_run(do_nothing, NULL, .stack_size = (size_t)1 << shift);
+        assert_true(rc == -EINVAL || rc == -ENOMEM || (rc == 0 && shift < 48));
+    }
     rc = osr_run(use_a_little_stack, NULL, .stack_size = 1);
     assert_true(rc == -EINVAL || rc == 7);
     assert_int_equal(osr_run(use_a_little_stack, NULL, .stack_size = 100000), 7);

@@ -1,11 +1,12 @@
 #include "0_base/tools.h"
 
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
 #else
 #define RUNNING_ON_VALGRIND 0
 #define VALGRIND_STACK_REGISTER(low, high) 0u
 #define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
+#define VALGRIND_MAKE_MEM_UNDEFINED(low, size) 0
 #endif
 
 #define WEAK __attribute__((weak))
@@ -80,4 +81,10 @@ void osri_valgrind_drop(unsigned id)
 {
     VALGRIND_STACK_DEREGISTER(id);
     (void)id;
+}
+
+void osri_valgrind_open(void *low, size_t size)
+{
+    (void)low, (void)size;
+    (void)VALGRIND_MAKE_MEM_UNDEFINED(low, size);
 }

@@ -37,5 +37,7 @@ void osri_tsan_free(void *fiber);
 bool osri_valgrind_runs(void);
 unsigned osri_valgrind_add(const void *low, const void *high);
 void osri_valgrind_drop(unsigned id);
+/* Memory of a stack that the one before has left is written to from elsewhere. */
+void osri_valgrind_open(void *low, size_t size);
 
 #endif

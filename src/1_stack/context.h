@@ -126,7 +126,8 @@ _Noreturn static inline __attribute__((always_inline)) void osri_context_leave(s
 #else
 
 struct context {
-    void *left; /* a ucontext_t, on the stack of the context */
+    void *left;          /* a ucontext_t, on the stack of the context */
+    uint64_t unused_[2]; /* as large as the other, so that tasks have their lines as there */
 };
 
 static inline const char *osri_context_frames(const struct context *context)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "0_base/text.h"
+#include "0_base/tools.h"
 
 /* ---- The end of a task ---- */
 
@@ -112,6 +113,9 @@ void osri_child_furnish(struct sched *sched, struct child *child)
     osri_child_reset(child);
 }
 
+/* Below a copy, where the first functions of the task go on; Valgrind takes no notice of how they come there. */
+enum { FIRST_FRAMES = 4096 };
+
 /* What the copy of an argument takes on the stack, aligned for any type. */
 static size_t room_of(size_t size)
 {
@@ -122,6 +126,7 @@ struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, cons
                              const struct osr_spawn_options *options, int *code)
 {
     struct child *child;
+    char *copy;
 
     if (options->copy > sched->stacks.size / 4) {
         *code = -E2BIG;
@@ -133,7 +138,9 @@ struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, cons
         child->task.name = child->name;
     }
     if (child && options->copy > 0) {
-        child->task.arg = memcpy((char *)child - room_of(options->copy), arg, options->copy);
+        copy = (char *)child - room_of(options->copy);
+        osri_valgrind_open(copy - FIRST_FRAMES, FIRST_FRAMES + options->copy);
+        child->task.arg = memcpy(copy, arg, options->copy);
         osri_task_prepare(&child->task, room_of(options->copy), osri_child_begin);
     }
     return child;
@@ -158,15 +165,18 @@ static inline bool go_on_as(struct sched *sched, struct child *child, struct tas
     return true;
 }
 
-static inline void live(struct sched *sched, struct child *child)
+/* Gives whether the whole stack is free for another: the copy of an argument stays above the frame of osri_child_begin(). */
+static inline bool live(struct sched *sched, struct child *child)
 {
     bool usual = child->scope.brief_;
 
     if (likely(usual))
         osri_child_complete(child);
     end(sched, child, usual, child->task.run(child->task.arg));
-    if (unlikely(!usual))
-        osri_child_reset(child);
+    if (likely(usual))
+        return true;
+    osri_child_reset(child);
+    return task_base(&child->task) == (const char *)child;
 }
 
 /* The first function on a task's stack, which AddressSanitizer must not instrument: it enters a new stack here, and what
@@ -176,11 +186,12 @@ __attribute__((no_sanitize_address)) void osri_child_begin(void *arg)
     struct child *child = arg;
     struct sched *sched = child->task.sched;
     struct task *next;
+    bool whole;
 
     osri_task_begin(sched, &child->task);
     do {
-        live(sched, child);
+        whole = live(sched, child);
         next = osri_task_next(sched);
-    } while (go_on_as(sched, child, next));
+    } while (likely(whole) && go_on_as(sched, child, next));
     osri_task_exit(sched, &child->task, next);
 }

@@ -45,13 +45,16 @@ static int64_t longest_step(const struct osr_run_options *options)
     return options->slow_step ? options->slow_step : osr_ms(SLOW_STEP);
 }
 
+/* So that no number of bytes in a slab of them overflows. */
+static const size_t most_stack = SIZE_MAX / 64;
+
 /* Copies what was given over what is meant by leaving it out. 0 or -EINVAL. */
 static int complete(struct osr_run_options *options, const struct osr_run_options *given)
 {
     *options = (struct osr_run_options){.size = sizeof(*options)};
     if (given)
         *options = *given;
-    if (options->size != sizeof(*options) || options->stack_size > SIZE_MAX / 4 ||
+    if (options->size != sizeof(*options) || options->stack_size > most_stack ||
         (options->clock != OSR_CLOCK_REAL && options->clock != OSR_CLOCK_SIMULATED) || options->slow_step < 0 ||
         (options->allocator && !options->allocator->resize) ||
         (options->dump_signal && !osri_signal_bit(options->dump_signal)))
