@@ -1034,6 +1034,49 @@ OSR_TASK(leave_refused_guards, void, unused)
     return 0;
 }
 
+static void leave_a_refused_timeout(void) { OSR_GUARD_TIMEOUT(limit, OSR_TIME_INVALID); }
+
+static void leave_a_timeout_without_memory(void)
+{
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    {
+        OSR_GUARD_TIMEOUT(limit, osr_ms(1));
+    }
+    counting.fail_at = 0;
+}
+
+enum { MORE_THAN_ARE_SET_ASIDE = 100 };
+
+/* It has used up the errors that were there, so that the promises of a guard need memory. */
+OSR_TASK(leave_guards_refused_for_different_reasons, void, unused)
+{
+    struct osr_scope around, scopes[MORE_THAN_ARE_SET_ASIDE];
+    int i, j;
+
+    for (i = 0; i < MORE_THAN_ARE_SET_ASIDE; i++)
+        check_int(osr_timeout_open(&scopes[i], osr_s(1)), 0);
+    for (j = 0; j < 2; j++) {
+        osr_scope_open(&around);
+        if (j == 0)
+            leave_a_refused_timeout();
+        for (i = 0; i < MORE_THAN_ARE_SET_ASIDE; i++)
+            leave_a_timeout_without_memory();
+        if (j == 1)
+            leave_a_refused_timeout();
+        check_int(osr_scope_close(&around, 0), j == 0 ? -EINVAL : -ENOMEM);
+    }
+    for (i = MORE_THAN_ARE_SET_ASIDE; i-- > 0;)
+        check_int(osr_scope_close(&scopes[i], 0), 0);
+    return 0;
+}
+
+TEST(of_several_guards_that_could_not_be_opened_the_first_is_heard_of)
+{
+    assert_int_equal(run_simulated(leave_guards_refused_for_different_reasons, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+}
+
 TEST(a_guard_that_could_not_be_opened_is_heard_of_later)
 {
     assert_int_equal(run_simulated(leave_refused_guards, NULL), -EINVAL);
@@ -1915,6 +1958,7 @@ int main(void)
         story_test(a_timeout_that_a_guard_could_not_return_comes_out_later),
         story_test(a_guard_that_has_nothing_to_say_leaves_nothing_pending),
         story_test(a_guard_that_could_not_be_opened_is_heard_of_later),
+        story_test(of_several_guards_that_could_not_be_opened_the_first_is_heard_of),
         story_test(an_explicit_close_disarms_a_guard),
         story_test(neither_a_pending_error_nor_the_bodys_own_is_dropped),
         story_test(several_pending_errors_all_come_out),

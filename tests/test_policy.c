@@ -94,6 +94,24 @@ TEST(the_tree_of_a_collecting_group_is_printed_whole)
                  "+- EPROTO: c failed  [task \"c\", ]\n");
 }
 
+SIMULATED_TEST(an_error_among_tasks_that_a_deadline_has_cancelled_is_printed_without_a_name)
+{
+    struct child a = ENDS("a", osr_ms(1), -EIO);
+    struct osr_group group;
+    struct osr_scope limit;
+    char expected[128];
+
+    osr_timeout_open(&limit, osr_ms(2));
+    snprintf(expected, sizeof(expected), "1 error, 1 cancelled at %s: the deadline passed", limit.where_);
+    osr_group_open(&group, .policy = OSR_COLLECT, .unwrap = false);
+    osr_spawn(&group, act, &a, .name = "a");
+    osr_spawn(&group, sleep_forever, NULL);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    check_text(osr_error_message(osr_error_last()), expected);
+    check_int(osr_scope_close(&limit, -OSR_EGROUP), -OSR_EGROUP);
+    return 0;
+}
+
 SIMULATED_TEST(an_error_among_cancelled_tasks_of_a_group_that_was_not_cancelled_is_printed_with_their_number)
 {
     struct child a = ENDS("a", osr_ms(1), -EIO);
@@ -1808,6 +1826,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         story_test(the_tree_of_a_collecting_group_is_printed_whole),
+        story_test(an_error_among_tasks_that_a_deadline_has_cancelled_is_printed_without_a_name),
         story_test(an_error_among_cancelled_tasks_of_a_group_that_was_not_cancelled_is_printed_with_their_number),
         story_test(a_lone_error_of_a_collecting_group_comes_out_as_itself_where_asked_for),
         story_test(a_fatal_error_passes_a_collecting_group_and_keeps_its_siblings_beside_it),

@@ -758,6 +758,41 @@ OSR_TASK(start_another_first, struct osr_group, group)
     return 0;
 }
 
+OSR_TASK(start_and_look, int, seen)
+{
+    int rc = osr_started();
+
+    *seen = osr_check();
+    return rc == 0 ? *seen : rc;
+}
+
+enum { DEEPEST = 9 };
+
+/* Who starts it is behind a shield, so nothing keeps the child from starting. */
+SIMULATED_TEST(who_has_started_sees_a_cancellation_from_however_far_outside_the_group)
+{
+    struct osr_scope scopes[DEEPEST], shield;
+    struct osr_group group;
+    int depth, i, seen;
+
+    for (depth = 1; depth <= DEEPEST; depth++) {
+        for (i = 0; i < depth; i++)
+            osr_scope_open(&scopes[i]);
+        osr_group_open(&group);
+        osr_shield_open_unlimited(&shield);
+        osr_scope_cancel(&scopes[0], NULL);
+        seen = 1;
+        check_int(osr_start(&group, start_and_look, &seen), 0);
+        check_int(osr_scope_close(&shield, 0), 0);
+        check_int(osr_group_close(&group, 0), -ECANCELED);
+        check_int(seen, -ECANCELED);
+        while (i-- > 1)
+            check_int(osr_scope_close(&scopes[i], -ECANCELED), -ECANCELED);
+        check_int(osr_scope_close(&scopes[0], -ECANCELED), -OSR_ESCOPECANCELED);
+    }
+    return 0;
+}
+
 SIMULATED_TEST(starts_can_be_nested)
 {
     struct osr_group group;
@@ -1104,6 +1139,7 @@ int main(void)
         story_test(a_child_of_the_group_may_start_another_while_the_owner_waits_in_the_close),
         story_test(a_group_does_not_close_as_long_as_one_is_being_started),
         story_test(a_start_that_fails_lets_the_waiting_group_close),
+        story_test(who_has_started_sees_a_cancellation_from_however_far_outside_the_group),
         story_test(starts_can_be_nested),
         story_test(a_cancellation_reaches_through_nested_starts),
         story_test(a_child_that_is_started_cannot_join_who_waits_for_it),

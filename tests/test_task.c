@@ -214,7 +214,7 @@ OSR_TASK(hold_many_handles, void, unused)
 
 TEST(many_outcomes_can_be_kept_at_once)
 {
-    assert_int_equal(run_simulated(hold_many_handles, NULL), 0);
+    assert_int_equal(run_simulated(hold_many_handles, NULL, .allocator = &counting_allocator), 0);
     assert_checked();
 }
 

@@ -209,6 +209,7 @@ SIMULATED_TEST(what_makes_no_sense_is_refused)
     check_int(osr_map_with(&give_seven.routine_, items, 2, sizeof(int), &negative), -EINVAL);
     check_int(osr_map_with(&give_seven.routine_, NULL, 0, sizeof(int), NULL), 0);
     check_int(osr_map_with(&give_seven.routine_, items, 2, sizeof(int), NULL), 0);
+    check_int(osr_map_with(&give_seven.routine_, items, 2, 0, NULL), 0); /* the same item for all */
     check_int(osr_job_check(), -EPERM);
     check_int(osr_pool_set_size(0), -EINVAL);
     check_int(osr_pool_shutdown(0, NULL, NULL), -EPERM);
