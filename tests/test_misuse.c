@@ -1046,27 +1046,25 @@ static void leave_a_timeout_without_memory(void)
     counting.fail_at = 0;
 }
 
-enum { MORE_THAN_ARE_SET_ASIDE = 100 };
+enum { ROOM_FOR_TIMERS = 64 };
 
-/* It has used up the errors that were there, so that the promises of a guard need memory. */
+/* Another limit than these needs memory. */
 OSR_TASK(leave_guards_refused_for_different_reasons, void, unused)
 {
-    struct osr_scope around, scopes[MORE_THAN_ARE_SET_ASIDE];
-    int i, j;
+    struct osr_scope scopes[ROOM_FOR_TIMERS], around;
+    int i;
 
-    for (i = 0; i < MORE_THAN_ARE_SET_ASIDE; i++)
+    for (i = 0; i < ROOM_FOR_TIMERS; i++)
         check_int(osr_timeout_open(&scopes[i], osr_s(1)), 0);
-    for (j = 0; j < 2; j++) {
-        osr_scope_open(&around);
-        if (j == 0)
-            leave_a_refused_timeout();
-        for (i = 0; i < MORE_THAN_ARE_SET_ASIDE; i++)
-            leave_a_timeout_without_memory();
-        if (j == 1)
-            leave_a_refused_timeout();
-        check_int(osr_scope_close(&around, 0), j == 0 ? -EINVAL : -ENOMEM);
-    }
-    for (i = MORE_THAN_ARE_SET_ASIDE; i-- > 0;)
+    osr_scope_open(&around);
+    leave_a_refused_timeout();
+    leave_a_timeout_without_memory();
+    check_int(osr_scope_close(&around, 0), -EINVAL);
+    osr_scope_open(&around);
+    leave_a_timeout_without_memory();
+    leave_a_refused_timeout();
+    check_int(osr_scope_close(&around, 0), -ENOMEM);
+    while (i-- > 0)
         check_int(osr_scope_close(&scopes[i], 0), 0);
     return 0;
 }

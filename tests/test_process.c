@@ -29,6 +29,7 @@ static int descriptors_before;
 static int begin_process_test(void **state)
 {
     descriptors_before = open_descriptors();
+    signalled_strangers = 0;
     alarm(60);
     return begin_test(state);
 }
@@ -846,6 +847,35 @@ REAL_TEST(an_error_beside_a_worker_ends_it)
     return 0;
 }
 
+OSR_TASK(give_too_much_and_go, void, unused)
+{
+    char much[100] = "";
+
+    return osr_worker_give(much, sizeof(much));
+}
+
+OSR_TASK(hire_one_that_gives_too_much, void, unused)
+{
+    char little[10];
+
+    check_int(osr_worker(give_too_much_and_go, NULL, .result = little, .room = sizeof(little)), -EMSGSIZE);
+    return 0;
+}
+
+/* The thread is busy until it has died, so its death is known before what it gave has been read. */
+REAL_TEST(a_worker_that_is_dead_when_it_is_given_up_gets_no_signal)
+{
+    const struct timespec while_it_dies = {0, 50000000};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, hire_one_that_gives_too_much, NULL), 0);
+    osr_yield();
+    nanosleep(&while_it_dies, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    return 0;
+}
+
 /* ---- Many, and others ---------------------------------------------------------------------------------- */
 
 struct one_of_many {
@@ -1221,6 +1251,7 @@ int main(void)
         process_test(a_death_that_came_first_is_told_although_cancelled),
         process_test(a_shielded_worker_goes_on),
         process_test(an_error_beside_a_worker_ends_it),
+        process_test(a_worker_that_is_dead_when_it_is_given_up_gets_no_signal),
         process_test(fifty_workers_at_once),
         process_test(workers_have_the_same_descriptors_however_many_there_are),
         process_test(other_children_of_the_program_are_left_alone),
