@@ -106,6 +106,58 @@ static void until_begun(struct held *held)
 OSR_TASK(sleep_for_ever, void, unused) { return osr_sleep(OSR_NEVER); }
 OSR_JOB(give_seven, void, unused) { return 7; }
 
+/* ---- Settling ------------------------------------------------------------------------------------------ */
+
+OSR_JOB(count_a_run, int, runs)
+{
+    ++*runs;
+    return 0;
+}
+
+static void count_a_destruction(void *arg, int rc)
+{
+    check_int(rc, 0);
+    *(int *)arg += 100;
+}
+
+OSR_TASK(leave_a_job_behind, int, runs)
+{
+    return osr_offload(count_a_run, runs, .abandon = count_a_destruction);
+}
+
+/* The jobs have begun, for all that their callers know. */
+static unsigned choose_begun(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)n;
+    return kind == OSR_CHOICE_JOB && strcmp(what, "begun") == 0;
+}
+
+OSR_TASK(settle_with_jobs_left_behind, void, unused)
+{
+    struct osr_group group;
+    int runs = 0, i;
+
+    osr_jobs_allow(0);
+    osr_group_open(&group);
+    for (i = 0; i < 3; i++)
+        check_int(osr_spawn(&group, leave_a_job_behind, &runs), 0);
+    osr_yield();
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_settle(), 0);
+    check_int(runs, 0);
+    osr_jobs_allow(3);
+    check_int(osr_settle(), 0);
+    check_int(runs, 303);
+    return 0;
+}
+
+TEST(nothing_is_settled_while_a_job_may_run_that_was_left_behind)
+{
+    assert_int_equal(run_simulated(settle_with_jobs_left_behind, NULL, .choose = choose_begun), 0);
+    assert_checked();
+}
+
 /* ---- Running ------------------------------------------------------------------------------------------- */
 
 struct seen {
@@ -1506,6 +1558,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         thread_test(a_job_runs_in_a_thread_of_the_pool_and_gives_its_result),
+        thread_test(nothing_is_settled_while_a_job_may_run_that_was_left_behind),
         thread_test(while_a_job_runs_the_other_tasks_go_on),
         thread_test(a_running_job_keeps_a_run_from_being_taken_for_stuck),
         thread_test(after_the_last_job_a_run_may_be_stuck_again),
