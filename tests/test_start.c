@@ -163,6 +163,23 @@ SIMULATED_TEST(a_child_may_be_started_with_a_copy_a_name_and_a_handle)
     return osr_group_close(&group, 0);
 }
 
+SIMULATED_TEST(a_daemon_that_was_started_is_told_in_the_order_of_completion_like_others)
+{
+    struct server d = {.prepare = osr_ms(1), .serve = osr_ms(1)}, s = {.prepare = osr_ms(1), .serve = osr_ms(3)};
+    struct osr_task daemon, other, next;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_start(&group, serve, &d, .daemon = true, .handle = &daemon), 0);
+    check_int(osr_start(&group, serve, &s, .handle = &other), 0);
+    check_int(osr_group_next(&group, &next), 1);
+    check_int(next.id_, daemon.id_);
+    check_int(osr_group_next(&group, &next), 1);
+    check_int(next.id_, other.id_);
+    check_int(osr_group_next(&group, &next), 0);
+    return osr_group_close(&group, 0);
+}
+
 /* ---- Not started --------------------------------------------------------------------------------------- */
 
 SIMULATED_TEST(an_error_before_it_has_started_comes_out_of_the_start_and_leaves_the_group_alone)
@@ -1114,6 +1131,7 @@ int main(void)
         story_test(an_error_right_after_it_has_started_fails_the_group_and_not_the_start),
         story_test(saying_it_twice_or_unasked_is_refused),
         story_test(a_child_may_be_started_with_a_copy_a_name_and_a_handle),
+        story_test(a_daemon_that_was_started_is_told_in_the_order_of_completion_like_others),
         story_test(an_error_before_it_has_started_comes_out_of_the_start_and_leaves_the_group_alone),
         story_test(who_passes_the_error_of_a_start_on_fails_with_that_very_error),
         story_test(a_child_that_ends_well_without_a_word_was_not_started),

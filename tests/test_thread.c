@@ -1557,6 +1557,7 @@ TEST(a_simulated_run_keeps_its_thread_though_a_job_has_runs_of_its_own)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        thread_test(a_shutdown_names_the_jobs_that_are_stuck_and_does_not_wait_for_ever), /* the very first job of the program */
         thread_test(a_job_runs_in_a_thread_of_the_pool_and_gives_its_result),
         thread_test(nothing_is_settled_while_a_job_may_run_that_was_left_behind),
         thread_test(while_a_job_runs_the_other_tasks_go_on),
@@ -1593,7 +1594,6 @@ int main(void)
         thread_test(a_map_that_is_cancelled_waits_for_those_that_run_and_withdraws_the_others),
         thread_test(no_more_jobs_run_at_once_than_the_pool_has_threads),
         thread_test(threads_that_are_too_many_end_when_they_are_idle_and_all_at_a_shutdown),
-        thread_test(a_shutdown_names_the_jobs_that_are_stuck_and_does_not_wait_for_ever),
         thread_test(by_default_they_are_named_on_standard_error),
         thread_test(a_program_may_end_without_a_shutdown),
         thread_test(a_forked_child_has_an_empty_pool_of_its_own),
