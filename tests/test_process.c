@@ -922,6 +922,26 @@ REAL_TEST(fifty_workers_at_once)
     return 0;
 }
 
+static char key;
+
+OSR_JOB(look_a_value_up, void, unused) { return osr_value(&key) == &key ? 0 : -EIO; }
+
+OSR_TASK(offload_with_a_value, void, unused)
+{
+    struct osr_binding binding;
+
+    check_int(osr_bind(&binding, &key, &key), 0);
+    return osr_offload(look_a_value_up, NULL);
+}
+
+OSR_TASK(run_by_itself, void, unused) { return osr_run(offload_with_a_value, NULL); }
+
+REAL_TEST(a_worker_may_have_a_run_of_its_own_with_jobs_and_values)
+{
+    check_int(osr_worker(run_by_itself, NULL), 0);
+    return 0;
+}
+
 OSR_TASK(count_descriptors, void, unused) { return open_descriptors(); }
 
 /* Those that their parent has on account of others are not for them. */
@@ -1253,6 +1273,7 @@ int main(void)
         process_test(an_error_beside_a_worker_ends_it),
         process_test(a_worker_that_is_dead_when_it_is_given_up_gets_no_signal),
         process_test(fifty_workers_at_once),
+        process_test(a_worker_may_have_a_run_of_its_own_with_jobs_and_values),
         process_test(workers_have_the_same_descriptors_however_many_there_are),
         process_test(other_children_of_the_program_are_left_alone),
         process_test(a_program_that_ignores_its_children_has_workers_all_the_same),
