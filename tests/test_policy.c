@@ -1049,6 +1049,80 @@ TEST(who_waits_for_the_next_is_told_also_while_the_group_closes)
     assert_story("b ends\nasker 0 gets b\na ends\nasker 1 gets a\nasker 2 gets nobody\nasker 3 gets nobody\n");
 }
 
+OSR_TASK(take_long_to_go, void, unused)
+{
+    struct osr_scope shield;
+    int rc = osr_sleep(OSR_NEVER);
+
+    osr_shield_open(&shield, osr_s(1));
+    check_int(osr_scope_close(&shield, osr_sleep(osr_ms(2))), 0);
+    return rc;
+}
+
+OSR_TASK(hear_of_all, struct osr_group, group)
+{
+    struct osr_task task;
+    int rc;
+
+    while ((rc = osr_group_next(group, &task)) == 1)
+        tell("%s at %d", osr_task_name(task), (int)(osr_now() / osr_ms(1)));
+    tell("%d at %d", rc, (int)(osr_now() / osr_ms(1)));
+    return 0;
+}
+
+SIMULATED_TEST(the_losers_are_told_after_the_winner)
+{
+    struct child a = ENDS("a", osr_ms(1), 0);
+    struct osr_group outer, group;
+    struct osr_task handles[3];
+
+    osr_group_open(&outer);
+    osr_group_open(&group, .policy = OSR_FIRST_DONE);
+    osr_spawn(&group, act, &a, .name = "winner", .handle = &handles[0]);
+    osr_spawn(&group, take_long_to_go, NULL, .name = "first loser", .handle = &handles[1]);
+    osr_spawn(&group, take_long_to_go, NULL, .name = "second loser", .handle = &handles[2]);
+    osr_spawn(&outer, hear_of_all, &group);
+    check_int(osr_group_close(&group, 0), 0);
+    return osr_group_close(&outer, 0);
+}
+
+TEST(who_waits_for_the_next_is_told_of_losers_too)
+{
+    the_losers_are_told_after_the_winner(state);
+    assert_story("a ends\nwinner at 1\nfirst loser at 3\nsecond loser at 3\n0 at 3\n");
+}
+
+OSR_TASK(join_it, struct osr_task, task)
+{
+    int rc = osr_task_join(*task);
+
+    tell("joined with %d at %d", rc, (int)(osr_now() / osr_ms(1)));
+    return 0;
+}
+
+SIMULATED_TEST(the_last_handle_is_given_up_while_it_is_joined)
+{
+    struct child a = ENDS("a", osr_ms(2), 8);
+    struct osr_group outer, group;
+    struct osr_task handle;
+
+    osr_group_open(&outer);
+    osr_group_open(&group);
+    osr_spawn(&group, act, &a, .name = "a", .handle = &handle);
+    osr_spawn(&outer, join_it, &handle, .copy = sizeof(handle));
+    osr_spawn(&outer, hear_of_all, &group);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    check_int(osr_task_release(&handle), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    return osr_group_close(&outer, 0);
+}
+
+TEST(nobody_waits_for_a_child_whose_handle_was_given_up_although_it_is_joined)
+{
+    the_last_handle_is_given_up_while_it_is_joined(state);
+    assert_story("0 at 1\na ends\njoined with 8 at 2\n");
+}
+
 SIMULATED_TEST(who_is_cut_while_waiting_for_the_next_leaves_the_child_for_the_next_time)
 {
     struct child a = ENDS("a", osr_ms(5), 8);
@@ -1875,6 +1949,8 @@ int main(void)
         story_test(a_fatal_error_passes_an_outcome),
         story_test(each_is_told_once_and_then_there_is_none_left),
         story_test(who_waits_for_the_next_is_told_also_while_the_group_closes),
+        story_test(who_waits_for_the_next_is_told_of_losers_too),
+        story_test(nobody_waits_for_a_child_whose_handle_was_given_up_although_it_is_joined),
         story_test(a_cut_wait_for_the_next_has_taken_nothing),
         story_test(a_handle_that_is_released_while_its_task_is_waited_for_is_not_told),
         story_test(handles_released_before_and_after_the_end_are_not_told_and_others_are),
