@@ -318,6 +318,23 @@ SIMULATED_TEST(losses_can_be_read_while_the_group_is_still_open)
     return 0;
 }
 
+SIMULATED_TEST(losses_are_counted_and_kept_however_many_there_are)
+{
+    struct child a = ENDS("a", osr_ms(1), -EIO), b = ENDS("b", osr_ms(2), 0);
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group, .policy = OSR_FIRST_SUCCESS);
+    for (i = 0; i < 50; i++)
+        osr_spawn(&group, act, &a);
+    osr_spawn(&group, act, &b);
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    check_text(osr_error_message(osr_group_losses(&group)), "50 errors before the first success");
+    check_int(osr_error_count(osr_group_losses(&group)), 50);
+    check_int(osr_group_close(&group, -ECANCELED), 0);
+    return 0;
+}
+
 SIMULATED_TEST(if_none_succeeds_all_errors_are_raised)
 {
     struct child a = ENDS("a", osr_ms(1), -EIO), b = ENDS("b", osr_ms(2), -EPROTO);
@@ -1328,6 +1345,23 @@ SIMULATED_TEST(gathering_runs_a_task_for_each_argument_side_by_side)
     return 0;
 }
 
+OSR_TASK(give_ones_number, int, number) { return *number; }
+
+SIMULATED_TEST(any_number_of_tasks_is_gathered)
+{
+    static int numbers[1000], results[1000];
+    int i;
+
+    for (i = 0; i < 1000; i++)
+        numbers[i] = i;
+    check_int(osr_gather(give_ones_number, numbers, 1000, .results = results), 0);
+    check(memcmp(numbers, results, sizeof(numbers)) == 0);
+    memset(results, 0, sizeof(results));
+    check_int(osr_gather(give_ones_number, numbers, 1000, .results = results, .limit = 3), 0);
+    check(memcmp(numbers, results, sizeof(numbers)) == 0);
+    return 0;
+}
+
 SIMULATED_TEST(the_first_error_cancels_what_is_gathered_and_comes_out)
 {
     struct child all[3] = {ENDS("a", osr_ms(3), 1), ENDS("b", osr_ms(1), -EIO), ENDS("c", osr_ms(2), 3)};
@@ -1930,6 +1964,7 @@ int main(void)
         story_test(a_loss_that_is_joined_after_the_first_success_is_not_counted_again),
         story_test(a_fatal_error_is_no_loss_that_a_success_excuses),
         story_test(losses_do_not_gather_where_groups_close_in_a_loop),
+        story_test(losses_are_counted_and_kept_however_many_there_are),
         story_test(policies_that_do_not_exist_and_groups_that_do_not_are_refused),
         story_test(asking_for_the_winner_leaves_the_error_of_the_close_alone),
         story_test(daemons_are_cancelled_when_only_daemons_are_left),
@@ -1960,6 +1995,7 @@ int main(void)
         story_test(asking_for_the_next_of_nothing_is_refused),
         story_test(outside_a_run_groups_can_be_asked_for_nothing),
         story_test(gathering_runs_a_task_for_each_argument_side_by_side),
+        story_test(any_number_of_tasks_is_gathered),
         story_test(the_first_error_cancels_what_is_gathered_and_comes_out),
         story_test(errors_may_be_results_of_what_is_gathered),
         story_test(places_of_tasks_that_were_never_spawned_say_cancelled),

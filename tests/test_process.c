@@ -942,6 +942,18 @@ REAL_TEST(a_worker_may_have_a_run_of_its_own_with_jobs_and_values)
     return 0;
 }
 
+OSR_TASK(fail_by_itself, void, unused) { return osr_fail(-EIO, "inside"); }
+
+OSR_TASK(run_and_fail_by_itself, void, unused) { return osr_run(fail_by_itself, NULL, .name = "somebody inside"); }
+
+REAL_TEST(an_error_of_a_workers_own_run_has_the_name_of_its_task)
+{
+    check_int(osr_worker(run_and_fail_by_itself, NULL), -EIO);
+    check_text(osr_error_message(osr_error_last()), "inside");
+    check_text(osr_error_task(osr_error_last()), "somebody inside");
+    return 0;
+}
+
 OSR_TASK(count_descriptors, void, unused) { return open_descriptors(); }
 
 /* Those that their parent has on account of others are not for them. */
@@ -1064,6 +1076,18 @@ SIMULATED_TEST(the_grace_of_a_worker_passes_in_simulated_time)
     size_t got;
 
     check_int(cancel_after_first_byte(&turn_a_deaf_ear.routine_, osr_ms(30), &watched, &got), -ECANCELED);
+    return 0;
+}
+
+/* A second, if nothing is said. */
+SIMULATED_TEST(the_usual_grace_of_a_worker_is_a_second)
+{
+    struct watched watched;
+    int64_t before = osr_now();
+    size_t got;
+
+    check_int(cancel_after_first_byte(&turn_a_deaf_ear.routine_, 0, &watched, &got), -ECANCELED);
+    check(osr_now() >= before + osr_s(1) && osr_now() < before + osr_s(3));
     return 0;
 }
 
@@ -1274,6 +1298,7 @@ int main(void)
         process_test(a_worker_that_is_dead_when_it_is_given_up_gets_no_signal),
         process_test(fifty_workers_at_once),
         process_test(a_worker_may_have_a_run_of_its_own_with_jobs_and_values),
+        process_test(an_error_of_a_workers_own_run_has_the_name_of_its_task),
         process_test(workers_have_the_same_descriptors_however_many_there_are),
         process_test(other_children_of_the_program_are_left_alone),
         process_test(a_program_that_ignores_its_children_has_workers_all_the_same),
@@ -1281,6 +1306,7 @@ int main(void)
         process_test(a_worker_that_hangs_is_cut_at_its_deadline_in_simulated_time),
         process_test(what_a_worker_gives_does_not_hold_up_a_deadline),
         process_test(the_grace_of_a_worker_passes_in_simulated_time),
+        process_test(the_usual_grace_of_a_worker_is_a_second),
         process_test(a_failing_system_call_at_the_start_leaves_nothing_behind),
         process_test(without_a_descriptor_for_processes_they_are_asked_after),
         process_test(where_a_process_cannot_be_signalled_by_descriptor_its_number_does),
