@@ -210,12 +210,55 @@ int open_descriptors(void)
 
 struct counting counting;
 
+/* Memory lies between its size and a fence that nobody may step on. */
+enum { FENCE = 16 };
+
+static unsigned char *block_of(void *memory) { return (unsigned char *)memory - FENCE; }
+
+static size_t size_of(void *memory)
+{
+    size_t size;
+
+    memcpy(&size, block_of(memory), sizeof(size));
+    return size;
+}
+
+static void give_back(void *memory)
+{
+    static const unsigned char fence[FENCE] = {0};
+
+    if (!memory)
+        return;
+    if (memcmp((char *)memory + size_of(memory), fence, FENCE) != 0) {
+        fprintf(stderr, "something was written behind %zu bytes of memory\n", size_of(memory));
+        abort();
+    }
+    free(block_of(memory));
+}
+
+/* Always to another place, and what nobody has written is full of what nobody would write. */
+static void *moved(void *memory, size_t size)
+{
+    unsigned char *block = malloc(size + 2 * FENCE), *larger = block + FENCE;
+    size_t before = memory ? size_of(memory) : 0;
+
+    if (!block)
+        return NULL;
+    memcpy(block, &size, sizeof(size));
+    memset(larger, 0xa5, size);
+    memset(larger + size, 0, FENCE);
+    if (memory)
+        memcpy(larger, memory, before < size ? before : size);
+    give_back(memory);
+    return larger;
+}
+
 static void *counting_resize(void *arg, void *memory, size_t size)
 {
     (void)arg;
     if (size == 0) {
         counting.live -= memory != NULL;
-        free(memory);
+        give_back(memory);
         return NULL;
     }
     counting.made++;
@@ -223,7 +266,7 @@ static void *counting_resize(void *arg, void *memory, size_t size)
                                  (counting.all_after && counting.made > counting.fail_at)))
         return NULL;
     counting.live += memory == NULL;
-    return realloc(memory, size);
+    return moved(memory, size);
 }
 
 const struct osr_allocator counting_allocator = {counting_resize, NULL};

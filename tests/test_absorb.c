@@ -1044,9 +1044,31 @@ SIMULATED_TEST(test_a_scope_has_caught_what_stood_beside_the_bodys_errors_where_
     return 0;
 }
 
+/* Of two guards, whichever comes first. */
+SIMULATED_TEST(test_a_scope_has_caught_what_stood_beside_the_errors_of_one_guard_of_two)
+{
+    struct osr_scope outer;
+    int first;
+
+    for (first = 0; first < 2; first++) {
+        osr_move_on_open(&outer, OSR_NEVER);
+        if (first == 0)
+            leaves_a_failure_to_its_guard();
+        leaves_a_mixed_group_to_its_guard(&outer);
+        if (first == 1)
+            leaves_a_failure_to_its_guard();
+        check_int(osr_scope_close(&outer, 0), -OSR_EGROUP);
+        check(osr_error_find(osr_error_last(), EPROTO) != NULL);
+        check(osr_error_find(osr_error_last(), EIO) != NULL);
+        check(osr_scope_caught(&outer));
+    }
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        story_test(test_a_scope_has_caught_what_stood_beside_the_errors_of_one_guard_of_two),
         story_test(test_a_refusal_passed_on_is_taken_up_by_the_outermost),
         story_test(test_a_refusal_ignored_is_taken_up_all_the_same),
         story_test(test_a_refusal_ignored_with_a_count_is_taken_up_all_the_same),

@@ -745,6 +745,39 @@ TEST(what_is_complete_comes_before_a_deadline_that_passed_in_a_callback)
     assert_checked();
 }
 
+OSR_TASK(write_under_deadline, int, fd)
+{
+    struct osr_scope limit;
+    int rc;
+
+    osr_timeout_open_at(&limit, crowd.due);
+    rc = osr_scope_close(&limit, osr_write(*fd, "x", 1));
+    return rc == -ETIMEDOUT ? 0 : rc;
+}
+
+static void make_room_and_keep_the_thread(void)
+{
+    static char sink[4096];
+
+    while (read(crowd.pipes[0][0], sink, sizeof(sink)) > 0)
+        continue;
+    busy_until(osr_time_add(crowd.due, osr_ms(3)));
+}
+
+TEST(room_that_was_made_comes_before_a_deadline_that_passed_in_a_callback)
+{
+    assert_return_code(pipe2(crowd.pipes[0], O_NONBLOCK), errno);
+    while (write(crowd.pipes[0][1], "x", 1) == 1)
+        continue;
+    crowd.due = osr_time_add(osr_now(), osr_ms(sized(60, 1000)));
+    attach_told(write_under_deadline, &crowd.pipes[0][1]);
+    set_alarm(&first_alarm, 0.005, make_room_and_keep_the_thread);
+    ev_run(loop, 0);
+    close(crowd.pipes[0][0]), close(crowd.pipes[0][1]);
+    assert_int_equal(osr_detach(&tasks, NULL), 1);
+    assert_checked();
+}
+
 /* ---- Detaching ------------------------------------------------------------------------------------------ */
 
 static struct osr_queue empty;
@@ -1516,6 +1549,7 @@ int main(void)
         loop_test(the_loop_may_be_broken_and_run_again),
         loop_test(a_check_delivers_what_is_complete_and_calls_no_watcher),
         loop_test(what_is_complete_comes_before_a_deadline_that_passed_in_a_callback),
+        loop_test(room_that_was_made_comes_before_a_deadline_that_passed_in_a_callback),
         loop_test(detaching_cancels_tasks_that_wait_in_anything_and_gives_the_result),
         loop_test(in_a_callback_too_and_watchers_are_called_meanwhile),
         loop_test(the_root_may_end_in_a_nested_run_of_the_loop_while_it_is_detached),

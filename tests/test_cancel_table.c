@@ -82,6 +82,7 @@ struct caller {
     struct stage *stage;
     void (*body)(struct caller *caller);
     bool held; /* the body waits behind a shield before the call */
+    unsigned checks; /* so many calls that finish at once come before it */
     struct osr_event go, fail;
     int64_t limit; /* of its timeout, or grace of its shield */
     struct osr_scope outer, scope, shield;
@@ -816,6 +817,14 @@ static void begin_connect(struct stage *s)
 
 static int call_connect(struct stage *s, struct caller *c OSR_MAYBE_UNUSED_) { return osr_connect(&s->address); }
 
+/* There is room in the backlog. */
+static int call_connect_at_once(struct stage *s, struct caller *c)
+{
+    int fd = call_connect(s, c);
+
+    return fd < 0 ? fd : osr_fd_close(fd);
+}
+
 static void end_connect(struct stage *s)
 {
     int i;
@@ -1238,6 +1247,7 @@ static const struct row rows[] = {
     {"osr_write_all", LEVEL | ALONE | POLLED, begin_full_sockets, call_write_all, offer_space, .end = end_sockets},
     {"osr_accept", ALONE | POLLED, begin_accept, call_accept, offer_connection, backlog, .end = end_accept},
     {"osr_connect", UNANSWERED, begin_connect, call_connect, .end = end_connect},
+    {"osr_connect, at once", INSTANT, begin_accept, call_connect_at_once, .end = end_accept},
 
     {"osr_offload, simulated", BRIEF, begin_jobs, call_offload, .end = end_jobs},
     {"osr_offload, simulated, begun", BRIEF | BEGUN | WAITED_FOR, begin_jobs, call_offload, .end = end_jobs},
@@ -1365,9 +1375,12 @@ static void make_call(struct caller *c)
 {
     struct stage *s = c->stage;
     int success = s->row->success;
+    unsigned i;
 
     if (c->held)
         hold(c);
+    for (i = 0; i < c->checks; i++)
+        (void)osr_check();
     c->calling = true;
     c->rc = s->row->call(s, c);
     c->returned = true;
@@ -1441,7 +1454,7 @@ OSR_TASK(host, struct caller, c)
 /* A call is about to be made, when the root waits next. */
 static void begin_call(struct stage *s, struct caller *c, void (*body)(struct caller *caller))
 {
-    *c = (struct caller){.stage = s, .body = body, .held = c->held, .limit = c->limit};
+    *c = (struct caller){.stage = s, .body = body, .held = c->held, .checks = c->checks, .limit = c->limit};
     osr_event_init(&c->go);
     osr_event_init(&c->fail);
     s->callers[s->count++] = c;
@@ -1933,6 +1946,33 @@ COLUMN(a_call_that_succeeds_and_then_is_cancelled_has_succeeded, INSTANT | BRIEF
     expect_it_still_works(s);
 }
 
+/* It is the last of those after which a task that never waits lets others run, and so its caller is cancelled between
+ * the operation and the return. */
+COLUMN(a_call_that_has_succeeded_and_lets_others_run_is_cancelled_too_late, UNANSWERED, false, 1)
+{
+    struct caller c = {.checks = BUDGET - 1};
+    bool done = false;
+    int i;
+
+    if (!(s->row->flags & INSTANT) && !can_be_offered_beforehand(s))
+        return;
+    settle();
+    if (s->row->offer)
+        offer(s);
+    begin_call(s, &c, in_a_scope);
+    for (i = 0; i < 4 && !c.calling; i++)
+        osr_yield();
+    expect(s, c.calling);
+    if (!c.returned)
+        done = osr_task_state(c.handle) == OSR_TASK_READY;
+    expect(s, done || !(s->row->flags & INSTANT) || s->row->call == call_enter); /* which does nothing itself */
+    if (done)
+        cancel(s, &c);
+    settle();
+    expect_success(s, &c, done ? -ECANCELED : 0);
+    expect_it_still_works(s);
+}
+
 COLUMN(a_call_that_is_cancelled_leaves_what_comes_then_to_the_next, INSTANT | BRIEF | WAITED_FOR | UNANSWERED, true, 1)
 {
     struct caller c = {.held = false};
@@ -2135,6 +2175,7 @@ int main(void)
         story_test(of_two_cancelled_scopes_the_outer_one_takes_up_what_was_cut_if_it_was_first_too),
         story_test(a_call_is_cut_by_the_outer_scope_of_two),
         story_test(a_call_that_succeeds_and_then_is_cancelled_has_succeeded),
+        story_test(a_call_that_has_succeeded_and_lets_others_run_is_cancelled_too_late),
         story_test(a_call_that_is_cancelled_leaves_what_comes_then_to_the_next),
         story_test(at_one_reading_of_the_clock_completions_come_before_deadlines),
         story_test(a_shielded_call_is_not_cut),

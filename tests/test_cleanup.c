@@ -229,6 +229,37 @@ SIMULATED_TEST(an_expired_grace_fails_a_group_too)
     return 0;
 }
 
+static int note_the_deadline(void *arg)
+{
+    *(int64_t *)arg = osr_deadline();
+    return 0;
+}
+
+/* Whatever limits the scope has, and those around it, and whether it is cancelled. */
+SIMULATED_TEST(a_clean_up_has_its_own_grace_and_no_other_limit)
+{
+    static const int64_t graces[] = {1, 1000000000, OSR_NEVER};
+    static const int64_t limits[] = {0, 2, 5000000000, OSR_NEVER};
+    struct osr_scope outer, scope;
+    struct osr_cleanup cleanup;
+    int64_t deadline;
+    unsigned i, j, k;
+
+    for (i = 0; i < 3; i++)
+        for (j = 0; j < 4; j++)
+            for (k = 0; k < 2; k++) {
+                osr_move_on_open(&outer, k ? OSR_NEVER : osr_s(3));
+                osr_move_on_open(&scope, limits[j]);
+                deadline = 0;
+                check_int(osr_defer(&cleanup, note_the_deadline, &deadline, graces[i]), 0);
+                (void)osr_check();
+                check_int(osr_scope_close(&scope, 0), 0);
+                check_int(deadline, osr_time_add(osr_now(), graces[i]));
+                check_int(osr_scope_close(&outer, 0), 0);
+            }
+    return 0;
+}
+
 TEST(an_expired_grace_cuts_what_the_clean_up_calls)
 {
     an_expired_grace_is_a_timeout_among_the_errors(state);
@@ -1161,6 +1192,7 @@ int main(void)
         story_test(clean_ups_of_the_root_run_and_fail_the_run),
         story_test(clean_ups_run_when_a_guarded_block_is_left_and_their_errors_stay_pending),
         story_test(clean_ups_of_a_cancelled_scope_are_shielded),
+        story_test(a_clean_up_has_its_own_grace_and_no_other_limit),
         story_test(an_expired_grace_cuts_what_the_clean_up_calls),
         story_test(an_expired_grace_is_a_leaf_of_the_group),
         story_test(a_clean_up_that_ignores_its_expired_grace_has_failed_and_one_that_waits_for_nothing_has_not),

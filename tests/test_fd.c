@@ -645,6 +645,70 @@ OSR_TASK(cut_a_large_write, void, unused)
     return 0;
 }
 
+OSR_TASK(read_some_and_close, int, fd)
+{
+    int rc = osr_sleep(osr_ms(1));
+
+    if (rc == 0)
+        rc = (int)read_pattern(*fd, 100000) == 100000 ? 0 : -EIO;
+    return rc == 0 ? osr_fd_close(*fd) : rc;
+}
+
+OSR_TASK(lose_the_reader_of_a_large_write, void, unused)
+{
+    struct ends ends = socket_ends();
+    char *bytes = new_pattern();
+    struct osr_group group;
+    size_t written = 0;
+
+    osr_group_open(&group);
+    osr_spawn(&group, read_some_and_close, &ends.b);
+    check_int(osr_write_all(ends.a, NULL, 0, &written), 0);
+    check_int(osr_write_all(ends.a, bytes, much, &written), -EPIPE);
+    check(written >= 100000 && written < much);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_fd_close(ends.a), 0);
+    free(bytes);
+    return 0;
+}
+
+TEST(a_write_that_fails_says_how_far_it_came)
+{
+    assert_int_equal(run_real(lose_the_reader_of_a_large_write, NULL), 0);
+    assert_checked();
+}
+
+/* ---- Numbers ---- */
+
+/* On either side of where tables of them are likely to grow. */
+OSR_TASK(use_large_numbers, void, unused)
+{
+    static const int numbers[] = {63, 64, 65, 127, 128, 129, 255, 256, 500, 1000};
+    struct ends ends = socket_ends();
+    char byte;
+    size_t i;
+    int fd;
+
+    for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        fd = fcntl(ends.a, F_DUPFD_CLOEXEC, numbers[i]);
+        check(fd >= numbers[i]);
+        check_int(osr_write(ends.b, "x", 1), 1);
+        check_int(osr_fd_close(fd + 1), -EBADF);
+        check_int(osr_read(fd, &byte, 1), 1);
+        check_int(osr_fd_close(fd), 0);
+    }
+    check_int(osr_fd_close(ends.a), 0);
+    check_int(osr_fd_close(ends.b), 0);
+    return 0;
+}
+
+TEST(descriptors_may_have_any_number)
+{
+    assert_int_equal(run_real(use_large_numbers, NULL, .allocator = &counting_allocator), 0);
+    assert_int_equal(counting.live, 0);
+    assert_checked();
+}
+
 TEST(a_write_that_was_cut_says_how_far_it_came)
 {
     assert_int_equal(run_real(cut_a_large_write, NULL), 0);
@@ -2078,6 +2142,8 @@ int main(void)
         fd_test(writing_to_a_peer_that_is_gone_gives_a_code_and_no_signal),
         fd_test(writing_to_a_pipe_without_a_reader_gives_a_code_where_the_signal_is_ignored),
         fd_test(a_write_that_was_cut_says_how_far_it_came),
+        fd_test(a_write_that_fails_says_how_far_it_came),
+        fd_test(descriptors_may_have_any_number),
         fd_test(large_writes_go_through_blocking_sockets_and_pipes_without_blocking),
         fd_test(blocking_descriptors_block_nobody_and_keep_their_flags),
         fd_test(in_a_cancelled_scope_nothing_is_read_written_accepted_or_connected),

@@ -1038,6 +1038,47 @@ OSR_TASK(leave_refused_guards, void, unused)
     return 0;
 }
 
+static void leave_a_refused_timeout(void) { OSR_GUARD_TIMEOUT(limit, OSR_TIME_INVALID); }
+
+static void leave_a_timeout_without_memory(void)
+{
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    {
+        OSR_GUARD_TIMEOUT(limit, osr_ms(1));
+    }
+    counting.fail_at = 0;
+}
+
+enum { ROOM_FOR_TIMERS = 64 };
+
+/* Another limit than these needs memory. */
+OSR_TASK(leave_guards_refused_for_different_reasons, void, unused)
+{
+    struct osr_scope scopes[ROOM_FOR_TIMERS], around;
+    int i;
+
+    for (i = 0; i < ROOM_FOR_TIMERS; i++)
+        check_int(osr_timeout_open(&scopes[i], osr_s(1)), 0);
+    osr_scope_open(&around);
+    leave_a_refused_timeout();
+    leave_a_timeout_without_memory();
+    check_int(osr_scope_close(&around, 0), -EINVAL);
+    osr_scope_open(&around);
+    leave_a_timeout_without_memory();
+    leave_a_refused_timeout();
+    check_int(osr_scope_close(&around, 0), -ENOMEM);
+    while (i-- > 0)
+        check_int(osr_scope_close(&scopes[i], 0), 0);
+    return 0;
+}
+
+TEST(of_several_guards_that_could_not_be_opened_the_first_is_heard_of)
+{
+    assert_int_equal(run_simulated(leave_guards_refused_for_different_reasons, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+}
+
 TEST(a_guard_that_could_not_be_opened_is_heard_of_later)
 {
     assert_int_equal(run_simulated(leave_refused_guards, NULL), -EINVAL);
@@ -1919,6 +1960,7 @@ int main(void)
         story_test(a_timeout_that_a_guard_could_not_return_comes_out_later),
         story_test(a_guard_that_has_nothing_to_say_leaves_nothing_pending),
         story_test(a_guard_that_could_not_be_opened_is_heard_of_later),
+        story_test(of_several_guards_that_could_not_be_opened_the_first_is_heard_of),
         story_test(an_explicit_close_disarms_a_guard),
         story_test(neither_a_pending_error_nor_the_bodys_own_is_dropped),
         story_test(several_pending_errors_all_come_out),

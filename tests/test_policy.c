@@ -94,6 +94,24 @@ TEST(the_tree_of_a_collecting_group_is_printed_whole)
                  "+- EPROTO: c failed  [task \"c\", ]\n");
 }
 
+SIMULATED_TEST(an_error_among_tasks_that_a_deadline_has_cancelled_is_printed_without_a_name)
+{
+    struct child a = ENDS("a", osr_ms(1), -EIO);
+    struct osr_group group;
+    struct osr_scope limit;
+    char expected[128];
+
+    osr_timeout_open(&limit, osr_ms(2));
+    snprintf(expected, sizeof(expected), "1 error, 1 cancelled at %s: the deadline passed", limit.where_);
+    osr_group_open(&group, .policy = OSR_COLLECT, .unwrap = false);
+    osr_spawn(&group, act, &a, .name = "a");
+    osr_spawn(&group, sleep_forever, NULL);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    check_text(osr_error_message(osr_error_last()), expected);
+    check_int(osr_scope_close(&limit, -OSR_EGROUP), -OSR_EGROUP);
+    return 0;
+}
+
 SIMULATED_TEST(an_error_among_cancelled_tasks_of_a_group_that_was_not_cancelled_is_printed_with_their_number)
 {
     struct child a = ENDS("a", osr_ms(1), -EIO);
@@ -297,6 +315,23 @@ SIMULATED_TEST(losses_can_be_read_while_the_group_is_still_open)
     check_text(osr_error_message(osr_group_losses(&group)), "1 error before the first success");
     check_int(osr_group_close(&group, -ECANCELED), 0);
     check_int(osr_error_count(osr_group_losses(&group)), 1);
+    return 0;
+}
+
+SIMULATED_TEST(losses_are_counted_and_kept_however_many_there_are)
+{
+    struct child a = ENDS("a", osr_ms(1), -EIO), b = ENDS("b", osr_ms(2), 0);
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group, .policy = OSR_FIRST_SUCCESS);
+    for (i = 0; i < 50; i++)
+        osr_spawn(&group, act, &a);
+    osr_spawn(&group, act, &b);
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    check_text(osr_error_message(osr_group_losses(&group)), "50 errors before the first success");
+    check_int(osr_error_count(osr_group_losses(&group)), 50);
+    check_int(osr_group_close(&group, -ECANCELED), 0);
     return 0;
 }
 
@@ -1031,6 +1066,80 @@ TEST(who_waits_for_the_next_is_told_also_while_the_group_closes)
     assert_story("b ends\nasker 0 gets b\na ends\nasker 1 gets a\nasker 2 gets nobody\nasker 3 gets nobody\n");
 }
 
+OSR_TASK(take_long_to_go, void, unused)
+{
+    struct osr_scope shield;
+    int rc = osr_sleep(OSR_NEVER);
+
+    osr_shield_open(&shield, osr_s(1));
+    check_int(osr_scope_close(&shield, osr_sleep(osr_ms(2))), 0);
+    return rc;
+}
+
+OSR_TASK(hear_of_all, struct osr_group, group)
+{
+    struct osr_task task;
+    int rc;
+
+    while ((rc = osr_group_next(group, &task)) == 1)
+        tell("%s at %d", osr_task_name(task), (int)(osr_now() / osr_ms(1)));
+    tell("%d at %d", rc, (int)(osr_now() / osr_ms(1)));
+    return 0;
+}
+
+SIMULATED_TEST(the_losers_are_told_after_the_winner)
+{
+    struct child a = ENDS("a", osr_ms(1), 0);
+    struct osr_group outer, group;
+    struct osr_task handles[3];
+
+    osr_group_open(&outer);
+    osr_group_open(&group, .policy = OSR_FIRST_DONE);
+    osr_spawn(&group, act, &a, .name = "winner", .handle = &handles[0]);
+    osr_spawn(&group, take_long_to_go, NULL, .name = "first loser", .handle = &handles[1]);
+    osr_spawn(&group, take_long_to_go, NULL, .name = "second loser", .handle = &handles[2]);
+    osr_spawn(&outer, hear_of_all, &group);
+    check_int(osr_group_close(&group, 0), 0);
+    return osr_group_close(&outer, 0);
+}
+
+TEST(who_waits_for_the_next_is_told_of_losers_too)
+{
+    the_losers_are_told_after_the_winner(state);
+    assert_story("a ends\nwinner at 1\nfirst loser at 3\nsecond loser at 3\n0 at 3\n");
+}
+
+OSR_TASK(join_it, struct osr_task, task)
+{
+    int rc = osr_task_join(*task);
+
+    tell("joined with %d at %d", rc, (int)(osr_now() / osr_ms(1)));
+    return 0;
+}
+
+SIMULATED_TEST(the_last_handle_is_given_up_while_it_is_joined)
+{
+    struct child a = ENDS("a", osr_ms(2), 8);
+    struct osr_group outer, group;
+    struct osr_task handle;
+
+    osr_group_open(&outer);
+    osr_group_open(&group);
+    osr_spawn(&group, act, &a, .name = "a", .handle = &handle);
+    osr_spawn(&outer, join_it, &handle, .copy = sizeof(handle));
+    osr_spawn(&outer, hear_of_all, &group);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    check_int(osr_task_release(&handle), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    return osr_group_close(&outer, 0);
+}
+
+TEST(nobody_waits_for_a_child_whose_handle_was_given_up_although_it_is_joined)
+{
+    the_last_handle_is_given_up_while_it_is_joined(state);
+    assert_story("0 at 1\na ends\njoined with 8 at 2\n");
+}
+
 SIMULATED_TEST(who_is_cut_while_waiting_for_the_next_leaves_the_child_for_the_next_time)
 {
     struct child a = ENDS("a", osr_ms(5), 8);
@@ -1233,6 +1342,23 @@ SIMULATED_TEST(gathering_runs_a_task_for_each_argument_side_by_side)
     check_int(results[2], 3);
     check_int(osr_gather(act, all, 0), 0);
     check_int(osr_gather(act, (struct child *)NULL, 0), 0);
+    return 0;
+}
+
+OSR_TASK(give_ones_number, int, number) { return *number; }
+
+SIMULATED_TEST(any_number_of_tasks_is_gathered)
+{
+    static int numbers[1000], results[1000];
+    int i;
+
+    for (i = 0; i < 1000; i++)
+        numbers[i] = i;
+    check_int(osr_gather(give_ones_number, numbers, 1000, .results = results), 0);
+    check(memcmp(numbers, results, sizeof(numbers)) == 0);
+    memset(results, 0, sizeof(results));
+    check_int(osr_gather(give_ones_number, numbers, 1000, .results = results, .limit = 3), 0);
+    check(memcmp(numbers, results, sizeof(numbers)) == 0);
     return 0;
 }
 
@@ -1808,6 +1934,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         story_test(the_tree_of_a_collecting_group_is_printed_whole),
+        story_test(an_error_among_tasks_that_a_deadline_has_cancelled_is_printed_without_a_name),
         story_test(an_error_among_cancelled_tasks_of_a_group_that_was_not_cancelled_is_printed_with_their_number),
         story_test(a_lone_error_of_a_collecting_group_comes_out_as_itself_where_asked_for),
         story_test(a_fatal_error_passes_a_collecting_group_and_keeps_its_siblings_beside_it),
@@ -1837,6 +1964,7 @@ int main(void)
         story_test(a_loss_that_is_joined_after_the_first_success_is_not_counted_again),
         story_test(a_fatal_error_is_no_loss_that_a_success_excuses),
         story_test(losses_do_not_gather_where_groups_close_in_a_loop),
+        story_test(losses_are_counted_and_kept_however_many_there_are),
         story_test(policies_that_do_not_exist_and_groups_that_do_not_are_refused),
         story_test(asking_for_the_winner_leaves_the_error_of_the_close_alone),
         story_test(daemons_are_cancelled_when_only_daemons_are_left),
@@ -1856,6 +1984,8 @@ int main(void)
         story_test(a_fatal_error_passes_an_outcome),
         story_test(each_is_told_once_and_then_there_is_none_left),
         story_test(who_waits_for_the_next_is_told_also_while_the_group_closes),
+        story_test(who_waits_for_the_next_is_told_of_losers_too),
+        story_test(nobody_waits_for_a_child_whose_handle_was_given_up_although_it_is_joined),
         story_test(a_cut_wait_for_the_next_has_taken_nothing),
         story_test(a_handle_that_is_released_while_its_task_is_waited_for_is_not_told),
         story_test(handles_released_before_and_after_the_end_are_not_told_and_others_are),
@@ -1865,6 +1995,7 @@ int main(void)
         story_test(asking_for_the_next_of_nothing_is_refused),
         story_test(outside_a_run_groups_can_be_asked_for_nothing),
         story_test(gathering_runs_a_task_for_each_argument_side_by_side),
+        story_test(any_number_of_tasks_is_gathered),
         story_test(the_first_error_cancels_what_is_gathered_and_comes_out),
         story_test(errors_may_be_results_of_what_is_gathered),
         story_test(places_of_tasks_that_were_never_spawned_say_cancelled),

@@ -1009,6 +1009,42 @@ REAL_TEST(an_error_behind_a_portal_comes_back_and_fails_nobody_else)
     return 0;
 }
 
+OSR_TASK(fail_fatally, struct fetch, unused) { return osr_fail_fatal(-EPROTO, "enough"); }
+
+OSR_TASK(fail_fatally_behind_a_portal, struct failing_call, call)
+{
+    struct osr_scope shield;
+    struct osr_group group;
+    struct gate gate;
+    pthread_t thread;
+    int rc;
+
+    gate_init(&gate, 1);
+    osr_shield_open_unlimited(&shield);
+    osr_group_open(&group);
+    check_int(osr_post_open(&call->done, count_posted, &gate), 0);
+    check_int(osr_portal_open(&call->portal, &group), 0);
+    check_int(pthread_create(&thread, NULL, call_what_fails, call), 0);
+    check_int(gate_wait(&gate), -ECANCELED); /* by the error of what was called */
+    rc = osr_group_close(&group, 0);
+    check_int(rc, -OSR_EGROUP);
+    check_int(osr_error_count(osr_error_last()), 1);
+    check(osr_error_is_fatal(osr_error_find(osr_error_last(), EPROTO)));
+    check_int(pthread_join(thread, NULL), 0);
+    return osr_scope_close(&shield, rc);
+}
+
+static void a_fatal_error_behind_a_portal_counts_in_the_group_too(void **state)
+{
+    struct failing_call call = {.routine = &fail_fatally.routine_};
+
+    (void)state;
+    assert_int_equal(osr_run(fail_fatally_behind_a_portal, &call), -EPROTO);
+    assert_int_equal(call.rc, -EPROTO);
+    osr_error_clear();
+    assert_checked();
+}
+
 REAL_TEST(an_exception_group_behind_a_portal_comes_back_in_words)
 {
     struct failing_call call = {.routine = &fail_in_a_group.routine_};
@@ -1468,6 +1504,7 @@ int main(void)
         post_test(tasks_that_come_through_a_portal_give_their_results_to_the_threads),
         post_test(under_a_limit_calls_wait_for_their_turn),
         post_test(an_error_behind_a_portal_comes_back_and_fails_nobody_else),
+        post_test(a_fatal_error_behind_a_portal_counts_in_the_group_too),
         post_test(an_exception_group_behind_a_portal_comes_back_in_words),
         post_test(a_task_behind_a_portal_that_is_cancelled_says_so),
         post_test(closing_a_portal_answers_those_whose_task_has_not_begun),

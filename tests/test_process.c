@@ -13,11 +13,23 @@
 
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
+/* Stands in for the C library's: a number may be somebody else's as soon as the process is gone and reaped. */
+static int signalled_strangers;
+
+int kill(pid_t pid, int number)
+{
+    int rc = (int)syscall(SYS_kill, pid, number);
+
+    signalled_strangers += rc < 0 && errno == ESRCH;
+    return rc;
+}
+
 static int descriptors_before;
 
 static int begin_process_test(void **state)
 {
     descriptors_before = open_descriptors();
+    signalled_strangers = 0;
     alarm(60);
     return begin_test(state);
 }
@@ -30,7 +42,9 @@ static int end_process_test(void **state)
     (void)state;
     alarm(0);
     osr_error_clear();
-    if (child == -1 && after == descriptors_before)
+    if (signalled_strangers > 0)
+        print_error("%d signals were sent to processes that were gone\n", signalled_strangers);
+    if (child == -1 && after == descriptors_before && signalled_strangers == 0)
         return 0;
     print_error("%d descriptors before the test, %d after it; child left: %d\n", descriptors_before, after, (int)child);
     return -1;
@@ -833,6 +847,35 @@ REAL_TEST(an_error_beside_a_worker_ends_it)
     return 0;
 }
 
+OSR_TASK(give_too_much_and_go, void, unused)
+{
+    char much[100] = "";
+
+    return osr_worker_give(much, sizeof(much));
+}
+
+OSR_TASK(hire_one_that_gives_too_much, void, unused)
+{
+    char little[10];
+
+    check_int(osr_worker(give_too_much_and_go, NULL, .result = little, .room = sizeof(little)), -EMSGSIZE);
+    return 0;
+}
+
+/* The thread is busy until it has died, so its death is known before what it gave has been read. */
+REAL_TEST(a_worker_that_is_dead_when_it_is_given_up_gets_no_signal)
+{
+    const struct timespec while_it_dies = {0, 50000000};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, hire_one_that_gives_too_much, NULL), 0);
+    osr_yield();
+    nanosleep(&while_it_dies, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    return 0;
+}
+
 /* ---- Many, and others ---------------------------------------------------------------------------------- */
 
 struct one_of_many {
@@ -876,6 +919,59 @@ REAL_TEST(fifty_workers_at_once)
         check_text(many[i].result, text);
     }
     check_int(children(), 0);
+    return 0;
+}
+
+static char key;
+
+OSR_JOB(look_a_value_up, void, unused) { return osr_value(&key) == &key ? 0 : -EIO; }
+
+OSR_TASK(offload_with_a_value, void, unused)
+{
+    struct osr_binding binding;
+
+    check_int(osr_bind(&binding, &key, &key), 0);
+    return osr_offload(look_a_value_up, NULL);
+}
+
+OSR_TASK(run_by_itself, void, unused) { return osr_run(offload_with_a_value, NULL); }
+
+REAL_TEST(a_worker_may_have_a_run_of_its_own_with_jobs_and_values)
+{
+    check_int(osr_worker(run_by_itself, NULL), 0);
+    return 0;
+}
+
+OSR_TASK(fail_by_itself, void, unused) { return osr_fail(-EIO, "inside"); }
+
+OSR_TASK(run_and_fail_by_itself, void, unused) { return osr_run(fail_by_itself, NULL, .name = "somebody inside"); }
+
+REAL_TEST(an_error_of_a_workers_own_run_has_the_name_of_its_task)
+{
+    check_int(osr_worker(run_and_fail_by_itself, NULL), -EIO);
+    check_text(osr_error_message(osr_error_last()), "inside");
+    check_text(osr_error_task(osr_error_last()), "somebody inside");
+    return 0;
+}
+
+OSR_TASK(count_descriptors, void, unused) { return open_descriptors(); }
+
+/* Those that their parent has on account of others are not for them. */
+REAL_TEST(workers_have_the_same_descriptors_however_many_there_are)
+{
+    struct osr_group group;
+    int alone = osr_worker(count_descriptors, NULL), i;
+
+    check(alone > 0);
+    osr_group_open(&group);
+    for (i = 0; i < 4; i++) {
+        check_int(osr_spawn(&group, hire_a_sleeper, NULL), 0);
+        check_int(osr_sleep(osr_ms(1)), 0);
+        check_int(children(), i + 1);
+        check_int(osr_worker(count_descriptors, NULL), alone);
+    }
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
     return 0;
 }
 
@@ -980,6 +1076,18 @@ SIMULATED_TEST(the_grace_of_a_worker_passes_in_simulated_time)
     size_t got;
 
     check_int(cancel_after_first_byte(&turn_a_deaf_ear.routine_, osr_ms(30), &watched, &got), -ECANCELED);
+    return 0;
+}
+
+/* A second, if nothing is said. */
+SIMULATED_TEST(the_usual_grace_of_a_worker_is_a_second)
+{
+    struct watched watched;
+    int64_t before = osr_now();
+    size_t got;
+
+    check_int(cancel_after_first_byte(&turn_a_deaf_ear.routine_, 0, &watched, &got), -ECANCELED);
+    check(osr_now() >= before + osr_s(1) && osr_now() < before + osr_s(3));
     return 0;
 }
 
@@ -1187,13 +1295,18 @@ int main(void)
         process_test(a_death_that_came_first_is_told_although_cancelled),
         process_test(a_shielded_worker_goes_on),
         process_test(an_error_beside_a_worker_ends_it),
+        process_test(a_worker_that_is_dead_when_it_is_given_up_gets_no_signal),
         process_test(fifty_workers_at_once),
+        process_test(a_worker_may_have_a_run_of_its_own_with_jobs_and_values),
+        process_test(an_error_of_a_workers_own_run_has_the_name_of_its_task),
+        process_test(workers_have_the_same_descriptors_however_many_there_are),
         process_test(other_children_of_the_program_are_left_alone),
         process_test(a_program_that_ignores_its_children_has_workers_all_the_same),
         process_test(simulated_time_stands_still_while_a_worker_works),
         process_test(a_worker_that_hangs_is_cut_at_its_deadline_in_simulated_time),
         process_test(what_a_worker_gives_does_not_hold_up_a_deadline),
         process_test(the_grace_of_a_worker_passes_in_simulated_time),
+        process_test(the_usual_grace_of_a_worker_is_a_second),
         process_test(a_failing_system_call_at_the_start_leaves_nothing_behind),
         process_test(without_a_descriptor_for_processes_they_are_asked_after),
         process_test(where_a_process_cannot_be_signalled_by_descriptor_its_number_does),

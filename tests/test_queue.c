@@ -468,6 +468,7 @@ OSR_TASK(select_without_memory, void, unused)
     struct osr_queue queue, other;
     long item = 1, got;
     struct osr_case cases[] = {OSR_PUT(&queue, &item), OSR_GET(&other, &got)}, wait = OSR_GET(&queue, &got);
+    struct osr_case second[] = {OSR_GET(&other, &got), OSR_PUT(&queue, &item)};
 
     osr_queue_init(&queue, sizeof(long), OSR_UNBOUNDED);
     osr_queue_init(&other, sizeof(long), 1);
@@ -475,6 +476,8 @@ OSR_TASK(select_without_memory, void, unused)
     check_int(osr_select(cases, 2, OSR_NEVER), -ENOMEM);
     counting.fail_at = counting.made + 1;
     check_int(osr_try_select(cases, 2), -ENOMEM);
+    counting.fail_at = counting.made + 1;
+    check_int(osr_try_select(second, 2), -ENOMEM);
     counting.fail_at = counting.made + 1;
     counting.all_after = true;
     check_int(osr_select(&wait, 1, osr_s(1)), -ENOMEM); /* for the moment */

@@ -151,6 +151,24 @@ OSR_TASK(try_old_handles, void, unused)
     return 0;
 }
 
+static int nothing_to_do(void *unused) { return unused != NULL; }
+
+OSR_TASK(hold_jobs_back, void, unused) { return osr_jobs_allow(0); }
+OSR_TASK(offload_one, void, unused)
+{
+    static const struct osr_routine job = {nothing_to_do, "job", OSR_HERE};
+
+    return osr_offload_with(&job, NULL, NULL);
+}
+
+TEST(jobs_that_one_run_has_held_back_are_not_held_back_in_the_next)
+{
+    make_simulated();
+    assert_int_equal(osr_runner_run(runner, hold_jobs_back, NULL), 0);
+    assert_int_equal(osr_runner_run(runner, offload_one, NULL), 0);
+    free_runner();
+}
+
 TEST(handles_of_an_earlier_run_are_stale)
 {
     make_simulated();
@@ -551,6 +569,7 @@ int main(void)
         story_test(the_root_has_the_name_of_the_options_and_the_place_of_its_run),
         story_test(errors_taken_from_a_run_stay_valid),
         story_test(a_run_that_could_not_go_on_leaves_the_runner_as_good_as_new),
+        story_test(jobs_that_one_run_has_held_back_are_not_held_back_in_the_next),
         story_test(handles_of_an_earlier_run_are_stale),
         story_test(calls_timers_and_values_of_an_earlier_run_are_gone),
         story_test(descriptors_may_be_closed_and_used_again_between_runs),

@@ -259,6 +259,19 @@ SIMULATED_TEST(test_cancelling_again_changes_nothing_and_the_first_reason_stays)
     return osr_group_close(&helpers, 0);
 }
 
+SIMULATED_TEST(test_what_the_first_to_cancel_left_unsaid_nobody_says_later)
+{
+    struct osr_scope scope;
+
+    osr_timeout_open(&scope, osr_ms(3));
+    check_int(osr_scope_cancel(&scope, NULL), 0);
+    check_int(osr_scope_cancel(&scope, "the second"), 0);
+    linger(osr_ms(9));
+    check_reason(&scope, -ECANCELED, "root", NULL, "");
+    check_int(osr_scope_close(&scope, -ECANCELED), -OSR_ESCOPECANCELED);
+    return 0;
+}
+
 SIMULATED_TEST(test_a_deadline_that_came_first_stays_the_reason)
 {
     struct osr_scope scope;
@@ -1044,6 +1057,30 @@ SIMULATED_TEST(test_lifting_one_of_two_shields_changes_nothing_yet)
     return 0;
 }
 
+enum { DEEPEST = 9 };
+
+/* The shield is the innermost scope, and the cancelled one the outermost. */
+SIMULATED_TEST(test_a_lifted_shield_delivers_from_however_far_outside)
+{
+    struct osr_scope scopes[DEEPEST], shield;
+    int depth, i;
+
+    for (depth = 1; depth <= DEEPEST; depth++) {
+        for (i = 0; i < depth; i++)
+            osr_scope_open(&scopes[i]);
+        osr_shield_open_unlimited(&shield);
+        osr_scope_cancel(&scopes[0], NULL);
+        check_int(osr_check(), 0);
+        check_int(osr_scope_unshield(&shield), 0);
+        check_int(osr_check(), -ECANCELED);
+        check_int(osr_scope_close(&shield, -ECANCELED), -ECANCELED);
+        while (i-- > 1)
+            check_int(osr_scope_close(&scopes[i], -ECANCELED), -ECANCELED);
+        check_int(osr_scope_close(&scopes[0], -ECANCELED), -OSR_ESCOPECANCELED);
+    }
+    return 0;
+}
+
 SIMULATED_TEST(test_a_cancelled_shield_that_is_lifted_leaves_it_to_the_scope_outside)
 {
     struct osr_scope outer, shield;
@@ -1397,6 +1434,7 @@ int main(void)
         story_test(test_cancelling_reaches_every_task_below_and_nobody_else),
         story_test(test_an_inner_scope_that_is_cancelled_leaves_the_outer_one_alone),
         story_test(test_cancelling_again_changes_nothing_and_the_first_reason_stays),
+        story_test(test_what_the_first_to_cancel_left_unsaid_nobody_says_later),
         story_test(test_a_deadline_that_came_first_stays_the_reason),
         story_test(test_a_reason_says_who_cancelled_where_and_why),
         story_test(test_a_deadlines_reason_names_the_place_of_the_scope),
@@ -1435,6 +1473,7 @@ int main(void)
         story_test(test_lifting_a_shield_delivers_at_once),
         story_test(test_a_lifted_shield_lets_later_cancels_and_deadlines_through),
         story_test(test_lifting_one_of_two_shields_changes_nothing_yet),
+        story_test(test_a_lifted_shield_delivers_from_however_far_outside),
         story_test(test_a_cancelled_shield_that_is_lifted_leaves_it_to_the_scope_outside),
         story_test(test_lifting_no_shield_is_no_error),
         story_test(test_a_scope_that_could_not_be_opened_gives_its_code_at_the_close),

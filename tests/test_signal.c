@@ -400,6 +400,32 @@ static bool signals_are_as_usual(void)
     return true;
 }
 
+/* All that can be watched, one after the other and all of them at once. */
+REAL_TEST(every_signal_is_told_by_its_own_number)
+{
+    struct osr_signals each, all;
+    int numbers[64], count = 0, number, i;
+    unsigned times;
+
+    for (number = 1; number <= 64; number++)
+        if (number != SIGKILL && number != SIGSTOP && (number <= SIGSYS || number >= SIGRTMIN) &&
+            osr_signals_open(&each, number) == 0) {
+            numbers[count++] = number;
+            raise(number);
+            check_int(osr_signal_wait(&each, &times), number);
+            check_int(times, 1);
+            check_int(osr_signals_close(&each), 0);
+        }
+    check(count > 40);
+    check_int(osr_signals_open_with(&all, numbers, (size_t)count, OSR_HERE), 0);
+    for (i = count; i-- > 0;)
+        raise(numbers[i]);
+    for (i = 0; i < count; i++)
+        check_int(osr_signal_wait(&all, &times), numbers[i]);
+    check_int(osr_signals_close(&all), 0);
+    return 0;
+}
+
 REAL_TEST(in_a_storm_every_signal_is_counted)
 {
     const int times = (int)sized(5000, 1000);
@@ -1024,6 +1050,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         signal_test(a_signal_that_came_before_is_told_with_how_often),
         signal_test(several_signals_are_told_one_by_one_the_smallest_first),
+        signal_test(every_signal_is_told_by_its_own_number),
         signal_test(a_task_that_waits_is_woken),
         signal_test(a_task_that_waits_is_woken_in_simulated_time),
         signal_test(a_signal_from_another_process_wakes_the_loop),

@@ -163,6 +163,23 @@ SIMULATED_TEST(a_child_may_be_started_with_a_copy_a_name_and_a_handle)
     return osr_group_close(&group, 0);
 }
 
+SIMULATED_TEST(a_daemon_that_was_started_is_told_in_the_order_of_completion_like_others)
+{
+    struct server d = {.prepare = osr_ms(1), .serve = osr_ms(1)}, s = {.prepare = osr_ms(1), .serve = osr_ms(3)};
+    struct osr_task daemon, other, next;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_start(&group, serve, &d, .daemon = true, .handle = &daemon), 0);
+    check_int(osr_start(&group, serve, &s, .handle = &other), 0);
+    check_int(osr_group_next(&group, &next), 1);
+    check_int(next.id_, daemon.id_);
+    check_int(osr_group_next(&group, &next), 1);
+    check_int(next.id_, other.id_);
+    check_int(osr_group_next(&group, &next), 0);
+    return osr_group_close(&group, 0);
+}
+
 /* ---- Not started --------------------------------------------------------------------------------------- */
 
 SIMULATED_TEST(an_error_before_it_has_started_comes_out_of_the_start_and_leaves_the_group_alone)
@@ -758,6 +775,41 @@ OSR_TASK(start_another_first, struct osr_group, group)
     return 0;
 }
 
+OSR_TASK(start_and_look, int, seen)
+{
+    int rc = osr_started();
+
+    *seen = osr_check();
+    return rc == 0 ? *seen : rc;
+}
+
+enum { DEEPEST = 9 };
+
+/* Who starts it is behind a shield, so nothing keeps the child from starting. */
+SIMULATED_TEST(who_has_started_sees_a_cancellation_from_however_far_outside_the_group)
+{
+    struct osr_scope scopes[DEEPEST], shield;
+    struct osr_group group;
+    int depth, i, seen;
+
+    for (depth = 1; depth <= DEEPEST; depth++) {
+        for (i = 0; i < depth; i++)
+            osr_scope_open(&scopes[i]);
+        osr_group_open(&group);
+        osr_shield_open_unlimited(&shield);
+        osr_scope_cancel(&scopes[0], NULL);
+        seen = 1;
+        check_int(osr_start(&group, start_and_look, &seen), 0);
+        check_int(osr_scope_close(&shield, 0), 0);
+        check_int(osr_group_close(&group, 0), -ECANCELED);
+        check_int(seen, -ECANCELED);
+        while (i-- > 1)
+            check_int(osr_scope_close(&scopes[i], -ECANCELED), -ECANCELED);
+        check_int(osr_scope_close(&scopes[0], -ECANCELED), -OSR_ESCOPECANCELED);
+    }
+    return 0;
+}
+
 SIMULATED_TEST(starts_can_be_nested)
 {
     struct osr_group group;
@@ -1079,6 +1131,7 @@ int main(void)
         story_test(an_error_right_after_it_has_started_fails_the_group_and_not_the_start),
         story_test(saying_it_twice_or_unasked_is_refused),
         story_test(a_child_may_be_started_with_a_copy_a_name_and_a_handle),
+        story_test(a_daemon_that_was_started_is_told_in_the_order_of_completion_like_others),
         story_test(an_error_before_it_has_started_comes_out_of_the_start_and_leaves_the_group_alone),
         story_test(who_passes_the_error_of_a_start_on_fails_with_that_very_error),
         story_test(a_child_that_ends_well_without_a_word_was_not_started),
@@ -1104,6 +1157,7 @@ int main(void)
         story_test(a_child_of_the_group_may_start_another_while_the_owner_waits_in_the_close),
         story_test(a_group_does_not_close_as_long_as_one_is_being_started),
         story_test(a_start_that_fails_lets_the_waiting_group_close),
+        story_test(who_has_started_sees_a_cancellation_from_however_far_outside_the_group),
         story_test(starts_can_be_nested),
         story_test(a_cancellation_reaches_through_nested_starts),
         story_test(a_child_that_is_started_cannot_join_who_waits_for_it),

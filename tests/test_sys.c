@@ -604,6 +604,27 @@ TEST(without_a_descriptor_to_ask_with_another_loops_is_refused)
     close(fd);
 }
 
+OSR_TASK(ask_for_what_cannot_be_polled, int, fd)
+{
+    spoil("poll", 0, 1, ENOMEM);
+    check_int(osr_fd_writable(*fd), -ENOMEM);
+    check_int(osr_fd_writable(*fd), 0);
+    spoil("poll", 0, 1, ENOMEM);
+    check_int(osr_write(*fd, "x", 1), -ENOMEM);
+    return 0;
+}
+
+TEST(a_descriptor_that_cannot_be_polled_gives_the_systems_code)
+{
+    int fds[2];
+
+    assert_return_code(pipe(fds), errno);
+    assert_int_equal(osr_run(ask_for_what_cannot_be_polled, &fds[1]), 0);
+    assert_checked();
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* As where /proc is not mounted. */
 OSR_TASK(wait_for_the_runs_own_loop, int, fd)
 {
@@ -876,6 +897,7 @@ int main(void)
         sys_test(a_stack_larger_than_the_address_space_is_refused),
         sys_test(a_run_that_cannot_watch_for_overflows_says_why_and_leaves_nothing),
         sys_test(without_a_descriptor_to_ask_with_another_loops_is_refused),
+        sys_test(a_descriptor_that_cannot_be_polled_gives_the_systems_code),
         sys_test(the_runs_own_loop_is_refused_whatever_the_system_tells_about_it),
         sys_test(where_it_cannot_be_told_from_the_runs_own_another_loops_is_refused_too),
         sys_test(where_the_table_of_handles_cannot_grow_there_is_none),

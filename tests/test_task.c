@@ -214,7 +214,7 @@ OSR_TASK(hold_many_handles, void, unused)
 
 TEST(many_outcomes_can_be_kept_at_once)
 {
-    assert_int_equal(run_simulated(hold_many_handles, NULL), 0);
+    assert_int_equal(run_simulated(hold_many_handles, NULL, .allocator = &counting_allocator), 0);
     assert_checked();
 }
 
@@ -708,6 +708,26 @@ OSR_TASK(ask_for_states, void, unused)
     check_int(osr_task_state(cancelled), OSR_TASK_CANCELED);
     osr_scope_close(&shield, 0);
     check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    return 0;
+}
+
+OSR_TASK(look_at_itself, int, state)
+{
+    *state = osr_task_state(osr_self());
+    return 0;
+}
+
+SIMULATED_TEST(a_task_that_asks_about_itself_runs_however_it_was_begun)
+{
+    struct osr_group group;
+    int eager = 0, usual = 0;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, look_at_itself, &eager, .eager = true), 0);
+    check_int(eager, OSR_TASK_RUNNING);
+    check_int(osr_spawn(&group, look_at_itself, &usual), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(usual, OSR_TASK_RUNNING);
     return 0;
 }
 
@@ -1383,6 +1403,7 @@ int main(void)
         story_test(joining_ones_spawner_is_no_deadlock_where_it_owns_another_group),
         story_test(releasing_a_handle_that_another_task_joins_by_harms_nobody),
         story_test(a_handle_tells_the_state_and_the_result),
+        story_test(a_task_that_asks_about_itself_runs_however_it_was_begun),
         story_test(a_handle_tells_where_a_parked_task_waits),
         story_test(a_task_is_called_as_its_spawner_says_or_else_like_its_function),
         story_test(the_root_may_be_named),

@@ -106,6 +106,58 @@ static void until_begun(struct held *held)
 OSR_TASK(sleep_for_ever, void, unused) { return osr_sleep(OSR_NEVER); }
 OSR_JOB(give_seven, void, unused) { return 7; }
 
+/* ---- Settling ------------------------------------------------------------------------------------------ */
+
+OSR_JOB(count_a_run, int, runs)
+{
+    ++*runs;
+    return 0;
+}
+
+static void count_a_destruction(void *arg, int rc)
+{
+    check_int(rc, 0);
+    *(int *)arg += 100;
+}
+
+OSR_TASK(leave_a_job_behind, int, runs)
+{
+    return osr_offload(count_a_run, runs, .abandon = count_a_destruction);
+}
+
+/* The jobs have begun, for all that their callers know. */
+static unsigned choose_begun(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)n;
+    return kind == OSR_CHOICE_JOB && strcmp(what, "begun") == 0;
+}
+
+OSR_TASK(settle_with_jobs_left_behind, void, unused)
+{
+    struct osr_group group;
+    int runs = 0, i;
+
+    osr_jobs_allow(0);
+    osr_group_open(&group);
+    for (i = 0; i < 3; i++)
+        check_int(osr_spawn(&group, leave_a_job_behind, &runs), 0);
+    osr_yield();
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_settle(), 0);
+    check_int(runs, 0);
+    osr_jobs_allow(3);
+    check_int(osr_settle(), 0);
+    check_int(runs, 303);
+    return 0;
+}
+
+TEST(nothing_is_settled_while_a_job_may_run_that_was_left_behind)
+{
+    assert_int_equal(run_simulated(settle_with_jobs_left_behind, NULL, .choose = choose_begun), 0);
+    assert_checked();
+}
+
 /* ---- Running ------------------------------------------------------------------------------------------- */
 
 struct seen {
@@ -209,6 +261,7 @@ SIMULATED_TEST(what_makes_no_sense_is_refused)
     check_int(osr_map_with(&give_seven.routine_, items, 2, sizeof(int), &negative), -EINVAL);
     check_int(osr_map_with(&give_seven.routine_, NULL, 0, sizeof(int), NULL), 0);
     check_int(osr_map_with(&give_seven.routine_, items, 2, sizeof(int), NULL), 0);
+    check_int(osr_map_with(&give_seven.routine_, items, 2, 0, NULL), 0); /* the same item for all */
     check_int(osr_job_check(), -EPERM);
     check_int(osr_pool_set_size(0), -EINVAL);
     check_int(osr_pool_shutdown(0, NULL, NULL), -EPERM);
@@ -1504,7 +1557,9 @@ TEST(a_simulated_run_keeps_its_thread_though_a_job_has_runs_of_its_own)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        thread_test(a_shutdown_names_the_jobs_that_are_stuck_and_does_not_wait_for_ever), /* the very first job of the program */
         thread_test(a_job_runs_in_a_thread_of_the_pool_and_gives_its_result),
+        thread_test(nothing_is_settled_while_a_job_may_run_that_was_left_behind),
         thread_test(while_a_job_runs_the_other_tasks_go_on),
         thread_test(a_running_job_keeps_a_run_from_being_taken_for_stuck),
         thread_test(after_the_last_job_a_run_may_be_stuck_again),
@@ -1539,7 +1594,6 @@ int main(void)
         thread_test(a_map_that_is_cancelled_waits_for_those_that_run_and_withdraws_the_others),
         thread_test(no_more_jobs_run_at_once_than_the_pool_has_threads),
         thread_test(threads_that_are_too_many_end_when_they_are_idle_and_all_at_a_shutdown),
-        thread_test(a_shutdown_names_the_jobs_that_are_stuck_and_does_not_wait_for_ever),
         thread_test(by_default_they_are_named_on_standard_error),
         thread_test(a_program_may_end_without_a_shutdown),
         thread_test(a_forked_child_has_an_empty_pool_of_its_own),

@@ -67,13 +67,18 @@ class Program:
             if self.gives_up(said):
                 wrong = "fails"
             elif status is not None:
-                wrong = "" if status == 0 else f"exit {status}" if status > 0 else signal.Signals(-status).name
+                wrong = "" if status == 0 else f"exit {status}" if status > 0 else name_of(-status)
             elif now - heard > limit or now - busy > idle_limit or seconds_used(process.pid) - used > busy_limit:
                 wrong = "hangs"
             else:
                 time.sleep(0.002)
         end(process)
         return wrong, said.decode(errors="replace"), silence
+
+
+def name_of(number):
+    """Of a signal; those for real time have none."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def is_idle(pid):

@@ -215,12 +215,14 @@ struct actor *idle_actor(struct input *input)
 
 void actor_told(struct actor *actor, struct input *input)
 {
-    unsigned how = take(input, 8);
+    unsigned how = take(input, 8), what;
 
     actor->limit = how < 5 ? OSR_NEVER : how == 5 ? 0 : 1 + take(input, 6);
-    actor->refused = how == 7 && take(input, 4) == 0;
+    what = how == 7 ? take(input, 4) : 1;
+    actor->refused = what == 0;
+    actor->shielded = what == 3;
     tell("  by actor %d, limit %lld%s\n", (int)(actor - actors), (long long)actor->limit,
-         actor->refused ? ", in a cancelled scope" : "");
+         actor->refused ? ", in a cancelled scope" : actor->shielded ? ", in a shield" : "");
     actor->busy = true;
     actor->known = actor->uncut = actor->queued = false;
     actor->timeout = OSR_NEVER;
@@ -261,7 +263,7 @@ OSR_TASK(act, struct actor, actor)
 
         if (rc < 0)
             return rc; /* the play is over */
-        osr_scope_open_here(&actor->scope, OSR_SCOPE_MOVE_ON, actor->limit, OSR_HERE);
+        osr_scope_open_here(&actor->scope, actor->shielded ? OSR_SCOPE_SHIELD : OSR_SCOPE_MOVE_ON, actor->limit, OSR_HERE);
         if (actor->refused)
             osr_scope_cancel(&actor->scope, "beforehand");
         actor->performs = true;

@@ -23,6 +23,7 @@ struct actor {
     int64_t limit, until;
     bool tries;   /* a call that cannot be cut */
     bool refused; /* its scope is cancelled before */
+    bool shielded; /* its scope is a shield, which hides nothing of its own */
     int rc;
 
     /* Of the library. */

@@ -1,6 +1,6 @@
 /*
- * Queues and select against lists: first in, last in, smallest first; no room, some, no bound; tasks that wait at both
- * ends, are cut and time out; work that is finished; shutting down; no memory.
+ * Queues and select against lists: first in, last in, smallest first; no room, some, no bound; small items and large
+ * ones; tasks that wait at both ends, are cut and time out; work that is finished; shutting down; no memory.
  */
 #include "actors.h"
 
@@ -12,10 +12,16 @@ static const char *const wrongs[] = {WRONG_IN_LINES, "a queue holds one more", "
                                      "a select does all that it can", "what is got is done", NULL};
 enum { WRONG_ROOM = WRONG_OWN, WRONG_EQUAL, WRONG_CUT_TAKES, WRONG_DROPS, WRONG_ALL, WRONG_DONE };
 
-enum { QUEUES = 2, CASES = 3, MOST_ITEMS = 600 };
+enum { QUEUES = 2, CASES = 5, FEW_CASES = 3, MOST_ITEMS = 600 };
 
-struct item {
+struct label {
     unsigned key, number;
+};
+
+/* As large as an item of any queue; the rest says the number again, byte by byte. */
+struct item {
+    struct label label;
+    unsigned char rest[128];
 };
 
 /* The lines of a queue. */
@@ -27,9 +33,9 @@ static struct {
     struct osr_queue real;
     struct item buffer[4];
     enum osr_queue_order order;
-    size_t capacity;
+    size_t capacity, item_size;
     /* As it should be: */
-    struct item items[MOST_ITEMS];
+    struct label items[MOST_ITEMS];
     size_t count;
     unsigned unfinished;
     enum shut shut;
@@ -56,25 +62,45 @@ static struct hands *hands_of(const struct actor *actor)
     return &hands[actor - actors];
 }
 
+/* ---- Items ---- */
+
+static struct item item_of(struct label label)
+{
+    struct item item = {.label = label};
+    size_t i;
+
+    for (i = 0; i < sizeof(item.rest); i++)
+        item.rest[i] = (unsigned char)(label.number * 7 + i + 1);
+    return item;
+}
+
+/* What somebody has who gets this item out of the queue: no more than fits into it. */
+static void give(unsigned q, struct item *to, struct label label)
+{
+    struct item item = item_of(label);
+
+    memcpy(to, &item, queues[q].item_size);
+}
+
 /* ---- Items that are disposed of ---- */
 
 static unsigned char disposed[MOST_ITEMS], dropped[MOST_ITEMS]; /* by the library; by the model */
 
 static void dispose(void *item)
 {
-    disposed[((struct item *)item)->number]++;
+    disposed[((struct label *)item)->number]++;
 }
 
 static int compare_items(const void *a, const void *b)
 {
-    const struct item *x = a, *y = b;
+    const struct label *x = a, *y = b;
 
     return x->key < y->key ? -1 : x->key > y->key;
 }
 
 /* ---- The model ---- */
 
-static void insert(unsigned q, struct item item)
+static void insert(unsigned q, struct label item)
 {
     check(queues[q].count < MOST_ITEMS, "the target's queues are too small");
     queues[q].items[queues[q].count++] = item;
@@ -94,10 +120,10 @@ static size_t next_of(unsigned q)
     return best;
 }
 
-static struct item pull(unsigned q)
+static struct label pull(unsigned q)
 {
     size_t at = next_of(q);
-    struct item item = queues[q].items[at];
+    struct label item = queues[q].items[at];
 
     queues[q].count--;
     memmove(&queues[q].items[at], &queues[q].items[at + 1], (queues[q].count - at) * sizeof(item));
@@ -111,7 +137,7 @@ static void answer(struct actor *actor, unsigned which, int rc)
     actor_served(actor, actor->call == SELECT ? (int)which : rc);
 }
 
-static int put_now(unsigned q, struct item item)
+static int put_now(unsigned q, struct label item)
 {
     struct actor *getter;
     unsigned which;
@@ -120,7 +146,7 @@ static int put_now(unsigned q, struct item item)
         return -ESHUTDOWN;
     getter = line_first(line_of(q, GETTERS), &which);
     if (getter) {
-        hands_of(getter)->expected[which] = item;
+        give(q, &hands_of(getter)->expected[which], item);
         queues[q].unfinished++;
         answer(getter, which, 0);
         return 0;
@@ -139,10 +165,10 @@ static int get_now(unsigned q, struct item *item)
 
     if (queues[q].count == 0 && !putter)
         return queues[q].shut ? -ESHUTDOWN : -EAGAIN;
-    *item = queues[q].count ? pull(q) : hands_of(putter)->expected[which];
+    give(q, item, queues[q].count ? pull(q) : hands_of(putter)->expected[which].label);
     if (putter) {
         if (queues[q].capacity > 0)
-            insert(q, hands_of(putter)->expected[which]);
+            insert(q, hands_of(putter)->expected[which].label);
         queues[q].unfinished++;
         answer(putter, which, 0);
     }
@@ -216,7 +242,7 @@ static int select_now(struct actor *actor)
     for (i = 0; i < actor->count; i++) {
         const struct osr_case *one = &hand->cases[i];
 
-        rc = one->put ? put_now(queue_of(one), hand->expected[i]) : get_now(queue_of(one), &hand->expected[i]);
+        rc = one->put ? put_now(queue_of(one), hand->expected[i].label) : get_now(queue_of(one), &hand->expected[i]);
         if (rc == -EAGAIN)
             continue;
         hand->case_rc = rc;
@@ -278,7 +304,7 @@ static int expect(struct actor *actor)
 
     switch (actor->call) {
     case PUT:
-        rc = put_now(q, hand->expected[0]);
+        rc = put_now(q, hand->expected[0].label);
         return rc == -EAGAIN ? wait_in(actor, PUTTERS) : rc;
     case GET:
         rc = get_now(q, &hand->expected[0]);
@@ -312,23 +338,23 @@ static void done(struct actor *actor)
             return;
     }
     check(memcmp(&hand->real[which], &hand->expected[which], sizeof(struct item)) == 0,
-          "actor %d has item %u, and not item %u", (int)(actor - actors), hand->real[which].number,
-          hand->expected[which].number);
+          "actor %d has item %u, and not item %u", (int)(actor - actors), hand->real[which].label.number,
+          hand->expected[which].label.number);
 }
 
 /* ---- Steps ---- */
 
 static struct item new_item(struct input *input)
 {
-    return (struct item){take(input, 4), numbers++};
+    return item_of((struct label){take(input, 4), numbers++});
 }
 
 static void prepare_select(struct actor *actor, struct input *input)
 {
     struct hands *hand = hands_of(actor);
-    unsigned i;
+    unsigned count = take_byte(input), i;
 
-    actor->count = 1 + take(input, CASES);
+    actor->count = 1 + count % (count < 192 ? FEW_CASES : CASES);
     actor->until = take(input, 3) ? OSR_NEVER : actors_now() - 1 + take(input, 6);
     for (i = 0; i < actor->count; i++) {
         unsigned what = take(input, 4);
@@ -355,7 +381,7 @@ static void tell_actor(struct input *input)
         prepare_select(actor, input);
     else
         hand->real[0] = hand->expected[0] = actor->call == PUT ? new_item(input) : (struct item){0};
-    tell("%s, queue %u, item %u\n", names[actor->call], actor->object, hand->real[0].number);
+    tell("%s, queue %u, item %u\n", names[actor->call], actor->object, hand->real[0].label.number);
     actor_told(actor, input);
 }
 
@@ -368,12 +394,12 @@ static void try_put(unsigned q, struct input *input)
     refused = 0;
     rc = osr_queue_try_put(&queues[q].real, &item);
     refuse_at = 0;
-    tell("try_put, queue %u, item %u: %d\n", q, item.number, rc);
+    tell("try_put, queue %u, item %u: %d\n", q, item.label.number, rc);
     if (refused > 0) {
         check(rc == -ENOMEM, "without memory, a put gives %d", rc);
         return;
     }
-    expected = put_now(q, item);
+    expected = put_now(q, item.label);
     check(rc == expected, "it gives %d, and not %d", rc, expected);
 }
 
@@ -382,9 +408,9 @@ static void try_get(unsigned q)
     struct item real = {0}, item = {0};
     int rc = osr_queue_try_get(&queues[q].real, &real), expected = get_now(q, &item);
 
-    tell("try_get, queue %u: %d, item %u\n", q, rc, real.number);
+    tell("try_get, queue %u: %d, item %u\n", q, rc, real.label.number);
     check(rc == expected && memcmp(&real, &item, sizeof(item)) == 0, "it gives %d and item %u, and not %d and item %u",
-          rc, real.number, expected, item.number);
+          rc, real.label.number, expected, item.label.number);
 }
 
 static void step(struct input *input)
@@ -434,6 +460,7 @@ static void step(struct input *input)
 static void open(struct input *input)
 {
     static const size_t capacities[] = {0, 1, 3, OSR_UNBOUNDED};
+    static const size_t item_sizes[] = {sizeof(struct label), 12, 24, sizeof(struct item)};
     unsigned q;
 
     numbers = 0;
@@ -445,13 +472,15 @@ static void open(struct input *input)
 
         options.order = queues[q].order = form % 3;
         queues[q].capacity = capacities[form / 3 % 4];
+        queues[q].item_size = item_sizes[form / 12 % 4];
         options.compare = options.order == OSR_QUEUE_PRIORITY ? compare_items : NULL;
         if (form & 128 && options.order != OSR_QUEUE_PRIORITY && queues[q].capacity != OSR_UNBOUNDED)
             options.buffer = queues[q].buffer;
-        tell("queue %u: order %d, capacity %zd\n", q, (int)options.order, (ssize_t)queues[q].capacity);
+        tell("queue %u: order %d, capacity %zd, items of %zu\n", q, (int)options.order, (ssize_t)queues[q].capacity,
+             queues[q].item_size);
         queues[q].count = queues[q].unfinished = 0;
         queues[q].shut = OPEN;
-        check(osr_queue_init_with(&queues[q].real, sizeof(struct item), queues[q].capacity, &options) == 0,
+        check(osr_queue_init_with(&queues[q].real, queues[q].item_size, queues[q].capacity, &options) == 0,
               "a queue could not be made");
     }
 }

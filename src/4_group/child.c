@@ -23,12 +23,10 @@ static inline struct outcome judge(struct child *child, int rc)
         osri_slot_clear(slot);
     } else if (rc == -ECANCELED && scope->by_) {
         osri_slot_clear(slot);
-        scope->caught_ = absorbs;
         outcome.passed_on = !absorbs;
     } else {
         outcome.rc = rc == -ECANCELED ? -OSR_ESPURIOUS : rc;
         outcome.passed_on = slot->code == rc && slot->riding && !absorbs;
-        scope->caught_ = slot->code == rc && slot->riding && absorbs;
         outcome.error = osri_slot_outcome(slot, outcome.rc, child->task.where);
     }
     return outcome;
