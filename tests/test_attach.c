@@ -745,7 +745,7 @@ TEST(what_is_complete_comes_before_a_deadline_that_passed_in_a_callback)
     assert_checked();
 }
 
-OSR_TASK(write_under_deadline, int, fd)
+OSR_TASK(write_one_under_deadline, int, fd)
 {
     struct osr_scope limit;
     int rc;
@@ -770,7 +770,7 @@ TEST(room_that_was_made_comes_before_a_deadline_that_passed_in_a_callback)
     while (write(crowd.pipes[0][1], "x", 1) == 1)
         continue;
     crowd.due = osr_time_add(osr_now(), osr_ms(sized(60, 1000)));
-    attach_told(write_under_deadline, &crowd.pipes[0][1]);
+    attach_told(write_one_under_deadline, &crowd.pipes[0][1]);
     set_alarm(&first_alarm, 0.005, make_room_and_keep_the_thread);
     ev_run(loop, 0);
     close(crowd.pipes[0][0]), close(crowd.pipes[0][1]);

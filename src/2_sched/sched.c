@@ -344,11 +344,10 @@ void osri_turn(struct sched *sched, int64_t until)
         step(sched, &sched->hub, task);
 }
 
-/* Whether nothing can come any more, as far as the run knows. From jobs that are held nothing comes; who waits for all to
- * settle goes on when those have run that nobody waits for. */
+/* Whether nothing can come any more, as far as the run knows. From jobs that are held nothing comes. */
 static bool is_hopeless(const struct sched *sched)
 {
-    return osri_is_idle(sched) && sched->timers.count == 0 && list_empty(&sched->settling) &&
+    return osri_is_idle(sched) && sched->timers.count == 0 &&
            sched->outside == (sched->allowed == 0 ? sched->queued_jobs : 0);
 }
 
