@@ -407,6 +407,40 @@ static void outside_a_run_no_calls_are_made(void **state)
     assert_false(osr_call_pending(&call));
 }
 
+static struct osr_call made_after;
+static bool it_came;
+
+static void note_that_it_came(void *unused)
+{
+    (void)unused;
+    it_came = true;
+}
+
+static void make_a_call(void *unused, unsigned count)
+{
+    (void)unused, (void)count;
+    check_int(osr_call_later(&made_after, osr_ms(1), note_that_it_came, NULL), 0);
+}
+
+SIMULATED_TEST(a_call_made_on_no_task_is_bound_to_the_run_whatever_call_came_before)
+{
+    struct osr_scope scope;
+    struct osr_call call;
+    struct osr_post post;
+
+    it_came = false;
+    check_int(osr_post_open(&post, make_a_call, NULL), 0);
+    osr_timeout_open(&scope, OSR_NEVER);
+    check_int(osr_call_soon(&call, tell_it, TEXT("bound to the scope")), 0);
+    check_int(osr_yield(), 0);
+    check_int(osr_post_fire(post), 0);
+    check_int(osr_yield(), 0);
+    check_int(osr_scope_close(&scope, 0), 0);
+    check_int(osr_sleep(osr_ms(5)), 0);
+    check(it_came);
+    return osr_post_close(&post);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +457,7 @@ int main(void)
         story_test(a_call_that_is_due_when_the_run_ends_does_not_come),
         story_test(a_call_comes_when_its_task_has_ended_however_it_ends),
         story_test(of_several_calls_for_one_task_each_comes_and_one_can_be_taken_back),
+        story_test(a_call_made_on_no_task_is_bound_to_the_run_whatever_call_came_before),
         story_test(what_waits_is_refused_in_a_call),
         story_test(nothing_is_answered_with_a_code),
         story_test(outside_a_run_no_calls_are_made),

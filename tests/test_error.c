@@ -772,6 +772,59 @@ TEST(a_leaf_can_be_split)
     osr_error_clear();
 }
 
+OSR_TASK(sleep_for_ever, void, unused)
+{
+    return osr_sleep(OSR_NEVER);
+}
+
+OSR_TASK(sleep_and_fail, void, unused)
+{
+    int rc = osr_sleep(osr_ms(1));
+
+    return rc < 0 ? rc : osr_fail(-EIO, "the disk");
+}
+
+OSR_TASK(fail_and_be_late, void, unused)
+{
+    struct osr_scope limit;
+    struct osr_group group;
+    int rc;
+
+    osr_timeout_open(&limit, osr_ms(1));
+    osr_group_open(&group, .name = "inner");
+    osr_spawn(&group, sleep_for_ever, NULL);
+    rc = osr_spawn(&group, sleep_and_fail, NULL);
+    return osr_scope_close(&limit, osr_group_close(&group, rc));
+}
+
+OSR_TASK(split_with_a_group_inside, void, unused)
+{
+    struct osr_error *matching, *rest;
+    struct osr_group group;
+    int wanted = EIO;
+    char text[1024];
+
+    osr_group_open(&group, .policy = OSR_COLLECT);
+    osr_spawn(&group, fail_and_be_late, NULL);
+    check_int(osr_group_close(&group, osr_fail(-EPROTO, "the body")), -OSR_EGROUP);
+    check_int(osr_error_split(osr_error_last(), osr_error_has_code, &wanted, &matching, &rest), 0);
+    osr_error_format(matching, text, sizeof(text));
+    check(strstr(text, "1 error, 1 cancelled") != NULL);
+    check(strstr(text, "because of ETIMEDOUT") != NULL);
+    osr_error_format(rest, text, sizeof(text));
+    check(strstr(text, "the body") != NULL && strstr(text, "because of") == NULL);
+    osr_error_release(matching);
+    osr_error_release(rest);
+    osr_error_clear();
+    return 0;
+}
+
+TEST(what_is_split_keeps_the_causes_of_groups_inside)
+{
+    assert_int_equal(run_simulated(split_with_a_group_inside, NULL), 0);
+    assert_checked();
+}
+
 TEST(a_split_without_what_it_needs_is_refused)
 {
     struct osr_error *error = tree(), *part = error;
@@ -2686,6 +2739,7 @@ int main(void)
         story_test(characters_that_control_a_terminal_are_shown_as_numbers),
         story_test(nothing_has_no_leaves_and_no_code),
         story_test(a_leaf_can_be_split_for_one_part_only),
+        story_test(what_is_split_keeps_the_causes_of_groups_inside),
         story_test(printing_to_no_stream_is_refused),
         story_test(a_task_without_a_name_is_left_out_of_the_text),
         story_test(groups_that_are_causes_are_shown_whole_to_a_depth_of_eight),
