@@ -79,7 +79,7 @@ static __attribute__((noinline)) void end_remarkably(struct sched *sched, struct
 static inline bool is_remarkable(const struct sched *sched, const struct child *child, int rc)
 {
     return osri_sched != sched || child->task.scope != &child->scope || child->scope.laden_ || child->task.slot.error ||
-           child->record || !sched->plain || (rc < 0 || child->scope.by_ ? rc != -ECANCELED || !child->scope.by_ : false);
+           child->record || !sched->plain || (rc >= 0 ? child->scope.by_ != NULL : rc != -ECANCELED || !child->scope.by_);
 }
 
 static inline void end(struct sched *sched, struct child *child, bool usual, int rc)
