@@ -63,6 +63,19 @@ extern const struct osr_allocator counting_allocator;
 /* Whether this process runs under valgrind or a sanitizer: big tests then take smaller sizes. */
 bool under_tools(void);
 
+/* Whether the tests were built for ThreadSanitizer. */
+static inline bool under_thread_sanitizer(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    return true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    return true;
+#endif
+#endif
+    return false;
+}
+
 /* `big`, or `small` under tools. */
 long sized(long big, long small);
 

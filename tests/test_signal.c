@@ -390,14 +390,7 @@ static void send_many(int number, int times)
  * or fibers hides the handlers that it has put in the place of the program's. */
 static bool signals_are_as_usual(void)
 {
-#if defined(__SANITIZE_THREAD__)
-    return false;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    return false;
-#endif
-#endif
-    return true;
+    return !under_thread_sanitizer();
 }
 
 /* All that can be watched, one after the other and all of them at once. */
