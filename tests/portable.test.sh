@@ -4,4 +4,4 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-"${CC:-cc}" -std=gnu11 -D_GNU_SOURCE -pthread -DOSR_CONTEXT_UCONTEXT -Iinclude -Isrc -fsyntax-only src/[0-8]_*/*.c
+${CC:-cc} -std=gnu11 -D_GNU_SOURCE -pthread -DOSR_CONTEXT_UCONTEXT -Iinclude -Isrc -fsyntax-only src/[0-8]_*/*.c

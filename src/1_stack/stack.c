@@ -33,12 +33,15 @@ struct slab {
 void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, size_t lining_at, const struct memory *memory,
                       const struct door *door)
 {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    size = (size + page - 1) & ~(page - 1); /* pages may be larger than small stacks */
     *stacks = (struct stacks){
         .size = size,
-        .stride = size + (size_t)sysconf(_SC_PAGESIZE),
+        .stride = size + page,
         .room = (room + COLOUR_SIZE - 1) & ~(size_t)(COLOUR_SIZE - 1),
         .lining_at = lining_at,
-        .guard = (size_t)sysconf(_SC_PAGESIZE),
+        .guard = page,
         .tools = osri_tools(),
         .one_by_one = osri_valgrind_runs(),
         .memory = memory,

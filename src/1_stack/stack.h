@@ -55,7 +55,8 @@ struct stacks {
     const struct door *door;
 };
 
-/* `size` is a power of two, `room` the size of the object on top, in which the lining lies at `lining_at`. */
+/* `size` is a power of two, and at least a page where it comes out smaller; `room` the size of the object on top, in which
+ * the lining lies at `lining_at`. */
 void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, size_t lining_at, const struct memory *memory,
                       const struct door *door);
 
