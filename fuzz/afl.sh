@@ -33,7 +33,7 @@ tell() { # NAME: of each of its fuzzers
             "$(sed -n 's/^execs_per_sec *: //p' "$stats") a second, stability $stability, $found found"
         [[ $found == 0 ]] || failed=1
         [[ $stability == 100.00% ]] && continue
-        echo "afl++ $1: stability is below 100 %: the target keeps something from one input to the next" >&2
+        echo "afl++ $1: stability is below 100 %: the target keeps something from one input to the next"
         failed=1
     done
     [[ -e $build/found/$1/main/fuzzer_stats ]] && return
