@@ -321,18 +321,24 @@ ALL_TARGETS := orders $(FUZZ_NAMES)
 TARGET ?= $(ALL_TARGETS)
 # Runs a command, and keeps what it says for `make fuzz-report`: $(REPORTED) NAME 'make …' COMMAND.
 REPORTED := fuzz/record.sh
+# Where targets are named, the figures are not those of all: such a run has a record of its own.
+SOME_TARGETS = $(if $(filter-out file,$(origin TARGET)),-some)
+NAMED_TARGETS = $(if $(SOME_TARGETS), TARGET="$(TARGET)")
 
-.PHONY: fuzz fuzz-campaign fuzz-build fuzz-corpora
+.PHONY: fuzz fuzz-asked fuzz-campaign fuzz-build fuzz-corpora
+fuzz-asked:
+	fuzz/asked.sh 'RUNS=$(RUNS)' 'TIME=$(TIME)' 'JOBS=$(JOBS)' -- $(TARGET)
+
 fuzz-build: $(FUZZ_PROGRAM) $(FUZZ_PROGRAMS)
 
-fuzz: fuzz-build
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) fuzz$(TOOL:%=-%) 'make fuzz RUNS=$(RUNS)$(TOOL:%= TOOL=%)' fuzz/run.sh $(BUILD) $(or $(SEED),1) $(RUNS) $(TARGET)
+fuzz: fuzz-asked fuzz-build
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) fuzz$(TOOL:%=-%)$(SOME_TARGETS) 'make fuzz RUNS=$(RUNS)$(NAMED_TARGETS)$(TOOL:%= TOOL=%)' fuzz/run.sh $(BUILD) $(or $(SEED),1) $(RUNS) $(TARGET)
 
-fuzz-campaign: fuzz-build
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) fuzz-campaign$(TOOL:%=-%) 'make fuzz-campaign TIME=$(TIME) JOBS=$(JOBS)$(TOOL:%= TOOL=%)' fuzz/campaign.sh $(BUILD) $(TIME) $(JOBS) $(TARGET)
+fuzz-campaign: fuzz-asked fuzz-build
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) fuzz-campaign$(TOOL:%=-%)$(SOME_TARGETS) 'make fuzz-campaign TIME=$(TIME) JOBS=$(JOBS)$(NAMED_TARGETS)$(TOOL:%= TOOL=%)' fuzz/campaign.sh $(BUILD) $(TIME) $(JOBS) $(TARGET)
 
 # What is kept, and nothing else: for TOOL=valgrind, and CC=clang TOOL=asan.
-fuzz-corpora: fuzz-build
+fuzz-corpora: fuzz-asked fuzz-build
 	RUN='$(TOOL_RUN_$(TOOL))' $(TOOL_ENV_$(TOOL)) fuzz/corpora.sh $(BUILD) $(TARGET)
 
 # gcc optimizes the fuzzer's own files as one, by which it is a tenth faster.
@@ -353,7 +359,7 @@ $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
 # All small programs in all orders, as far as takes a minute; FULL=1: all of them, SHARE=0/8 the first eighth.
 .PHONY: explore
 explore: $(EXPLORE_PROGRAM)
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) explore 'make explore$(if $(FULL), FULL=1)$(SHARE:%= SHARE=%)' fuzz/explore.sh $(EXPLORE_PROGRAM) $(or $(SEED),1) $(if $(FULL)$(SHARE),--full) $(SHARE:%=--share %)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) explore$(if $(SHARE),-some) 'make explore$(if $(FULL), FULL=1)$(SHARE:%= SHARE=%)' fuzz/explore.sh $(EXPLORE_PROGRAM) $(or $(SEED),1) $(if $(FULL)$(SHARE),--full) $(SHARE:%=--share %)
 
 $(BUILD)/fuzz/explore.o: FUZZ_FLAGS += -Isrc
 
@@ -390,14 +396,14 @@ $(FUZZ_NAMES:%=$(BUILD)/entry-%): $(BUILD)/entry-%: $(BUILD)/fuzz/targets/%.o $(
 
 # TIME= in seconds for each target, JOBS= processes, TOOL=asan for AddressSanitizer as well.
 LIBFUZZER := build/libfuzzer$(TOOL:%=-%)
-libfuzzer libfuzzer-merge:
+libfuzzer libfuzzer-merge: fuzz-asked
 	$(MAKE) CC=clang CXX=clang++ BUILD=$(LIBFUZZER) CFLAGS='$(CFLAGS) -fsanitize=fuzzer-no-link' $(TARGET:%=$(LIBFUZZER)/entry-%)
 	$(TOOL_ENV_$(TOOL)) fuzz/$@.sh $(LIBFUZZER) $(TIME) $(JOBS) $(TARGET)
 
 AFL := build/afl$(TOOL:%=-%)
-afl: deps-fuzz
+afl: fuzz-asked deps-fuzz
 	$(MAKE) CC=afl-clang-fast CXX=afl-clang-fast++ BUILD=$(AFL) $(TARGET:%=$(AFL)/entry-%)
-	$(REPORTED) afl 'make afl TIME=$(TIME) JOBS=$(JOBS)' fuzz/afl.sh $(AFL) $(TIME) $(JOBS) $(TARGET)
+	$(REPORTED) afl$(TOOL:%=-%)$(SOME_TARGETS) 'make afl TIME=$(TIME) JOBS=$(JOBS)$(NAMED_TARGETS)$(TOOL:%= TOOL=%)' fuzz/afl.sh $(AFL) $(TIME) $(JOBS) $(TARGET)
 
 # TOKEN= is a file with an input, or a token of the test kit's.
 replay:

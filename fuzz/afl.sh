@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.." || exit 1
 . fuzz/names.sh
 build=$1 seconds=$2 jobs=$3 failed=0
 shift 3
+check_numbers "TIME=$seconds" "JOBS=$jobs"
+check_targets "$@"
 export AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_NO_AFFINITY=1 AFL_AUTORESUME=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1
 
 start() { # NAME ROLE...
@@ -29,9 +31,14 @@ tell() { # NAME: of each of its fuzzers
         stability=$(sed -n 's/^stability *: //p' "$stats")
         echo "afl++ $1: $(sed -n 's/^execs_done *: //p' "$stats") inputs," \
             "$(sed -n 's/^execs_per_sec *: //p' "$stats") a second, stability $stability, $found found"
-        [[ $found == 0 && $stability == 100.00% ]] || failed=1
+        [[ $found == 0 ]] || failed=1
+        [[ $stability == 100.00% ]] && continue
+        echo "afl++ $1: stability is below 100 %: the target keeps something from one input to the next"
+        failed=1
     done
-    [[ -e $build/found/$1/main/fuzzer_stats ]] || failed=1
+    [[ -e $build/found/$1/main/fuzzer_stats ]] && return
+    echo "afl++ $1: it has not begun: see $build/$1-main.log" >&2
+    failed=1
 }
 
 for name in "$@"; do

@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.." || exit 1
 . fuzz/names.sh
 build=$1 seconds=$2 jobs=$3 failed=0
 shift 3
+check_numbers "TIME=$seconds" "JOBS=$jobs"
+check_targets "$@"
 out=$build/found
 mkdir -p "$out"
 

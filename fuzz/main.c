@@ -297,7 +297,8 @@ static int check_files(char **paths, bool tell)
         }
     }
     if (!tell)
-        printf("%d inputs, %d not as expected%s", count, failed, check_faults ? "" : "\n");
+        printf("%s: %d inputs, %d not as expected%s", check_faults ? "faults" : check_hybrid ? "hybrid" : "plain", count,
+               failed, check_faults ? "" : "\n");
     if (!tell && check_faults)
         printf(", %lu faults\n", check_faults_made);
     return failed > 0;

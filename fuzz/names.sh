@@ -21,3 +21,29 @@ kept_of() { # NAME
 dictionary_of() { # NAME: its path if there is one
     [[ ! -e fuzz/targets/$1.dict ]] || echo "fuzz/targets/$1.dict"
 }
+
+all_targets() {
+    local name
+    echo orders
+    for name in fuzz/targets/*.c; do
+        name=$(basename "$name" .c)
+        [[ $name == common || $name == actors || $name == driver ]] || echo "$name"
+    done
+}
+
+# Ends the script with a line that says why, where a number is none, or a target is unknown.
+check_numbers() { # NAME=NUMBER...
+    local asked
+    for asked in "$@"; do
+        [[ $asked =~ ^[A-Z]+=[1-9][0-9]{0,11}$ ]] || { echo "osier: $asked: a whole number from 1 on is wanted" >&2; exit 2; }
+    done
+}
+
+check_targets() { # NAME...
+    local name
+    (($# > 0)) || { echo "osier: no target; there are: $(all_targets | paste -sd ' ')" >&2; exit 2; }
+    for name in "$@"; do
+        all_targets | grep -qxF -- "$name" ||
+            { echo "osier: there is no target '$name'; there are: $(all_targets | paste -sd ' ')" >&2; exit 2; }
+    done
+}

@@ -2,7 +2,7 @@
 """Rewrites the table of figures in a README: report.py README LOGS
 
 LOGS is where record.sh keeps what commands have said; its first line names the commit, the day and the command. A line of
-the table whose command has not been run since stays as it was. The table stands between two lines that are comments.
+the table whose command has not been run since, or for some of its targets or under a tool only, stays as it was. The table stands between two lines that are comments.
 
 To add a figure: let the Makefile run its command through record.sh, and add a row here."""
 import pathlib
@@ -73,12 +73,14 @@ ROWS = [
 
 
 def read_log(path):
-    """What was said, the command, and when; None if there is no such log, or the command failed."""
+    """What was said, the command, and when; None if there is no such log, the command failed, or it was not about all."""
     if not path.exists():
         return None
     head, _, text = path.read_text(errors="replace").partition("\n")
     match = re.fullmatch(r"# (\S+) (\S+) (.*)", head)
-    return (text, match[3], f"{match[1]}, {match[2]}") if match else None
+    if not match or re.search(r" (TARGET|TOOL|SHARE|MUTANT|TORTURE)=", match[3]):
+        return None
+    return text, match[3], f"{match[1]}, {match[2]}"
 
 
 def new_row(what, names, figure, logs):

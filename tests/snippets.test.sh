@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# What the prose shows is so. Every piece of C in README.md compiles, with tests/snippets.h for what it takes for granted;
-# every piece of C in examples/README.md stands in one of the examples, and every output in what they are expected to
-# say. A line "…" in a piece stands for what was left out.
+# What the prose shows is so. Every piece of C in README.md compiles, with tests/snippets.h for what it takes for granted,
+# but for one that has an #include, which a reader takes for the whole program; every piece of C in examples/README.md
+# stands in one of the examples, and every output in what they are expected to say. A line "…" in a piece stands for what
+# was left out.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -33,7 +34,7 @@ compiles() { # PIECE
     line=$(head -n 1 "$1")
     {
         if grep -Eq '^(OSR_TASK|OSR_JOB|static [^=;]*$|#include)' "$1"; then
-            grep -q 'int main(' "$1" || echo '#include "snippets.h"'
+            grep -Eq '^#include|int main\(' "$1" || echo '#include "snippets.h"'
             echo "#line $line \"README.md\""
             tail -n +2 "$1"
         else

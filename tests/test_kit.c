@@ -121,7 +121,9 @@ static void a_test_that_makes_no_sense_is_refused(void **state)
     struct osr_test test = KIT_TEST("two words", checks);
 
     (void)state;
+    told[0] = '\0';
     assert_int_equal(osr_test_run(&test), -EINVAL);
+    assert_told("osier-test: \"two words\": not run: a name is one word of letters");
     test.name = "good";
     test.size--;
     assert_int_equal(osr_test_sweep(&test), -EINVAL);
@@ -343,7 +345,11 @@ static void a_run_that_does_not_end_is_cancelled(void **state)
     (void)state;
     with(NULL);
     assert_int_equal(osr_test_run(&test), 1);
-    assert_told("the run has not ended after 1000 steps");
+    assert_told("the run has not ended after 1000 steps of tasks; now it is cancelled\n");
+    if (strstr(told, "a cancellation"))
+        fail_msg("nobody but the kit has cancelled:\n%s", told);
+    if (strstr(strstr(told, "      at 0.000000 s:\n") + 1, "      at 0.000000 s:\n"))
+        fail_msg("who is where stands there twice:\n%s", told);
 }
 
 static void run_endless(void)
@@ -519,7 +525,7 @@ static void assert_refused(const struct osr_test *test, const char *token, const
 static void tokens_that_are_not_whole_are_refused(void **state)
 {
     const struct osr_test test = KIT_TEST("orders", writes, .check = order_is_right);
-    char token[256];
+    char token[256], longer[300];
 
     (void)state;
     with("order");
@@ -531,7 +537,15 @@ static void tokens_that_are_not_whole_are_refused(void **state)
     /* With the right sum, but by no kit. */
     assert_refused(&test, "osr1:orders:;;faa7", "something stands behind the end, at character");
     assert_refused(&test, "osr1:orders:R1=1,;c5cd", "a choice is missing, at character");
-    assert_refused(&test, "osr9:orders:R1=3/4;0000", "another version");
+    assert_refused(&test, "osr9:orders:R1=3/4;0000", "of version 9, another version than 1, at character 1");
+    assert_refused(&test, "osr10:orders:R1=3/4;0000", "of version 10, another");
+    assert_refused(&test, "osr:orders:R1=3/4;0000", "this is no token");
+    snprintf(longer, sizeof(longer), "%s ;x", token);
+    assert_refused(&test, longer, "something stands behind the token, at character 24, before \" ;x\"");
+    snprintf(longer, sizeof(longer), "%s'", token);
+    assert_refused(&test, longer, "something stands behind the token, at character 24, before \"'\"");
+    snprintf(longer, sizeof(longer), "%s \r\n\t", token);
+    assert_int_equal(osr_test_replay(&test, longer), 1); /* as it was copied */
     token[strlen(token) - 1] ^= 1;
     assert_refused(&test, token, "damaged");
     token[strlen(token) - 1] = '\0';
@@ -553,6 +567,10 @@ static void a_token_of_another_program_says_where_it_parts(void **state)
     with(NULL);
     assert_int_equal(osr_test_replay(&short_one, token), 0);
     assert_told("has parted from the token at R1: the program now offers 3 alternatives");
+    assert_told("the token has the answer 3 of 1 to 3 there");
+    assert_told("nothing wrong, but this was not the token's run; it gave 0");
+    if (strstr(told, "all well"))
+        fail_msg("all well:\n%s", told);
 }
 
 static void the_environment_asks_for_a_replay(void **state)
@@ -567,10 +585,17 @@ static void the_environment_asks_for_a_replay(void **state)
     with("order");
     assert_int_equal(osr_test_sweep(&test), 1);
     assert_told("a replay");
-    assert_int_equal(world.runs, 1);
-    with(NULL);
+    assert_int_equal(world.runs, 2); /* twice, to compare */
+    told[0] = '\0';
+    assert_int_equal(osr_test_explore(&test), 1); /* it is known by now */
+    assert_string_equal(told, "");
     assert_int_equal(osr_test_explore(&another), 0); /* the token is not for this one */
-    assert_int_not_equal(world.runs, 1);
+    assert_told("\"chooses\": skipped: the token in OSR_REPLAY is for test \"orders\"\n");
+    assert_string_equal(osr_test_story(), "");
+    told[0] = '\0';
+    assert_int_equal(osr_test_random(&another, 10, 1), 0);
+    assert_string_equal(told, ""); /* once is enough */
+    assert_int_equal(world.runs, 2);
     unsetenv("OSR_REPLAY");
 }
 
@@ -753,7 +778,7 @@ static void streams_are_short_at_times(void **state)
     with("whole");
     assert_int_equal(osr_test_run(&test), 0);
     assert_int_equal(osr_test_sweep(&test), 1);
-    assert_told("a short transfer");
+    assert_told(", a short transfer: \"read\" moves one byte only\n");
 }
 
 OSR_JOB(work, struct world, w)
@@ -855,6 +880,7 @@ OSR_TASK(depends_on_something, struct world, w)
 static void a_program_that_is_not_the_same_twice_is_named(void **state)
 {
     const struct osr_test test = KIT_TEST("twice", depends_on_something);
+    char token[256];
 
     (void)state;
     with(NULL);
@@ -863,6 +889,11 @@ static void a_program_that_is_not_the_same_twice_is_named(void **state)
     assert_int_equal(osr_test_run(&test), 1);
     assert_told("not determined by its choices");
     assert_told("again, with the same choices, at 0.002000000 s task \"depends_on_something\"");
+    snprintf(token, sizeof(token), "%s", osr_test_token());
+    told[0] = '\0';
+    assert_int_equal(osr_test_replay(&test, token), 1);
+    assert_told("not determined by its choices");
+    assert_told("in a replay; ");
     with("questions");
     assert_int_equal(osr_test_run(&test), 1);
     assert_told("T1 of 2 (now and then) is asked");

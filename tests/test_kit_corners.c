@@ -89,16 +89,37 @@ TEST(a_test_needs_a_name_and_something_to_run)
     assert_int_equal(osr_test_run(&test), 0);
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         test.name = bad[i];
+        told[0] = '\0';
         assert_int_equal(osr_test_run(&test), -EINVAL);
+        assert_told(bad[i] ? "\": not run: a name is one word of" : "osier-test: a test is not run: it has no name\n");
     }
-    assert_int_equal(osr_test_run(NULL), -EINVAL);
     test.name = "good";
+    told[0] = '\0';
+    assert_int_equal(osr_test_replay(&test, NULL), -EINVAL);
+    assert_told("\"good\": there is no token: it is NULL\n");
     test.routine = NULL;
     assert_int_equal(osr_test_random(&test, 1, 1), -EINVAL);
+    assert_told("\"good\": not run: there is no task to run\n");
     test.routine = &empty;
     assert_int_equal(osr_test_explore(&test), -EINVAL);
     assert_int_equal(osr_test_replay(&test, "osr1:good:;0000"), -EINVAL);
     assert_int_equal(world.runs, 2); /* the first call's, and its repetition */
+}
+
+static struct osr_test zeroed;
+static const struct osr_test *senseless;
+
+static void run_senseless(void)
+{
+    check_int(osr_test_sweep(senseless), -EINVAL);
+    abort(); /* what is told before that is looked at */
+}
+
+TEST(a_test_that_cannot_say_where_to_tell_is_refused_on_standard_error)
+{
+    assert_dies(run_senseless, SIGABRT, "osier-test: a test is not run: there is no test: it is NULL\n");
+    senseless = &zeroed;
+    assert_dies(run_senseless, SIGABRT, "osier-test: a test is not run: its size is not that of struct osr_test");
 }
 
 static int inner[6];
@@ -132,6 +153,16 @@ TEST(a_fuzz_target_that_makes_no_sense_runs_nothing)
     struct osr_test test = KIT_TEST("two words", does_nothing);
 
     with(NULL);
+    assert_int_equal(osr_test_fuzz(&test, NULL, 0), 0);
+    assert_told("not run: a name is one word");
+    told[0] = '\0';
+    assert_int_equal(osr_test_fuzz(&test, NULL, 0), 0);
+    assert_string_equal(told, ""); /* not for each input */
+    test.name = "two_words";
+    assert_int_equal(osr_test_fuzz(&test, NULL, 0), 0);
+    assert_int_equal(world.runs, 1);
+    world.runs = 0;
+    test.name = "two words";
     assert_int_equal(osr_test_fuzz(&test, NULL, 0), 0);
     assert_int_equal(world.runs, 0);
 }
@@ -308,6 +339,7 @@ TEST(a_token_without_its_end_or_of_a_longer_name_is_refused)
 TEST(a_token_by_hand_answers_what_it_says)
 {
     const struct osr_test test = KIT_TEST("chooses", chooses);
+    char later[64];
 
     with(NULL);
     assert_int_equal(osr_test_replay(&test, whole("chooses:")), 0);
@@ -316,7 +348,8 @@ TEST(a_token_by_hand_answers_what_it_says)
     assert_int_equal(world.seen, 3);
     assert_int_equal(osr_test_replay(&test, whole("chooses:T1-5=4/20")), 0);
     assert_int_equal(world.seen, 4);
-    assert_told("has parted from the token at T1: the program asks no more than 1 questions of this kind");
+    assert_told("has parted from the token at T1: the program asks no more than 1 question of this kind");
+    assert_told("the token has the answer 4 of 1 to 19 there; the rest");
     assert_int_equal(osr_test_replay(&test, whole("chooses:T1+=6")), 0);
     assert_int_equal(world.seen, 6);
     assert_int_equal(osr_test_replay(&test, whole("chooses:T1+=25")), 0);
@@ -328,7 +361,13 @@ TEST(a_token_by_hand_answers_what_it_says)
     told[0] = '\0';
     assert_int_equal(osr_test_replay(&test, whole("chooses:T1=2/20.0001,C1=3")), 0);
     assert_told("at T1: the program now asks about \"size\", which is something else"); /* where it parted first */
+    assert_told("the token has the answer 2 of 1 to 19 there, to something that this run does not ask; the rest");
     assert_not_told("at C1");
+    assert_not_told("all well");
+    assert_told("replay: 1 run: nothing wrong, but this was not the token's run; it gave 0\n");
+    snprintf(later, sizeof(later), "chooses:T2=2/20.%04x", osri_kit_hash("size"));
+    assert_int_equal(osr_test_replay(&test, whole(later)), 0);
+    assert_told("has the answer 2 of 1 to 19 there, to what is now asked at T1 (size); the rest");
 }
 
 TEST(a_token_that_does_not_fit_says_how_long_it_is)
@@ -374,6 +413,7 @@ TEST(nothing_that_is_asked_about_has_the_hash_of_the_unknown)
 TEST(the_environment_replays_whatever_is_called)
 {
     const struct osr_test test = KIT_TEST("chooses", chooses);
+    const struct osr_test namesake = KIT_TEST("chooses", does_nothing), another = KIT_TEST("another", chooses);
     struct osr_test nonsense = KIT_TEST("chooses", chooses);
 
     nonsense.size--;
@@ -384,8 +424,21 @@ TEST(the_environment_replays_whatever_is_called)
     assert_int_equal(osr_test_explore(&test), 0);
     assert_int_equal(osr_test_random(&test, 100, 1), 0);
     assert_int_equal(osr_test_sweep(&test), 0);
-    assert_int_equal(world.runs, 4);
+    assert_int_equal(world.runs, 2); /* the first of these calls, twice */
     assert_int_equal(osr_test_run(&nonsense), -EINVAL);
+    told[0] = '\0';
+    assert_int_equal(osr_test_run(&namesake), 0);
+    assert_told("\"chooses\": replay: 1 run: ");
+    assert_int_equal(world.runs, 4);
+    setenv("OSR_REPLAY", "osr1:chooses:T1=3;beef", 1);
+    told[0] = '\0';
+    assert_int_equal(osr_test_run(&test), -EINVAL);
+    assert_told("\"chooses\": this token is damaged");
+    told[0] = '\0';
+    assert_int_equal(osr_test_sweep(&test), -EINVAL);
+    assert_int_equal(osr_test_run(&another), -EINVAL);
+    assert_string_equal(told, ""); /* once is enough */
+    assert_int_equal(world.runs, 4);
     setenv("OSR_REPLAY", "", 1);
     assert_int_equal(osr_test_explore(&test), 0);
     assert_true(world.runs > 20);
@@ -467,7 +520,7 @@ TEST(programs_are_compared_in_all_that_happens)
                                          "kind of question", "violation", "place unknown", "place known", "asked or not",
                                          "more asked"};
     static const char *const says[] = {
-        "task \"ends_with\" ends with at tests/test_kit_corners.c",       "task \"sleeps_as_said\" is woken in osr_sleep at",
+        "task \"ends_with\" ends with 1; again,",       "task \"sleeps_as_said\" is woken in osr_sleep at",
         "task \"differs\" runs; again",          "waits in osr_sleep_until at",
         "again, with the same choices, at 0.",   "first T1 of 3 (how many) is asked; again, with the same answers, T1 of 2",
         "again, with the same answers, T1 of 2 (another) is asked",
@@ -531,7 +584,8 @@ TEST(a_run_that_does_not_come_about_has_nothing_to_vary)
 
     with(NULL);
     assert_int_equal(osr_test_sweep(&test), 0);
-    assert_told("0 cancellation points, 0 calls that can fail, 0 transfers");
+    assert_told("0 cancellation points, 0 calls that can fail, 0 reads and writes that can be short");
+    assert_told("; the root failed in 1 of them (EINVAL) with nothing injected, and no check objects\n");
     assert_int_equal(osr_test_explore(&test), 0); /* nor is there a runner */
     assert_told("all orders");
 }
@@ -1116,9 +1170,11 @@ TEST(the_sweep_shortens_each_transfer)
 
     with(NULL);
     assert_int_equal(osr_test_sweep(&test), 0);
+    assert_told("2 reads and writes that can be short\n");
+    assert_not_told("the root failed");
     with("short write");
     assert_int_equal(osr_test_sweep(&test), 1);
-    assert_told("a short transfer");
+    assert_told("S1, a short transfer: \"write\" moves one byte only\n");
     with("very short read");
     assert_int_equal(osr_test_sweep(&test), 1);
     with("not so short read");
@@ -1159,6 +1215,92 @@ static void root_was_not_cancelled(void *arg, const struct osr_test_result *resu
 {
     (void)arg;
     osr_test_check(!has("root cancelled") || result->rc != -OSR_ETASKCANCELED);
+}
+
+OSR_TASK(writes_thrice, struct world, w)
+{
+    int fds[2], rc = osr_test_streams(fds), first = 4, second = 4, third = 4;
+
+    (void)w;
+    if (rc < 0)
+        return rc;
+    first = osr_write(fds[0], "abcd", 4);
+    second = osr_write(fds[0], "efgh", 4);
+    third = osr_write(fds[0], "ijkl", 4);
+    osr_test_check(!has("second") || second < 0 || second == 4);
+    osr_test_check(!has("two") || (first == 4) + (second == 4) + (third == 4) >= 2 || first < 0);
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    return 0;
+}
+
+TEST(of_transfers_that_are_all_short_the_one_that_matters_is_told)
+{
+    const struct osr_test test = KIT_TEST("thrice", writes_thrice);
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 0);
+    with("second");
+    assert_int_equal(osr_test_sweep(&test), 1);
+    assert_told("(all transfers are short), then shrunk");
+    assert_told("S2, a short transfer: \"write\" moves one byte only\n");
+    assert_told("again: OSR_REPLAY='osr1:thrice:S2=1/3.");
+    assert_not_told("as from now on always");
+    assert_int_equal(osr_test_replay(&test, whole("thrice:S1+=1,S2=2")), 1); /* where it stands does not matter */
+    with("two");
+    assert_int_equal(osr_test_sweep(&test), 1); /* no one alone does it */
+    assert_told("S1, a short transfer: \"write\" moves one byte only, as from now on always\n");
+    assert_told("again: OSR_REPLAY='osr1:thrice:S1+=1");
+}
+
+OSR_TASK(fails_by_itself, struct world, w)
+{
+    const unsigned size = osr_test_choose(4, "size");
+
+    (void)w;
+    (void)osr_cancelled();
+    return size == 0 ? 0 : size == 3 ? -ERANGE : -EPROTO;
+}
+
+TEST(roots_that_fail_without_a_check_that_objects_are_counted)
+{
+    const struct osr_test test = KIT_TEST("failing", fails_by_itself);
+    const struct osr_test other = KIT_TEST("sound", sleeps_equally, .cancels = true, .faults = true);
+
+    with(NULL);
+    assert_int_equal(osr_test_explore(&test), 0);
+    assert_told("4 runs: all well: all orders; the root failed in 3 of them (EPROTO) with nothing injected, and no check "
+                "objects\n");
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 0);
+    assert_not_told("the root failed");
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&other), 0); /* it is cancelled, and gives that */
+    assert_told("all well: 1 cancellation point, ");
+    assert_not_told("the root failed");
+}
+
+OSR_TASK(fails_twice_at_once, struct world, w)
+{
+    int rc = osr_test_order_fault("printer", 0, 1);
+
+    (void)w;
+    rc = rc == 0 ? osr_test_fault("printer", -ENODEV) : rc;
+    (void)osr_test_point(rc); /* no call at all */
+    return 0;
+}
+
+TEST(who_is_where_is_told_once_at_one_moment)
+{
+    const struct osr_test test = KIT_TEST("moment", fails_twice_at_once);
+    const char *at;
+
+    with(NULL);
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("\"printer\" fails, error 1 of 1, as the test ordered\n");
+    at = strstr(told, "      at 0.000000 s:\n");
+    assert_non_null(at);
+    assert_null(strstr(at + 1, "      at 0.000000 s:\n"));
 }
 
 TEST(points_are_told_apart_where_several_tasks_are_at_one)
@@ -1560,6 +1702,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         story_test(a_test_needs_a_name_and_something_to_run),
+        story_test(a_test_that_cannot_say_where_to_tell_is_refused_on_standard_error),
         story_test(no_test_is_run_inside_another_one),
         story_test(a_fuzz_target_that_makes_no_sense_runs_nothing),
         story_test(what_tests_call_does_nothing_outside_of_them),
@@ -1596,6 +1739,9 @@ int main(void)
         story_test(the_sweep_tries_two_at_a_time),
         story_test(where_hardly_anything_can_be_injected_pairs_are_left_out),
         story_test(the_sweep_shortens_each_transfer),
+        story_test(of_transfers_that_are_all_short_the_one_that_matters_is_told),
+        story_test(roots_that_fail_without_a_check_that_objects_are_counted),
+        story_test(who_is_where_is_told_once_at_one_moment),
         story_test(points_are_told_apart_where_several_tasks_are_at_one),
         story_test(the_bytes_of_a_fuzzer_cancel_now_and_then),
         story_test(shrinking_comes_to_an_end),

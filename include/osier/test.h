@@ -35,8 +35,8 @@
  *     }
  *
  * What goes wrong is shrunk and told as a short story, which ends with a token: all that the kit chose, in one word.
- * `OSR_REPLAY=token ./test` runs that again and nothing else, for a debugger. examples/bank_test.c is such a test from its
- * beginning to its end.
+ * `OSR_REPLAY=token ./test` runs that again (twice, to compare) and nothing else, for a debugger. examples/bank_test.c is
+ * such a test from its beginning to its end.
  *
  * In each run is looked for: a check that failed; a deadlock; misuse that stops the program, and crashes; descriptors,
  * errors and memory that are left; a run that does not end; two runs that differ though the kit chose the same, because
@@ -105,17 +105,19 @@ struct osr_test {
 };
 
 /* A test that runs a task, whose argument's type is checked: OSR_TEST("transfers", transfers, &bank, .check = …). It may
- * initialize a variable in a file or in a function. */
+ * initialize a variable in a file or in a function. That the root task fails is no violation unless .check says so; where
+ * nothing was injected that fails it, the last line tells how often it did. */
 #define OSR_TEST(name_, task_, argument_, ...)                                                                 \
     {.size = sizeof(struct osr_test), .where = OSR_HERE, .name = (name_), .routine = &(task_).routine_,         \
      .arg = (argument_), .typed_ = sizeof(1 ? (argument_) : (task_).arg_), __VA_ARGS__}
 
 /*
  * All of these give 0 if every run was as it should be; the number of violations, 1, if one was not: they stop at the
- * first, having told its story; -EINVAL for a test that makes no sense; -EBUSY inside a run; -ENOMEM.
+ * first, having told its story; -EINVAL for a test that makes no sense, having told why; -EBUSY inside a run; -ENOMEM.
  *
- * If the environment variable OSR_REPLAY holds a token of the test's name, they run that instead, once; tokens of other
- * names are for other tests.
+ * If the environment variable OSR_REPLAY holds a token, all but osr_test_fuzz() run that instead, and only that: the first
+ * call for the test of that name replays it, the later ones give what that gave, and calls for other tests are skipped,
+ * which the first of them says, and give 0. One that cannot be read gives -EINVAL.
  */
 
 /* One run, in which nothing fails and all is first come first served. */
@@ -174,9 +176,10 @@ OSR_API int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size
  */
 
 /*
- * Runs the test along a token. One that is cut short, damaged, of another version or another test is refused, and told
- * why and where in the token: -EINVAL. A program that has changed meanwhile may ask other questions: then is told where
- * it parted from the token, and the rest is first come first served.
+ * Runs the test along a token, twice: that they differ is a violation. A token that is cut short, damaged, of another
+ * version or another test, or has something behind it but white space, is refused, and told why and where: -EINVAL. A
+ * program that has changed meanwhile may ask other questions: then is told where it parted from the token, and what that
+ * has there; the rest is first come first served, and is not the token's run.
  */
 OSR_API int osr_test_replay(const struct osr_test *test, const char *token);
 
@@ -222,8 +225,12 @@ OSR_API void osr_test_fail_here(const char *where, const char *format, ...) OSR_
 
 /* ---- Choosing ------------------------------------------------------------------------------------------ */
 
-/* In a test: a choice of its own, from 0 to `n` - 1, which all of the above vary like any other: the size of an input,
- * whether a peer answers. 0 is the simplest one. `what` says what for, in stories; a literal. */
+/*
+ * In a test: a choice of its own, from 0 to `n` - 1: the size of an input, whether a peer answers. 0 is the simplest one,
+ * which osr_test_run() and osr_test_sweep() always take. osr_test_explore() tries all (of the first `depth` choices, if
+ * that is set), osr_test_random() draws one, osr_test_fuzz() takes a byte for it, and a replay what its token says. `what`
+ * says what for, in stories; a literal.
+ */
 OSR_API unsigned osr_test_choose(unsigned n, const char *what);
 
 /* In a task: this step reads or writes `object`, an address of something that tasks share, for `.reduce`. */

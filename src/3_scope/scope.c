@@ -90,7 +90,7 @@ static void respread_due(struct osr_scope *top)
     while (at) {
         struct task *task = at->owner_;
         int64_t due = due_of(at);
-        bool same = due == at->due_;
+        bool same = at->brief_ || due == at->due_; /* a brief one has none yet: it takes its parent's when it begins */
 
         at->due_ = due;
         if (!same && task->scope == at)

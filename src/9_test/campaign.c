@@ -15,20 +15,45 @@ static bool is_name(const char *name)
     return name && *name && name[strspn(name, letters)] == '\0' && strlen(name) < OSR_NAME_SIZE;
 }
 
-static int check_test(const struct osr_test *test)
+/* Why the test makes no sense; NULL if it does. */
+static const char *nonsense(const struct osr_test *test)
 {
-    if (osri_kit_play)
-        return -EBUSY;
-    if (!test || test->size != sizeof(*test) || !test->routine || !test->routine->run || !is_name(test->name))
-        return -EINVAL;
-    return 0;
+    if (!test)
+        return "there is no test: it is NULL";
+    if (test->size != sizeof(*test))
+        return "its size is not that of struct osr_test: OSR_TEST() sets that";
+    if (!test->name)
+        return "it has no name";
+    if (!is_name(test->name))
+        return "a name is one word of letters, digits, '_', '-' and '.', and not longer than that of a task";
+    if (!test->routine || !test->routine->run)
+        return "there is no task to run";
+    return NULL;
+}
+
+int osri_kit_check_test(const struct osr_test *test)
+{
+    return osri_kit_play ? -EBUSY : nonsense(test) ? -EINVAL : 0;
+}
+
+/* Of a test of another size nothing is known, not even where to tell. */
+static void tell_nonsense(const struct osr_test *test, const char *why)
+{
+    static const struct osr_test unknown;
+    const bool known = test && test->size == sizeof(*test);
+    const char *name = known ? test->name : NULL;
+
+    osri_kit_say(known ? test : &unknown, "osier-test: %s%.100s%snot run: %s\n", name ? "\"" : "", name ? name : "",
+                 name ? "\": " : "a test is ", why);
 }
 
 struct campaign *osri_kit_begin(const struct osr_test *test, const char *name, int *rc)
 {
     struct campaign *campaign;
 
-    *rc = check_test(test);
+    *rc = osri_kit_check_test(test);
+    if (*rc == -EINVAL)
+        tell_nonsense(test, nonsense(test));
     if (*rc < 0)
         return NULL;
     campaign = calloc(1, sizeof(*campaign));
@@ -64,7 +89,7 @@ void osri_kit_hurry(struct campaign *campaign)
 
 void osri_kit_count(const struct campaign *campaign, const char *format, ...)
 {
-    char text[512];
+    char text[512], failed[256] = "";
     va_list list;
 
     if (campaign->test->quiet)
@@ -72,8 +97,11 @@ void osri_kit_count(const struct campaign *campaign, const char *format, ...)
     va_start(list, format);
     vsnprintf(text, sizeof(text), format, list);
     va_end(list);
-    osri_kit_say(campaign->test, "osier-test: \"%s\": %s: %lu run%s: %s\n", campaign->test->name, campaign->name,
-                 campaign->runs, campaign->runs == 1 ? "" : "s", text);
+    if (campaign->failed)
+        snprintf(failed, sizeof(failed), "; the root failed in %lu of them (%s) with nothing injected, and no check objects",
+                 campaign->failed, osr_strcode(campaign->failure));
+    osri_kit_say(campaign->test, "osier-test: \"%s\": %s: %lu run%s: %s%s\n", campaign->test->name, campaign->name,
+                 campaign->runs, osri_kit_s(campaign->runs), text, failed);
 }
 
 /* ---- Comparing ---- */
@@ -97,18 +125,22 @@ static bool same_event(const struct event *one, const struct event *other)
 
 static void describe_event(const struct play *play, size_t i, char *text, size_t size)
 {
-    static const char *const words[] = {"", "is spawned", "runs", "waits in", "is woken in", "is cancelled", "ends with"};
+    static const char *const words[] = {"", "is spawned", "runs", "waits", "is woken", "is cancelled", "ends"};
     const struct event *event = &play->events[i];
+    const char *where;
+    bool with_code;
 
     if (i >= play->happened) {
         snprintf(text, size, "nothing more happens");
         return;
     }
+    with_code = event->code || event->kind == OSR_TRACE_END;
+    where = event->kind == OSR_TRACE_END ? NULL : event->where; /* that is where it was spawned */
     snprintf(text, size, "at %lld.%09lld s task \"%s\" %s%s%s%s%s%s%s", (long long)(event->at / 1000000000),
              (long long)(event->at % 1000000000),
              play->actors[event->task].name, words[event->kind],
-             event->call ? " " : "", event->call ? event->call : "", event->where ? " at " : "",
-             event->where ? event->where : "", event->code ? ", " : "", event->code ? osr_strcode(event->code) : "");
+             event->call ? " in " : "", event->call ? event->call : "", with_code ? " with " : "",
+             with_code ? osri_kit_outcome(event->code) : "", where ? " at " : "", where ? where : "");
 }
 
 static void describe_question(const struct play *play, size_t i, char *text, size_t size)
@@ -155,8 +187,8 @@ static bool differ(const struct play *one, const struct play *other, char *text,
         return true;
     }
     if (one->rc != other->rc || one->violation != other->violation) {
-        snprintf(text, size, "first it gave %s%s%.700s; again, with the same choices, %s%s%.700s", osr_strcode(one->rc),
-                 one->violation ? ", and " : "", one->said, osr_strcode(other->rc), other->violation ? ", and " : "",
+        snprintf(text, size, "first it gave %s%s%.700s; again, with the same choices, %s%s%.700s", osri_kit_outcome(one->rc),
+                 one->violation ? ", and " : "", one->said, osri_kit_outcome(other->rc), other->violation ? ", and " : "",
                  other->said);
         return true;
     }
@@ -214,6 +246,15 @@ static void tell(struct campaign *campaign, const char *detail)
     osri_kit_tell(&campaign->play, &campaign->script, how);
 }
 
+/* That a cancellation or a fault fails the root goes without saying. */
+static void note_failure(struct campaign *campaign)
+{
+    const struct play *play = &campaign->play;
+
+    if (play->rc < 0 && play->cancels == 0 && play->faults == 0 && campaign->failed++ == 0)
+        campaign->failure = play->rc;
+}
+
 bool osri_kit_try(struct campaign *campaign, const struct script *script, osri_kit_improvise *improvise,
                   const char *detail)
 {
@@ -221,6 +262,7 @@ bool osri_kit_try(struct campaign *campaign, const struct script *script, osri_k
 
     campaign->runs++;
     osri_kit_play_once(play, campaign->test, script, improvise);
+    note_failure(campaign);
     if ((play->violation || is_sampled(campaign->runs)) && is_same_again(campaign) && !play->violation)
         return true;
     if (!play->violation)
@@ -232,6 +274,36 @@ bool osri_kit_try(struct campaign *campaign, const struct script *script, osri_k
 
 /* ---- Replaying ---- */
 
+/* What became of the question that the line was written for; `asked` is one that was meant, NULL if there is none. */
+static const struct question *question_of(const struct play *play, const struct line *line)
+{
+    size_t i;
+
+    for (i = 0; line->what && i < play->asked; i++)
+        if (play->questions[i].kind == line->kind && osri_kit_hash(play->questions[i].what) == line->what)
+            return &play->questions[i];
+    return NULL;
+}
+
+static void tell_parting(const struct play *play)
+{
+    const struct line *line = play->missed;
+    const struct question *question = question_of(play, line);
+    char expected[512] = "", of[32] = "";
+
+    if (line->n)
+        snprintf(of, sizeof(of), " of 1 to %u", line->n - 1);
+    if (question)
+        snprintf(expected, sizeof(expected), ", to what is now asked at %c%lu (%.300s)", KIND_LETTERS[line->kind],
+                 question->ordinal, question->what);
+    else if (line->what)
+        snprintf(expected, sizeof(expected), ", to something that this run does not ask");
+    osri_kit_say(play->test, "osier-test: \"%s\": the program has parted from the token at %s; the token has the answer "
+                             "%u%s there%s; the rest is first come, first served\n", play->test->name, play->parting,
+                 line->answer, of, expected);
+}
+
+/* Twice, since a token may stand for a program that is not the same twice. */
 static int replay(struct campaign *campaign, const struct script *script)
 {
     struct play *play = &campaign->play;
@@ -242,14 +314,14 @@ static int replay(struct campaign *campaign, const struct script *script)
     campaign->runs = 1;
     osri_kit_play_once(play, test, script, NULL);
     if (play->parted)
-        osri_kit_say(test, "osier-test: \"%s\": the program has parted from the token at %s; the rest is first come, "
-                           "first served\n", test->name, play->parting);
-    osri_kit_play_script(play, &campaign->script);
+        tell_parting(play);
+    (void)is_same_again(campaign);
     if (play->violation) {
         campaign->rc = 1;
-        osri_kit_tell(play, &campaign->script, "a replay");
+        osri_kit_tell(play, &campaign->script, play->parted ? "a replay, not of the token's run" : "a replay");
     } else {
-        osri_kit_count(campaign, "all well; it gave %s", osr_strcode(play->rc));
+        osri_kit_count(campaign, "%s; it gave %s",
+                       play->parted ? "nothing wrong, but this was not the token's run" : "all well", osri_kit_outcome(play->rc));
     }
     return osri_kit_end(campaign);
 }
@@ -267,9 +339,13 @@ int osr_test_replay(const struct osr_test *test, const char *token)
     char why[512];
     int rc;
 
-    campaign = token ? osri_kit_begin(test, "replay", &rc) : NULL;
+    campaign = osri_kit_begin(test, "replay", &rc);
     if (!campaign)
-        return token ? rc : -EINVAL;
+        return rc;
+    if (!token) {
+        (void)osri_kit_end(campaign);
+        return refuse(test, "there is no token: it is NULL");
+    }
     rc = osri_kit_token_parse(test->name, token, &script, why, sizeof(why));
     if (rc == 0) {
         rc = replay(campaign, &script);
@@ -281,7 +357,48 @@ int osr_test_replay(const struct osr_test *test, const char *token)
     return rc;
 }
 
-/* Whether the environment has a token for this test, or one that nobody can read. */
+/* What this process has done about the token of the environment. */
+static struct {
+    char *token;
+    const struct osr_routine *routine; /* of the test that ran along it, with this argument; NULL: none yet */
+    const void *arg;
+    int rc;       /* what that gave */
+    int refused;  /* what is given since nobody can read it */
+    bool skipped; /* it has been said that other tests are */
+} environment;
+
+static void remember(const char *token)
+{
+    if (environment.token && strcmp(environment.token, token) == 0)
+        return;
+    free(environment.token);
+    memset(&environment, 0, sizeof(environment));
+    environment.token = strdup(token);
+}
+
+/* A test that the token is not for. */
+static void skip(const struct osr_test *test, const char *token)
+{
+    const char *name = strchr(token, ':') + 1;
+
+    osri_kit_forget_story();
+    if (!environment.skipped)
+        osri_kit_say(test, "osier-test: \"%s\": skipped: the token in OSR_REPLAY is for test \"%.*s\"\n", test->name,
+                     (int)strcspn(name, ":;"), name);
+    environment.skipped = true;
+}
+
+/* Of the calls that run a test, the first one runs it along the token, and the others give what that gave. */
+static int replay_once(const struct osr_test *test, const char *token)
+{
+    if (environment.routine != test->routine || environment.arg != test->arg) {
+        environment.routine = test->routine;
+        environment.arg = test->arg;
+        environment.rc = osr_test_replay(test, token);
+    }
+    return environment.rc;
+}
+
 bool osri_kit_is_replayed(const struct osr_test *test, int *rc)
 {
     const char *token = getenv("OSR_REPLAY");
@@ -289,13 +406,18 @@ bool osri_kit_is_replayed(const struct osr_test *test, int *rc)
     char why[512];
     int parsed;
 
-    if (!token || !*token || check_test(test) < 0)
+    if (!token || !*token || osri_kit_check_test(test) < 0)
         return false;
+    remember(token);
     parsed = osri_kit_token_parse(test->name, token, &script, why, sizeof(why));
     osri_kit_script_free(&script);
+    *rc = 0;
     if (parsed == -ENOENT)
-        return false;
-    *rc = osr_test_replay(test, token);
+        skip(test, token);
+    else if (parsed == 0)
+        *rc = replay_once(test, token);
+    else
+        *rc = environment.refused = environment.refused ? environment.refused : refuse(test, why);
     return true;
 }
 

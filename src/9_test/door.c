@@ -18,6 +18,7 @@ static void part(struct play *play, const struct line *line, const char *format,
     if (play->parted)
         return;
     play->parted = true;
+    play->missed = line;
     va_start(list, format);
     vsnprintf(text, sizeof(text), format, list);
     va_end(list);
@@ -146,6 +147,8 @@ static void note_injection(struct play *play, const struct question *question)
         "a ready task", "equal times", "ready descriptors", "jobs", "a fault", "a cancellation", "a short transfer",
         "the test's choice"};
 
+    if (question->kind == OSR_CHOICE_CANCEL && question->ordered)
+        return; /* by the kit itself */
     play->cancels += question->kind == OSR_CHOICE_CANCEL;
     play->faults += question->kind == OSR_CHOICE_FAULT;
     if (!play->told)
@@ -170,6 +173,11 @@ static void note_injection(struct play *play, const struct question *question)
                            play->actors[play->queue[question->answer]].name, question->answer);
         else
             osri_kit_scene(play, "the one behind %u others goes first\n", question->answer);
+        break;
+    case OSR_CHOICE_SHORT:
+        osri_kit_scene(play, "\"%s\" moves %s%s\n", question->what,
+                       question->answer == 1 ? "one byte only" : "no more than half of it",
+                       question->onwards ? ", as from now on always" : "");
         break;
     default:
         osri_kit_scene(play, "%s: %u of 0 to %u\n", question->what, question->answer, question->n - 1);
@@ -290,7 +298,8 @@ static void note_step(struct play *play, const struct osr_trace_event *event)
     play->current = event->task;
     play->runs = true;
     if (++play->steps == play->test->steps || (!play->test->steps && play->steps == 100000))
-        osri_kit_violated(play, VIOLATION_STEPS, NULL, "the run has not ended after %lu steps of tasks", play->steps);
+        osri_kit_violated(play, VIOLATION_STEPS, NULL, "the run has not ended after %lu steps of tasks; now it is cancelled",
+                          play->steps);
     if (play->violation == VIOLATION_STEPS && play->steps > 2 * (play->test->steps ? play->test->steps : 100000)) {
         osri_kit_tell_death("the run did not end when it was cancelled either; there is no way out of it");
         abort();

@@ -113,6 +113,8 @@ struct play {
     bool shows;       /* all questions are printed */
     bool parted;      /* from the script, as `parting` says */
     char parting[512];
+    const struct line *missed; /* the line that was not for what was asked there, or not asked for; or NULL */
+    size_t shown;     /* how much had happened when the scene last showed who was where */
 
     struct question *questions;
     size_t asked, questions_room;
@@ -184,10 +186,19 @@ int osri_kit_lowest_descriptor(void);
 
 void osri_kit_say(const struct osr_test *test, const char *format, ...) OSR_PRINTF_(2, 3);
 
+/* What makes a plural of a word. */
+static inline const char *osri_kit_s(unsigned long count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* What a task or a run gave, in words; a number that is no code as one. Good until the next call but one. */
+const char *osri_kit_outcome(int rc);
+
 /* Adds to the play's scene. */
 void osri_kit_scene(struct play *play, const char *format, ...) OSR_PRINTF_(2, 3);
 
-/* Adds who is where. */
+/* Adds who is where, unless that stands there already. */
 void osri_kit_scene_actors(struct play *play);
 
 /* Tells the play, whose script is `script`, in which something went wrong, and keeps it for osr_test_story(). `how`: in
@@ -211,16 +222,21 @@ struct campaign {
     const struct osr_test *test;
     const char *name;
     unsigned long runs;
+    unsigned long failed; /* of them, runs whose root failed though nothing was injected that fails it */
+    int failure;          /* of the first of them */
     struct play play;  /* the last one */
     struct play again; /* it, played again */
     struct script script;
     int rc; /* what the call gives */
 };
 
-/* Begins one, NULL if there is nothing to do: then `*rc` is what the call gives. */
+/* 0; -EINVAL for a test that makes no sense; -EBUSY inside a run. */
+int osri_kit_check_test(const struct osr_test *test);
+
+/* Begins one, NULL if there is nothing to do, of which is told why: then `*rc` is what the call gives. */
 struct campaign *osri_kit_begin(const struct osr_test *test, const char *name, int *rc);
 
-/* Whether the environment had a token for this test, or one that cannot be read: then it has been dealt with. */
+/* Whether the environment has a token: then it has been dealt with. */
 bool osri_kit_is_replayed(const struct osr_test *test, int *rc);
 
 /* Gives what the call gives. */

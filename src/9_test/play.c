@@ -165,8 +165,10 @@ static void look_at_script(struct play *play)
         if (line->last <= play->ordinals[line->kind] || line->onwards)
             continue;
         play->parted = true;
-        snprintf(play->parting, sizeof(play->parting), "%c%lu: the program asks no more than %lu questions of this kind",
-                 KIND_LETTERS[line->kind], line->first, play->ordinals[line->kind]);
+        play->missed = line;
+        snprintf(play->parting, sizeof(play->parting), "%c%lu: the program asks no more than %lu question%s of this kind",
+                 KIND_LETTERS[line->kind], line->first, play->ordinals[line->kind],
+                 osri_kit_s(play->ordinals[line->kind]));
     }
 }
 
@@ -190,7 +192,8 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
         test->end(test->arg);
     left = osri_kit_own_blocks + (play->runner ? 0 : osri_kit_blocks - blocks); /* a runner keeps some for the next run */
     if (left != 0 && !test->keeps_memory)
-        osri_kit_violated(play, VIOLATION_MEMORY, NULL, "%ld blocks of memory are left", left);
+        osri_kit_violated(play, VIOLATION_MEMORY, NULL, "%ld block%s of memory %s left", left,
+                          osri_kit_s((unsigned long)left), left == 1 ? "is" : "are");
     if (osri_kit_lowest_descriptor() != lowest)
         osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d is left open", lowest);
     osri_kit_play = NULL;

@@ -56,6 +56,18 @@ void osri_kit_say(const struct osr_test *test, const char *format, ...)
     say_text(test, text);
 }
 
+const char *osri_kit_outcome(int rc)
+{
+    static char numbers[2][16];
+    static unsigned turn;
+
+    if (rc <= 0)
+        return osr_strcode(rc);
+    turn = !turn;
+    snprintf(numbers[turn], sizeof(numbers[turn]), "%d", rc);
+    return numbers[turn];
+}
+
 /* ---- Scenes ---- */
 
 void osri_kit_scene(struct play *play, const char *format, ...)
@@ -97,9 +109,11 @@ void osri_kit_scene_actors(struct play *play)
 {
     uint64_t number;
 
-    if (play->cast > 0)
-        osri_kit_scene(play, "      at %lld.%06lld s:\n", (long long)(play->now / 1000000000),
-                       (long long)(play->now / 1000 % 1000000));
+    if (play->cast == 0 || play->shown == play->happened)
+        return;
+    play->shown = play->happened;
+    osri_kit_scene(play, "      at %lld.%06lld s:\n", (long long)(play->now / 1000000000),
+                   (long long)(play->now / 1000 % 1000000));
     for (number = 1; number <= play->cast; number++)
         scene_actor(play, number);
 }
@@ -144,13 +158,14 @@ static void compose(const struct play *play, enum violation violation, const cha
 
     length = append(length, "osier-test: \"%s\": %s\n", play->test->name, kind_of(violation));
     length = append(length, "  %s%s%s\n", play->violated_at ? play->violated_at : "", play->violated_at ? ": " : "", said);
-    length = append(length, "  in %s; %lu steps, %zu choices, %lld.%06lld s of simulated time\n", how, play->steps,
-                    play->asked, (long long)(play->now / 1000000000), (long long)(play->now / 1000 % 1000000));
+    length = append(length, "  in %s; %lu step%s, %zu choice%s, %lld.%06lld s of simulated time\n", how, play->steps,
+                    osri_kit_s(play->steps), play->asked, osri_kit_s(play->asked), (long long)(play->now / 1000000000),
+                    (long long)(play->now / 1000 % 1000000));
     if (!play->scene_length)
         length = append(length, "  nothing was injected, and all was first come, first served\n");
     length = append(length, "%s", play->scene);
     if (violation != VIOLATION_DEATH)
-        length = append(length, "  the run gave %s\n", osr_strcode(play->rc));
+        length = append(length, "  the run gave %s\n", osri_kit_outcome(play->rc));
     (void)append(length, "  again: OSR_REPLAY='%s'\n", token);
 }
 

@@ -141,8 +141,10 @@ int osr_test_sweep(const struct osr_test *test)
         if (sweep.count > 0)
             memcpy(sweep.questions, sweep.campaign->play.questions, sweep.count * sizeof(*sweep.questions));
         if (sweep_all(&sweep))
-            osri_kit_count(sweep.campaign, "all well: %lu cancellation points, %lu calls that can fail, %lu transfers",
-                           sweep.points, sweep.places, sweep.transfers);
+            osri_kit_count(sweep.campaign, "all well: %lu cancellation point%s, %lu call%s that can fail, "
+                           "%lu read%s that can be short", sweep.points, osri_kit_s(sweep.points), sweep.places,
+                           osri_kit_s(sweep.places), sweep.transfers,
+                           sweep.transfers == 1 ? " or write" : "s and writes");
         free(sweep.questions);
     }
     return osri_kit_end(sweep.campaign);

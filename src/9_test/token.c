@@ -237,17 +237,43 @@ static int take_lines(struct reader *reader, struct script *script)
     return rc;
 }
 
-/* The version, and the check sum, which says at once whether it is whole. */
-static int check_whole(struct reader *reader)
+static int check_version(struct reader *reader)
 {
-    const char *end = strrchr(reader->begin, ';');
-    char expected[8];
+    size_t digits = strncmp(reader->begin, "osr", 3) == 0 ? strspn(reader->begin + 3, "0123456789") : 0;
 
-    if (strncmp(reader->begin, "osr", 3) != 0)
+    if (digits == 0 || reader->begin[3 + digits] != ':')
         return refuse(reader, "this is no token");
     if (strncmp(reader->begin, "osr1:", 5) != 0)
-        return refuse(reader, "this token is of another version than 1");
+        return refuse(reader, "this token is of version %.*s, another version than 1", (int)(digits < 20 ? digits : 20),
+                      reader->begin + 3);
     reader->at += 5;
+    return 0;
+}
+
+/* Behind the first check sum that is right; NULL if there is none. */
+static const char *behind_sum(const char *begin)
+{
+    const char *end;
+    char expected[8];
+
+    for (end = strchr(begin, ';'); end; end = strchr(end + 1, ';')) {
+        snprintf(expected, sizeof(expected), ";%04x", fold(sum(begin, (size_t)(end - begin))));
+        if (strncmp(end, expected, 5) == 0)
+            return end + 5;
+    }
+    return NULL;
+}
+
+/* The check sum, which says at once whether it is whole. */
+static int check_whole(struct reader *reader)
+{
+    const char *end = strrchr(reader->begin, ';'), *behind = behind_sum(reader->begin);
+    char expected[8];
+
+    if (behind && *behind) {
+        reader->at = behind;
+        return refuse(reader, "something stands behind the token");
+    }
     if (!end || strlen(end) < 5) {
         reader->at = reader->begin + strlen(reader->begin);
         return refuse(reader, "this token is cut short: its end, ';' and four digits, is missing");
@@ -260,13 +286,15 @@ static int check_whole(struct reader *reader)
     return 0;
 }
 
-int osri_kit_token_parse(const char *name, const char *token, struct script *script, char *why, size_t size)
+static int parse(const char *name, const char *token, struct script *script, char *why, size_t size)
 {
     struct reader reader = {token, token, why, size};
     size_t length = strlen(name);
-    int rc = check_whole(&reader);
+    int rc = check_version(&reader);
 
     script->count = 0;
+    if (rc == 0)
+        rc = check_whole(&reader);
     if (rc < 0)
         return rc;
     if (strncmp(reader.at, name, length) != 0 || reader.at[length] != ':') {
@@ -275,4 +303,20 @@ int osri_kit_token_parse(const char *name, const char *token, struct script *scr
     }
     reader.at += length + 1;
     return take_lines(&reader, script);
+}
+
+int osri_kit_token_parse(const char *name, const char *token, struct script *script, char *why, size_t size)
+{
+    size_t length = strlen(token);
+    char *copy;
+    int rc;
+
+    while (length > 0 && strchr(" \t\r\n", token[length - 1]))
+        length--; /* as they are copied along */
+    copy = osri_kit_resize(NULL, length + 1);
+    memcpy(copy, token, length);
+    copy[length] = '\0';
+    rc = parse(name, copy, script, why, size);
+    free(copy);
+    return rc;
 }
