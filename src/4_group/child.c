@@ -147,10 +147,11 @@ struct child *osri_child_new(struct sched *sched, struct osr_scope *parent, cons
 /* The task on this stack has ended: it goes on as the brief one, if `next` is that, whose stack goes back. */
 static inline bool go_on_as(struct sched *sched, struct child *child, struct task *next)
 {
-    struct child *other = child_of(next);
+    struct child *other;
 
-    if (!next || !other->scope.brief_)
+    if (!next || !child_of(next)->scope.brief_)
         return false;
+    other = child_of(next);
     child->task.number = next->number;
     child->task.name = next->name;
     child->task.where = next->where;
