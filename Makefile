@@ -71,7 +71,7 @@ EXAMPLES := $(sort $(wildcard examples/*.c))
 BENCHES := $(sort $(wildcard tests/bench/*.c))
 
 # These look at the files, or at what runs with a tool of their own: once is enough, without another tool.
-FILE_SCRIPTS := tests/consumer.test.sh tests/floors.test.sh tests/gdb.test.sh tests/portable.test.sh tests/snippets.test.sh
+FILE_SCRIPTS := tests/asked.test.sh tests/consumer.test.sh tests/floors.test.sh tests/gdb.test.sh tests/portable.test.sh tests/snippets.test.sh
 
 STATIC := $(BUILD)/libosier.a
 SHARED := $(BUILD)/libosier.so.0
@@ -376,8 +376,8 @@ $(FUZZ_TARGET_OBJECTS): FUZZ_FLAGS += -Isrc
 
 # Programs of what Trio has as well, on Trio: python3-trio, of the set fuzz.
 .PHONY: fuzz-trio
-fuzz-trio: $(FUZZ_PROGRAM)
-	$(REPORTED) fuzz-trio 'make fuzz-trio RUNS=$(RUNS)' fuzz/on_trio.sh $(FUZZ_PROGRAM) $(or $(SEED),1) $$(($(RUNS) / 100)) || [ $$? = 77 ]
+fuzz-trio: fuzz-asked $(FUZZ_PROGRAM)
+	$(REPORTED) fuzz-trio 'make fuzz-trio RUNS=$(RUNS)' fuzz/on_trio.sh $(FUZZ_PROGRAM) $(or $(SEED),1) $$(($(RUNS) < 100 ? 1 : $(RUNS) / 100)) || [ $$? = 77 ]
 
 # The same entry points under a fuzzer, by whose compiler all is built; LIB_FUZZING_ENGINE as OSS-Fuzz calls it.
 LIB_FUZZING_ENGINE ?= -fsanitize=fuzzer

@@ -539,7 +539,9 @@ static void tokens_that_are_not_whole_are_refused(void **state)
     assert_refused(&test, "osr1:orders:R1=1,;c5cd", "a choice is missing, at character");
     assert_refused(&test, "osr9:orders:R1=3/4;0000", "of version 9, another version than 1, at character 1");
     assert_refused(&test, "osr10:orders:R1=3/4;0000", "of version 10, another");
+    assert_refused(&test, "osr123456789012345678901234:x", "of version 12345678901234567890, another");
     assert_refused(&test, "osr:orders:R1=3/4;0000", "this is no token");
+    assert_refused(&test, "osr1", "this is no token");
     snprintf(longer, sizeof(longer), "%s ;x", token);
     assert_refused(&test, longer, "something stands behind the token, at character 24, before \" ;x\"");
     snprintf(longer, sizeof(longer), "%s'", token);
@@ -554,10 +556,17 @@ static void tokens_that_are_not_whole_are_refused(void **state)
     assert_refused(&test, token, "cut short");
 }
 
+static void is_wrong(void *arg, const struct osr_test_result *result)
+{
+    (void)arg, (void)result;
+    osr_test_fail("as always");
+}
+
 static void a_token_of_another_program_says_where_it_parts(void **state)
 {
     const struct osr_test long_one = KIT_TEST("changing", writes, .check = order_is_right);
     const struct osr_test short_one = KIT_TEST("changing", three_increments);
+    const struct osr_test wrong_one = KIT_TEST("changing", three_increments, .check = is_wrong);
     char token[256];
 
     (void)state;
@@ -571,6 +580,9 @@ static void a_token_of_another_program_says_where_it_parts(void **state)
     assert_told("nothing wrong, but this was not the token's run; it gave 0");
     if (strstr(told, "all well"))
         fail_msg("all well:\n%s", told);
+    told[0] = '\0';
+    assert_int_equal(osr_test_replay(&wrong_one, token), 1);
+    assert_told("in a replay, not of the token's run; ");
 }
 
 static void the_environment_asks_for_a_replay(void **state)

@@ -355,6 +355,9 @@ TEST(a_token_by_hand_answers_what_it_says)
     assert_int_equal(osr_test_replay(&test, whole("chooses:T1+=25")), 0);
     assert_int_equal(world.seen, 0); /* there is no such alternative, from there on */
     told[0] = '\0';
+    assert_int_equal(osr_test_replay(&test, whole("chooses:T5+=6")), 0);
+    assert_told("replay: 1 run: all well"); /* from there on is never */
+    told[0] = '\0';
     assert_int_equal(osr_test_replay(&test, whole("chooses:T1=20")), 0);
     assert_int_equal(world.seen, 0);
     assert_told("at T1: the program now offers no more than 20 alternatives (size)");
@@ -412,8 +415,10 @@ TEST(nothing_that_is_asked_about_has_the_hash_of_the_unknown)
 
 TEST(the_environment_replays_whatever_is_called)
 {
+    static struct world other;
     const struct osr_test test = KIT_TEST("chooses", chooses);
     const struct osr_test namesake = KIT_TEST("chooses", does_nothing), another = KIT_TEST("another", chooses);
+    const struct osr_test elsewhere = OSR_TEST("chooses", does_nothing, &other, .tell = note);
     struct osr_test nonsense = KIT_TEST("chooses", chooses);
 
     nonsense.size--;
@@ -430,6 +435,10 @@ TEST(the_environment_replays_whatever_is_called)
     assert_int_equal(osr_test_run(&namesake), 0);
     assert_told("\"chooses\": replay: 1 run: ");
     assert_int_equal(world.runs, 4);
+    told[0] = '\0';
+    assert_int_equal(osr_test_run(&elsewhere), 0); /* the same task, but on something else */
+    assert_told("\"chooses\": replay: 1 run: ");
+    world.runs = 4;
     setenv("OSR_REPLAY", "osr1:chooses:T1=3;beef", 1);
     told[0] = '\0';
     assert_int_equal(osr_test_run(&test), -EINVAL);
@@ -766,6 +775,39 @@ TEST(a_program_may_keep_memory_if_it_says_so)
     assert_int_equal(osr_test_run(&own), 0);
     osr_error_release(kept);
     kept = NULL;
+}
+
+static void *volatile left[2];
+
+OSR_TASK(leaves_memory, struct world, w)
+{
+    const struct osr_allocator *allocator = osr_test_allocator();
+
+    left[w->seen++] = allocator->resize(allocator->arg, NULL, 10);
+    if (has("two"))
+        left[w->seen++] = allocator->resize(allocator->arg, NULL, 10);
+    return 0;
+}
+
+/* Behind the kit's back. */
+static void free_left(void *arg)
+{
+    (void)arg;
+    free(left[0]);
+    free(left[1]);
+    left[0] = left[1] = NULL;
+}
+
+TEST(blocks_that_are_left_are_counted)
+{
+    const struct osr_test test = KIT_TEST("leaves", leaves_memory, .end = free_left);
+
+    with("one");
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("  1 block of memory is left\n");
+    with("two");
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("  2 blocks of memory are left\n");
 }
 
 TEST(a_timeline_that_cannot_be_written_is_no_violation)
@@ -1253,6 +1295,29 @@ TEST(of_transfers_that_are_all_short_the_one_that_matters_is_told)
     assert_told("again: OSR_REPLAY='osr1:thrice:S1+=1");
 }
 
+OSR_TASK(writes_once, struct world, w)
+{
+    int fds[2], rc = osr_test_streams(fds);
+
+    (void)w;
+    if (rc < 0)
+        return rc;
+    rc = osr_write(fds[0], "abcd", 4);
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    return rc < 0 ? rc : 0;
+}
+
+TEST(one_of_a_thing_is_told_as_one)
+{
+    const struct osr_test test = KIT_TEST("once", writes_once);
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 0);
+    assert_told("1 cancellation point, ");
+    assert_told(", 1 read or write that can be short\n");
+}
+
 OSR_TASK(fails_by_itself, struct world, w)
 {
     const unsigned size = osr_test_choose(4, "size");
@@ -1725,6 +1790,7 @@ int main(void)
         story_test(memory_that_grows_is_one_block),
         story_test(memory_that_was_not_given_is_not_counted),
         story_test(a_program_may_keep_memory_if_it_says_so),
+        story_test(blocks_that_are_left_are_counted),
         story_test(a_timeline_that_cannot_be_written_is_no_violation),
         story_test(a_test_needs_no_descriptor),
         story_test(more_tasks_than_the_kit_keeps_in_mind_run_all_the_same),
@@ -1740,6 +1806,7 @@ int main(void)
         story_test(where_hardly_anything_can_be_injected_pairs_are_left_out),
         story_test(the_sweep_shortens_each_transfer),
         story_test(of_transfers_that_are_all_short_the_one_that_matters_is_told),
+        story_test(one_of_a_thing_is_told_as_one),
         story_test(roots_that_fail_without_a_check_that_objects_are_counted),
         story_test(who_is_where_is_told_once_at_one_moment),
         story_test(points_are_told_apart_where_several_tasks_are_at_one),

@@ -12,7 +12,7 @@ static bool is_name(const char *name)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
 
-    return name && *name && name[strspn(name, letters)] == '\0' && strlen(name) < OSR_NAME_SIZE;
+    return *name && name[strspn(name, letters)] == '\0' && strlen(name) < OSR_NAME_SIZE;
 }
 
 /* Why the test makes no sense; NULL if it does. */

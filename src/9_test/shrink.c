@@ -2,7 +2,6 @@
  * thing goes wrong. */
 #include "9_test/kit.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_RUNS = 5000 };
@@ -85,66 +84,23 @@ static bool lower_some(struct shrinker *shrinker)
     return any;
 }
 
-/* Puts a line where it belongs in what is tried: the lines of a kind are in order. */
-static void insert(struct script *script, struct line line)
+/* Of what a line that goes on and on has answered: tries each alone. */
+static void single_out(struct shrinker *shrinker)
 {
+    const struct play *play = &shrinker->campaign->play;
     size_t i;
 
-    osri_kit_script_add(script, line);
-    for (i = script->count - 1; i > 0; i--) {
-        const struct line *before = &script->lines[i - 1];
+    for (i = 0; i < play->asked; i++) {
+        const struct question *question = &play->questions[i];
 
-        if (before->onwards || before->kind != line.kind || before->first < line.first)
-            break;
-        script->lines[i] = *before;
-        script->lines[i - 1] = line;
+        if (!question->onwards)
+            continue;
+        shrinker->tried.count = 0;
+        osri_kit_script_add(&shrinker->tried, (struct line){.kind = question->kind, .first = question->ordinal,
+                                                            .last = question->ordinal, .answer = question->answer});
+        if (still_fails(shrinker))
+            return;
     }
-}
-
-/* Tries the shortest without its `i`-th line, but for the one question. */
-static bool leave_one(struct shrinker *shrinker, size_t i, const struct question *question)
-{
-    const struct script *from = &shrinker->shortest;
-    size_t k;
-
-    shrinker->tried.count = 0;
-    for (k = 0; k < from->count; k++)
-        if (k != i)
-            osri_kit_script_add(&shrinker->tried, from->lines[k]);
-    insert(&shrinker->tried, (struct line){.kind = question->kind, .first = question->ordinal, .last = question->ordinal,
-                                           .answer = question->answer});
-    return still_fails(shrinker);
-}
-
-/* A line that goes on and on: tries each of the questions that it answers alone. */
-static bool single_out(struct shrinker *shrinker, size_t i)
-{
-    const unsigned kind = shrinker->shortest.lines[i].kind;
-    const struct play *play = &shrinker->campaign->again;
-    struct question *questions;
-    size_t k, count;
-    bool any = false;
-
-    osri_kit_script_copy(&shrinker->tried, &shrinker->shortest);
-    if (!still_fails(shrinker))
-        return false;
-    count = play->asked;
-    questions = osri_kit_resize(NULL, (count + 1) * sizeof(*questions));
-    memcpy(questions, play->questions, count * sizeof(*questions));
-    for (k = 0; k < count && !any; k++)
-        any = questions[k].onwards && questions[k].kind == kind && leave_one(shrinker, i, &questions[k]);
-    free(questions);
-    return any;
-}
-
-static bool single_out_some(struct shrinker *shrinker)
-{
-    bool any = false;
-    size_t i;
-
-    for (i = 0; i < shrinker->shortest.count; i++)
-        any |= shrinker->shortest.lines[i].onwards && single_out(shrinker, i);
-    return any;
 }
 
 void osri_kit_shrink(struct campaign *campaign)
@@ -159,11 +115,11 @@ void osri_kit_shrink(struct campaign *campaign)
     bool any = true;
 
     osri_kit_script_copy(&shrinker.shortest, &campaign->script);
+    single_out(&shrinker);
     while (any && shrinker.left > 0) {
         any = false;
         for (size = shrinker.shortest.count; size > 0; size /= 2)
             any |= drop_some(&shrinker, size);
-        any |= single_out_some(&shrinker);
         any |= lower_some(&shrinker);
     }
     osri_kit_script_copy(&campaign->script, &shrinker.shortest);
