@@ -126,7 +126,7 @@ static bool same_event(const struct event *one, const struct event *other)
 static void describe_event(const struct play *play, size_t i, char *text, size_t size)
 {
     static const char *const words[] = {"", "is spawned", "runs", "waits", "is woken", "is cancelled", "ends"};
-    const struct event *event = &play->events[i];
+    const struct event *event;
     const char *where;
     bool with_code;
 
@@ -134,6 +134,7 @@ static void describe_event(const struct play *play, size_t i, char *text, size_t
         snprintf(text, size, "nothing more happens");
         return;
     }
+    event = &play->events[i];
     with_code = event->code || event->kind == OSR_TRACE_END;
     where = event->kind == OSR_TRACE_END ? NULL : event->where; /* that is where it was spawned */
     snprintf(text, size, "at %lld.%09lld s task \"%s\" %s%s%s%s%s%s%s", (long long)(event->at / 1000000000),
@@ -145,9 +146,9 @@ static void describe_event(const struct play *play, size_t i, char *text, size_t
 
 static void describe_question(const struct play *play, size_t i, char *text, size_t size)
 {
-    const struct question *question = &play->questions[i];
+    const struct question *question = i < play->asked ? &play->questions[i] : NULL;
 
-    if (i >= play->asked)
+    if (!question)
         snprintf(text, size, "nothing more is asked");
     else
         snprintf(text, size, "%c%lu of %u (%s) is asked", KIND_LETTERS[question->kind], question->ordinal, question->n,
