@@ -3,6 +3,7 @@
 #include "counts.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -210,15 +211,20 @@ int open_descriptors(void)
 
 struct counting counting;
 
-/* Memory lies between its size and a fence that nobody may step on. */
+/* Memory lies between its size and a fence that nobody may step on. Tools have fences of their own, and take for lost what
+ * is only pointed into. */
 enum { FENCE = 16 };
 
-static unsigned char *block_of(void *memory) { return (unsigned char *)memory - FENCE; }
+static size_t fence_size(void) { return under_tools() ? 0 : FENCE; }
+
+static unsigned char *block_of(void *memory) { return (unsigned char *)memory - fence_size(); }
 
 static size_t size_of(void *memory)
 {
     size_t size;
 
+    if (under_tools())
+        return malloc_usable_size(memory);
     memcpy(&size, block_of(memory), sizeof(size));
     return size;
 }
@@ -229,7 +235,7 @@ static void give_back(void *memory)
 
     if (!memory)
         return;
-    if (memcmp((char *)memory + size_of(memory), fence, FENCE) != 0) {
+    if (memcmp((char *)memory + size_of(memory), fence, fence_size()) != 0) {
         fprintf(stderr, "something was written behind %zu bytes of memory\n", size_of(memory));
         abort();
     }
@@ -239,14 +245,17 @@ static void give_back(void *memory)
 /* Always to another place, and what nobody has written is full of what nobody would write. */
 static void *moved(void *memory, size_t size)
 {
-    unsigned char *block = malloc(size + 2 * FENCE), *larger = block + FENCE;
+    size_t fence = fence_size();
+    unsigned char *block = malloc(size + 2 * fence), *larger;
     size_t before = memory ? size_of(memory) : 0;
 
     if (!block)
         return NULL;
-    memcpy(block, &size, sizeof(size));
+    if (fence > 0)
+        memcpy(block, &size, sizeof(size));
+    larger = block + fence;
     memset(larger, 0xa5, size);
-    memset(larger + size, 0, FENCE);
+    memset(larger + size, 0, fence);
     if (memory)
         memcpy(larger, memory, before < size ? before : size);
     give_back(memory);

@@ -425,7 +425,7 @@ static void make_a_call(void *unused, unsigned count)
 SIMULATED_TEST(a_call_made_on_no_task_is_bound_to_the_run_whatever_call_came_before)
 {
     struct osr_scope scope;
-    struct osr_call call;
+    struct osr_call call = {0};
     struct osr_post post;
 
     it_came = false;
