@@ -28,11 +28,15 @@ OSR_TASK(two_after_another_refused_often, void, unused)
 {
     struct osr_group group;
 
-    osr_group_open(&group);
-    osr_group_cancel(&group, "for the test");
-    osr_spawn(&group, refused_often, NULL);
-    osr_spawn(&group, refused_often, NULL);
-    return osr_group_close(&group, 0);
+    int i, rc = 0;
+
+    for (i = 0; i < 2 && rc == 0; i++) { /* the second one has the stack that the first one has left */
+        osr_group_open(&group);
+        osr_group_cancel(&group, "for the test");
+        osr_spawn(&group, refused_often, NULL);
+        rc = osr_group_close(&group, 0);
+    }
+    return rc;
 }
 
 static void calls_refused_to_the_task_before_are_not_counted(void **state)

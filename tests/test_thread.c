@@ -793,7 +793,7 @@ static const char request_key, other_key;
 
 struct reading {
     struct held held;
-    const char *at_first, *other, *at_last;
+    const char *at_first, *other, *at_last, *other_at_last;
 };
 
 OSR_JOB(read_values, struct reading, r)
@@ -803,6 +803,7 @@ OSR_JOB(read_values, struct reading, r)
     sem_post(&r->held.begun);
     take(&r->held.go);
     r->at_last = osr_value(&request_key);
+    r->other_at_last = osr_value(&other_key);
     return 0;
 }
 
@@ -842,10 +843,12 @@ REAL_TEST(a_job_sees_the_values_of_its_callers_scopes)
 
 REAL_TEST(a_job_that_was_left_behind_sees_them_no_more)
 {
-    struct reading reading = {.at_last = request};
+    struct reading reading = {.at_last = request, .other_at_last = request};
+    struct osr_binding binding;
     struct osr_group group;
 
     held_init(&reading.held, 0);
+    check_int(osr_bind(&binding, &other_key, request), 0); /* which stays, further out than the task that is gone */
     osr_group_open(&group);
     osr_spawn(&group, offload_reading, &reading);
     until_begun(&reading.held);
@@ -854,7 +857,9 @@ REAL_TEST(a_job_that_was_left_behind_sees_them_no_more)
     sem_post(&reading.held.go);
     take(&reading.held.ended);
     check_text(reading.at_first, request);
+    check_text(reading.other, request);
     check(reading.at_last == NULL);
+    check(reading.other_at_last == NULL);
     return 0;
 }
 
