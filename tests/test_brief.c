@@ -296,12 +296,90 @@ SIMULATED_TEST(what_a_child_has_had_cut_makes_a_timeout_though_its_group_failed)
     return 0;
 }
 
+/* ---- Who is next ---------------------------------------------------------------------------------------- */
+
+enum { MOST_IN_TURN = 70 };
+
+static int turns[2 * MOST_IN_TURN], taken;
+
+OSR_TASK(take_two_turns, int, which)
+{
+    int rc;
+
+    turns[taken++] = *which;
+    rc = osr_yield();
+    turns[taken++] = *which;
+    return rc;
+}
+
+/* Who asks for a turn first has it first, however many there are, and whatever becomes of those who run meanwhile. */
+OSR_TASK(have_turns_taken, int, count)
+{
+    static int which[MOST_IN_TURN];
+    struct osr_group group;
+    int i;
+
+    taken = 0;
+    osr_group_open(&group);
+    for (i = 0; i < *count; i++) {
+        which[i] = i;
+        check_int(osr_spawn(&group, take_two_turns, &which[i]), 0);
+    }
+    check_int(osr_yield(), 0);
+    check_int(taken, *count);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(taken, 2 * *count);
+    for (i = 0; i < taken; i++)
+        check_int(turns[i], i % *count);
+    return 0;
+}
+
+static void each_number_of_tasks_has_its_turns_in_order(void **state)
+{
+    int count;
+
+    (void)state;
+    for (count = 1; count <= MOST_IN_TURN; count++)
+        assert_int_equal(run_simulated(have_turns_taken, &count), 0);
+    assert_checked();
+}
+
+OSR_TASK(spawn_while_others_wait_their_turn, void, unused)
+{
+    static int which[MOST_IN_TURN];
+    struct osr_group group;
+    int i;
+
+    taken = 0;
+    osr_group_open(&group);
+    for (i = 0; i < MOST_IN_TURN; i++) {
+        which[i] = i;
+        check_int(osr_spawn(&group, take_two_turns, &which[i]), 0);
+        if (i == 4)
+            check_int(osr_yield(), 0); /* so that the queue does not begin where its memory does */
+    }
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(taken, 2 * MOST_IN_TURN);
+    for (i = 0; i < taken; i++)
+        check_int(turns[i], i < 10 ? i % 5 : i < 75 ? i - 5 : i - 70);
+    return 0;
+}
+
+static void those_who_wait_keep_their_order_when_more_come(void **state)
+{
+    (void)state;
+    assert_int_equal(run_simulated(spawn_while_others_wait_their_turn, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         story_test(calls_refused_to_the_task_before_are_not_counted),
         story_test(a_bare_code_has_nothing_of_the_failure_of_the_task_before),
         story_test(each_task_has_a_handle_of_its_own),
+        story_test(each_number_of_tasks_has_its_turns_in_order),
+        story_test(those_who_wait_keep_their_order_when_more_come),
         story_test(an_error_that_was_looked_at_goes_with_its_task),
         story_test(the_copy_of_an_argument_takes_nothing_from_the_stack_of_the_next_task),
         story_test(an_argument_is_copied_where_the_task_before_had_its_frames),

@@ -71,14 +71,14 @@ static inline size_t osri_stack_span(const struct fiber *fiber)
 
 struct fiber *osri_stack_make(struct stacks *stacks, int *code);
 
-/* Brings what is touched first into the cache, while another task runs: the end of the stack and `lines` of the
- * object above it. */
-static inline __attribute__((always_inline)) void osri_stack_prefetch(const void *fiber, int lines)
+/* Brings lines into the cache while another task runs: from `low` on, below the object where that is less than 0, up to
+ * `high` excluded. */
+static inline __attribute__((always_inline)) void osri_stack_prefetch(const void *fiber, int low, int high)
 {
     int line;
 
-#pragma GCC unroll 8
-    for (line = -1; line < lines; line++)
+#pragma GCC unroll 16
+    for (line = low; line < high; line++)
         osri_prefetch(fiber, line);
 }
 

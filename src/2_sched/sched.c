@@ -71,7 +71,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
     };
     sched->memory.door = &sched->door;
     sched->plain = !sched->tools && !sched->observe && !sched->door.choose && sched->slow_step == OSR_NEVER;
-    list_init(&sched->ready);
+    osri_run_queue_open(&sched->ready, sched->few);
     list_init(&sched->fired);
     list_init(&sched->calls);
     list_init(&sched->settling);
@@ -95,54 +95,33 @@ void osri_sched_close(struct sched *sched)
         osri_free(&sched->memory, cleanup);
     }
     sched->driver->close(sched);
+    osri_run_queue_close(&sched->ready, &sched->memory);
     osri_timers_close(&sched->timers);
     osri_stacks_close(&sched->stacks);
 }
 
 /* ---- Choosing who runs ---- */
 
-static unsigned count(const struct osr_list_ *list)
-{
-    const struct osr_list_ *node;
-    unsigned n = 0;
-
-    for (node = list->next; node != list; node = node->next)
-        n++;
-    return n;
-}
-
-/* Takes one node out of a list that is not empty: the first, unless the door says otherwise. */
-static inline struct osr_list_ *choose_from(struct sched *sched, struct osr_list_ *list, enum osr_choice kind,
-                                     const char *what)
-{
-    struct osr_list_ *node = list->next;
-    unsigned pick = 0;
-
-    if (unlikely(sched->door.choose != NULL))
-        pick = osri_choose(&sched->door, kind, count(list), what);
-    while (pick-- > 0)
-        node = node->next;
-    list_remove(node);
-    return node;
-}
-
 static void tell_ready(struct sched *sched)
 {
-    const struct osr_list_ *node;
+    unsigned i;
 
-    for (node = sched->ready.next; node != &sched->ready; node = node->next)
-        osri_touch_task(sched, OSR_TOUCH_READY, container_of(node, struct task, ready));
+    for (i = 0; i < run_queue_length(&sched->ready); i++)
+        osri_touch_task(sched, OSR_TOUCH_READY, run_queue_peek(&sched->ready, i));
 }
 
 static struct task *next_ready(struct sched *sched)
 {
     struct task *task;
+    unsigned pick = 0;
 
-    if (list_empty(&sched->ready))
+    if (run_queue_is_empty(&sched->ready))
         return NULL;
     if (unlikely(sched->door.touched != NULL))
         tell_ready(sched);
-    task = container_of(choose_from(sched, &sched->ready, OSR_CHOICE_READY, "ready"), struct task, ready);
+    if (unlikely(sched->door.choose != NULL))
+        pick = osri_choose(&sched->door, OSR_CHOICE_READY, run_queue_length(&sched->ready), "ready");
+    task = osri_run_queue_take(&sched->ready, pick);
     osri_touch_task(sched, OSR_TOUCH_STEP, task);
     return task;
 }
@@ -292,6 +271,30 @@ static int64_t tidy(struct sched *sched, int64_t until)
     return until < again ? until : again;
 }
 
+static unsigned count(const struct osr_list_ *list)
+{
+    const struct osr_list_ *node;
+    unsigned n = 0;
+
+    for (node = list->next; node != list; node = node->next)
+        n++;
+    return n;
+}
+
+/* Takes one out of those that have fired: the first, unless the door says otherwise. */
+static struct watch *take_fired(struct sched *sched)
+{
+    struct osr_list_ *node = sched->fired.next;
+    unsigned pick = 0;
+
+    if (unlikely(sched->door.choose != NULL))
+        pick = osri_choose(&sched->door, OSR_CHOICE_EVENT, count(&sched->fired), "event");
+    while (pick-- > 0)
+        node = node->next;
+    list_remove(node);
+    return container_of(node, struct watch, fired);
+}
+
 /* Where more are ready at once than there are steps to the next look, each has its turn before that, as asking the system
  * about those again that have not had theirs would be in vain. */
 static void tell_watches(struct sched *sched)
@@ -299,8 +302,7 @@ static void tell_watches(struct sched *sched)
     unsigned told = 0;
 
     for (; !list_empty(&sched->fired); told++) {
-        struct osr_list_ *node = choose_from(sched, &sched->fired, OSR_CHOICE_EVENT, "event");
-        struct watch *watch = container_of(node, struct watch, fired);
+        struct watch *watch = take_fired(sched);
 
         watch->ready(watch);
     }
@@ -369,7 +371,7 @@ void osri_sched_run(struct sched *sched)
 {
     osri_fiber_adopt(&sched->hub, &sched->hub_lining, sched->tools);
     while (!sched->finished) {
-        osri_touch(&sched->door, list_empty(&sched->ready) ? OSR_TOUCH_IDLE : OSR_TOUCH_ALL, NULL);
+        osri_touch(&sched->door, run_queue_is_empty(&sched->ready) ? OSR_TOUCH_IDLE : OSR_TOUCH_ALL, NULL);
         if (unlikely(!list_empty(&sched->settling)))
             settle(sched);
         if (is_hopeless(sched) && sched->inbox)

@@ -10,6 +10,7 @@
 
 #include "0_base/timers.h"
 #include "2_sched/driver.h"
+#include "2_sched/run_queue.h"
 #include "2_sched/task.h"
 
 enum {
@@ -31,9 +32,9 @@ struct due {
 
 struct sched {
     struct task *current; /* NULL: the hub runs */
-    struct osr_list_ ready;
     unsigned steps; /* left until the next look */
     bool plain;     /* no tool, observer, door or clock has to be asked or told at a switch */
+    struct run_queue ready;
     unsigned tools;
     struct door door;
     struct timers timers;
@@ -85,6 +86,7 @@ struct sched {
     void (*dying)(struct sched *sched); /* told before the program is stopped */
     int64_t slow_step;                  /* a step that takes longer is told; OSR_NEVER: steps are not timed */
     int64_t step_began;
+    struct task *few[FEW_TASKS]; /* the run queue's, while there are no more */
 };
 
 /* The run of this thread, NULL outside one. */
@@ -151,7 +153,7 @@ void osri_sched_close(struct sched *sched);
 /* Whether no task can run and no call is due. */
 static inline bool osri_is_idle(const struct sched *sched)
 {
-    return list_empty(&sched->ready) && list_empty(&sched->calls);
+    return run_queue_is_empty(&sched->ready) && list_empty(&sched->calls);
 }
 
 /* One turn of the hub, on the adopted stack: looks at the world, waiting for it until the moment `until` at the latest,
@@ -171,9 +173,11 @@ void osri_look(struct sched *sched, int64_t until);
  * but for the fiber; else as the last one has left it, who was neither parked nor hooked nor eager. */
 static inline struct task *osri_task_new(struct sched *sched, int *code)
 {
-    struct fiber *fiber = osri_stack_take(&sched->stacks, code);
+    struct fiber *fiber;
     struct task *task;
 
+    *code = osri_run_queue_reserve(&sched->ready, sched->stacks.total, &sched->memory);
+    fiber = likely(*code == 0) ? osri_stack_take(&sched->stacks, code) : NULL;
     if (unlikely(!fiber))
         return NULL;
     task = container_of(fiber, struct task, fiber);
@@ -219,7 +223,7 @@ static inline void osri_task_fetch(const struct task *task)
 
 static inline void osri_ready(struct sched *sched, struct task *task)
 {
-    list_append(&sched->ready, &task->ready);
+    run_queue_append(&sched->ready, task);
 }
 
 /* It comes as soon as the running task leaves; it is in no list, or in one that it leaves for that. */
@@ -240,21 +244,34 @@ void osri_leave_slowly(struct sched *sched);
 struct task *osri_next_slowly(struct sched *sched);
 _Noreturn void osri_exit_slowly(struct sched *sched, struct task *task, struct task *next);
 
+/* Brings those into the cache who run soon: what a switch to them touches; and where there are so many that they do not stay
+ * even in the second one, also what they touch first then, in their frames and of themselves. */
+static inline __attribute__((always_inline)) void fetch_ahead(const struct run_queue *ready)
+{
+    enum { AHEAD = 4, MANY = 1000 };
+    const struct task *task;
+
+    if (run_queue_length(ready) <= AHEAD)
+        return;
+    task = run_queue_peek(ready, AHEAD);
+    osri_stack_prefetch(task, -3, 2);
+    if (unlikely(run_queue_length(ready) > MANY)) {
+        osri_stack_prefetch(task, -5, -3);
+        osri_stack_prefetch(task, 2, 6);
+    }
+}
+
 /* Whom the running task leaves for, in the usual case: some task is ready, and nobody has to be asked or told. Else NULL,
  * and one of the above finds out. */
 static inline __attribute__((always_inline)) struct task *osri_next(struct sched *sched)
 {
-    struct osr_list_ *first = sched->ready.next;
     struct task *next;
 
-    if (unlikely(!sched->plain || sched->current->eager || sched->steps == 1 || first == &sched->ready))
+    if (unlikely(!sched->plain || sched->current->eager || sched->steps == 1 || run_queue_is_empty(&sched->ready)))
         return NULL;
     sched->steps--;
-    sched->ready.next = first->next;
-    first->next->prev = &sched->ready;
-    next = container_of(first, struct task, ready);
-    sched->current = next;
-    osri_stack_prefetch(container_of(next->ready.next, struct task, ready), 2);
+    sched->current = next = run_queue_pop(&sched->ready);
+    fetch_ahead(&sched->ready);
     return next;
 }
 

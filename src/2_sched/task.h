@@ -34,7 +34,6 @@ struct slot {
 struct task {
     /* Switching and waiting. */
     struct fiber fiber; /* first: it lies on top of the task's stack */
-    struct osr_list_ ready;
     struct osr_wait *wait; /* what it is parked in, or NULL */
     bool attention; /* calls have to look closer: there is a refusal, a deadline, a cancel hook runs, or the
                      * door is asked whether there is to be one */
@@ -42,6 +41,8 @@ struct task {
     bool eager;     /* was spawned eagerly, and has not waited yet */
     uint8_t budget; /* calls that may finish without waiting before others get their turn */
     unsigned refused; /* calls in a row */
+    struct task *eager_for; /* who spawned it eagerly, and goes on at its first wait */
+    const void *entered; /* what the last call was for, if somebody is told what is touched: NULL if that is not known */
 
     /* Scopes, and calls that fail: what follows up to the slot comes from the floor above. */
     struct sched *sched;
@@ -52,9 +53,7 @@ struct task {
     struct slot slot;
 
     /* Rarely asked for. */
-    struct task *eager_for; /* who spawned it eagerly, and goes on at its first wait */
-    const void *entered; /* what the last call was for, if somebody is told what is touched: NULL if that is not known */
-    uint64_t unused_; /* so that a line begins behind the lining */
+    uint64_t unused_[3]; /* so that a line begins behind the lining */
     struct lining lining;
 
     /* Said by whoever spawns it. */

@@ -111,7 +111,7 @@ static void stuck(struct sched *sched)
     }
     osri_free(&sched->memory, tree);
     osri_scope_cancel(sched, &root->scope, -OSR_EDEADLOCK, "", root->task.where, "nothing could run any more");
-    if (list_empty(&sched->ready) && list_empty(&sched->jobs))
+    if (run_queue_is_empty(&sched->ready) && list_empty(&sched->jobs))
         stuck(sched);
 }
 
@@ -350,7 +350,7 @@ int osri_run_end(struct run *run)
     int rc;
 
     /* Bells may be due that were rung too late to be heard: that is done when the inbox is closed. */
-    assert(sched->finished && list_empty(&sched->ready));
+    assert(sched->finished && run_queue_is_empty(&sched->ready));
     keep_promises(sched);
     rc = conclude(sched, run->outcome, &slot);
     close_run(run, &slot);
