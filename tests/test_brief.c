@@ -334,13 +334,21 @@ OSR_TASK(have_turns_taken, int, count)
     return 0;
 }
 
+static unsigned always_the_first(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)kind, (void)n, (void)what;
+    return 0;
+}
+
 static void each_number_of_tasks_has_its_turns_in_order(void **state)
 {
     int count;
 
     (void)state;
-    for (count = 1; count <= MOST_IN_TURN; count++)
+    for (count = 1; count <= MOST_IN_TURN; count++) {
         assert_int_equal(run_simulated(have_turns_taken, &count), 0);
+        assert_int_equal(run_simulated(have_turns_taken, &count, .choose = always_the_first), 0);
+    }
     assert_checked();
 }
 
