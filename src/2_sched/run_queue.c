@@ -23,8 +23,11 @@ void osri_run_queue_close(struct run_queue *queue, const struct memory *memory)
 int osri_run_queue_grow(struct run_queue *queue, const struct memory *memory)
 {
     unsigned mask = 2 * queue->mask + 1, i;
-    struct task **ring = mask <= UINT_MAX / 4 ? osri_alloc(memory, (mask + (size_t)1) * sizeof(*ring)) : NULL;
+    struct task **ring;
 
+    if (mask > UINT_MAX / 4)
+        return -ENOMEM;
+    ring = osri_resize(memory, NULL, (mask + (size_t)1) * sizeof(*ring));
     if (!ring)
         return -ENOMEM;
     for (i = queue->first; i != queue->next; i++)
