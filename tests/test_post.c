@@ -8,6 +8,8 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "6_ready/source.h"
+
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
 static int descriptors_before;
@@ -1115,6 +1117,76 @@ REAL_TEST(closing_a_portal_answers_those_whose_task_has_not_begun)
     return 0;
 }
 
+struct answered_call {
+    struct osr_portal portal;
+    atomic_int rc; /* 1: not answered */
+};
+
+static void *call_and_be_answered(void *arg)
+{
+    struct answered_call *call = arg;
+
+    atomic_store(&call->rc, osr_portal_call(call->portal, do_nothing, NULL));
+    osr_error_clear();
+    return NULL;
+}
+
+/* Without letting the loop look. */
+static bool has_come(struct source *source)
+{
+    struct inbox *inbox = atomic_load(&source->inbox);
+    bool come;
+
+    pthread_mutex_lock(&inbox->lock);
+    come = source->calls != NULL;
+    pthread_mutex_unlock(&inbox->lock);
+    return come;
+}
+
+static void wait_for_answers(struct answered_call *calls, int count)
+{
+    int i, tries;
+
+    for (i = 0; i < count; i++)
+        for (tries = 0; tries < 5000 && atomic_load(&calls[i].rc) == 1; tries++)
+            usleep(100);
+}
+
+/* One waits for a place in the group, and the loop has not looked since the other came. */
+REAL_TEST(closing_a_portal_answers_who_waits_for_a_place_and_who_has_just_come_in)
+{
+    static struct answered_call calls[2];
+    struct osr_group group;
+    struct osr_portal portal;
+    struct source *source;
+    pthread_t threads[2];
+    int i, code;
+
+    osr_group_open(&group, .limit = 1);
+    check_int(osr_spawn(&group, sleep_for_ever, NULL), 0);
+    check_int(osr_portal_open(&portal, &group), 0);
+    source = osri_source_find(portal.id_, &code);
+    for (i = 0; i < 2; i++) {
+        calls[i].portal = portal;
+        atomic_store(&calls[i].rc, 1);
+    }
+    check_int(pthread_create(&threads[0], NULL, call_and_be_answered, &calls[0]), 0);
+    while (list_empty(&source->placeless))
+        check_int(osr_sleep(osr_us(50)), 0);
+    check_int(pthread_create(&threads[1], NULL, call_and_be_answered, &calls[1]), 0);
+    while (!has_come(source))
+        usleep(50);
+    check_int(osr_portal_close(&portal), 0);
+    wait_for_answers(calls, 2);
+    for (i = 0; i < 2; i++) {
+        check_int(atomic_load(&calls[i].rc), -ESTALE);
+        if (atomic_load(&calls[i].rc) != 1)
+            pthread_join(threads[i], NULL);
+    }
+    osr_group_cancel(&group, NULL);
+    return osr_group_close(&group, 0);
+}
+
 REAL_TEST(many_threads_call_while_the_portal_closes_and_nobody_waits_for_ever)
 {
     long rounds = sized(100, 10), round;
@@ -1508,6 +1580,7 @@ int main(void)
         post_test(an_exception_group_behind_a_portal_comes_back_in_words),
         post_test(a_task_behind_a_portal_that_is_cancelled_says_so),
         post_test(closing_a_portal_answers_those_whose_task_has_not_begun),
+        post_test(closing_a_portal_answers_who_waits_for_a_place_and_who_has_just_come_in),
         post_test(many_threads_call_while_the_portal_closes_and_nobody_waits_for_ever),
         post_test(a_group_that_takes_no_tasks_any_more_answers_as_if_the_portal_were_closed),
         post_test(what_is_posted_runs_in_the_order_of_posting_until_the_portal_closes),
