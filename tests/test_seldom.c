@@ -162,35 +162,6 @@ TEST(a_tree_for_which_there_is_no_memory_is_missed)
     assert_story("osier: no memory for the tree\n\n");
 }
 
-/* Takes errors until there is no memory for more. */
-static struct osr_error *hoard[64];
-
-static void use_up_errors(void)
-{
-    int i;
-
-    counting.fail_at = counting.made + 1;
-    counting.all_after = true;
-    for (i = 0; i < 64; i++) {
-        osr_fail(-EPIPE, "hoarded");
-        hoard[i] = osr_error_take();
-        if (!hoard[i])
-            break;
-    }
-}
-
-static void release_errors(void)
-{
-    int i;
-
-    for (i = 0; i < 64 && hoard[i]; i++)
-        osr_error_release(hoard[i]);
-    memset(hoard, 0, sizeof(hoard));
-    counting.fail_at = 0;
-    counting.all_after = false;
-    osr_error_clear();
-}
-
 /* For the second thing that ends the run no error was set aside: the first one counts. */
 OSR_TASK(fails_fatally_and_is_interrupted, void, unused)
 {
@@ -198,12 +169,12 @@ OSR_TASK(fails_fatally_and_is_interrupted, void, unused)
     int i;
 
     osr_shield_open(&shield, osr_s(10));
-    use_up_errors();
+    hoard_errors();
     check_int(osr_fail_fatal(-EIO, "the end"), -EIO);
     raise(SIGINT);
     for (i = 0; i < 1000; i++)
         (void)osr_yield();
-    release_errors();
+    release_hoard();
     (void)osr_scope_close(&shield, 0);
     return 0;
 }
@@ -215,7 +186,7 @@ OSR_TASK(fails_fatally_and_is_stuck, void, unused)
 
     osr_event_init(&never);
     osr_shield_open_unlimited(&shield);
-    use_up_errors();
+    hoard_errors();
     (void)osr_fail_fatal(-EIO, "the end");
     return osr_scope_close(&shield, osr_event_wait(&never));
 }

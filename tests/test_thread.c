@@ -19,31 +19,14 @@
 
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
-static int descriptors_before;
-
-static int begin_thread_test(void **state)
-{
-    descriptors_before = open_descriptors();
-    alarm(60);
-    return begin_test(state);
-}
-
 static int end_thread_test(void **state)
 {
-    int after = open_descriptors();
+    bool shut_down = osr_pool_shutdown(osr_s(10), NULL, NULL) == 0 && osr_pool_set_size(4) == 0;
 
-    (void)state;
-    alarm(0);
-    osr_error_clear();
-    if (osr_pool_shutdown(osr_s(10), NULL, NULL) != 0 || osr_pool_set_size(4) != 0)
-        return -1;
-    if (after == descriptors_before)
-        return 0;
-    print_error("%d descriptors before the test, %d after it\n", descriptors_before, after);
-    return -1;
+    return end_with_descriptors(state) < 0 || !shut_down ? -1 : 0;
 }
 
-#define thread_test(function) cmocka_unit_test_setup_teardown(function, begin_thread_test, end_thread_test)
+#define thread_test(function) cmocka_unit_test_setup_teardown(function, begin_with_descriptors, end_thread_test)
 
 /* A job that is held: it says when it has begun, and ends when it is let go. Jobs must not use check(). */
 struct held {
