@@ -16,6 +16,13 @@
 #define RUNNING_ON_VALGRIND 0
 #endif
 
+/* OSR_TEST= chooses among a program's tests: a name, or a pattern. */
+static __attribute__((constructor)) void choose_tests(void)
+{
+    if (getenv("OSR_TEST"))
+        cmocka_set_test_filter(getenv("OSR_TEST"));
+}
+
 static char story[65536];
 static size_t story_length;
 static char failure[4096];

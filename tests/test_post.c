@@ -1124,7 +1124,7 @@ static void wait_for_answers(struct answered_call *calls, int count)
     int i, tries;
 
     for (i = 0; i < count; i++)
-        for (tries = 0; tries < 5000 && atomic_load(&calls[i].rc) == 1; tries++)
+        for (tries = 0; tries < 2000 && atomic_load(&calls[i].rc) == 1; tries++)
             usleep(100);
 }
 
