@@ -685,6 +685,47 @@ TEST(descriptors_may_have_any_number)
     assert_checked();
 }
 
+enum { WATCHED = 12 };
+
+/* Each reader wakes the next. */
+OSR_TASK(read_and_pass_on, struct ends, ends)
+{
+    char byte = 0;
+
+    check_int(osr_read(ends->a, &byte, 1), 1);
+    if (ends->b >= 0)
+        check_int(osr_write(ends->b, &byte, 1), 1);
+    return 0;
+}
+
+OSR_TASK(pass_on_a_byte, void, unused)
+{
+    struct ends pipes[WATCHED], tasks[WATCHED];
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < WATCHED; i++)
+        pipes[i] = pipe_ends();
+    for (i = 0; i < WATCHED; i++) {
+        tasks[i] = (struct ends){pipes[i].a, i > 0 ? pipes[i - 1].b : -1};
+        check_int(osr_spawn(&group, read_and_pass_on, &tasks[i]), 0);
+        check_int(osr_sleep(1), 0); /* one more is watched, and looked at */
+    }
+    check_int(osr_write(pipes[WATCHED - 1].b, "x", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    for (i = 0; i < WATCHED; i++)
+        close_ends(pipes[i]);
+    return 0;
+}
+
+TEST(in_simulated_time_any_number_of_descriptors_is_watched)
+{
+    assert_int_equal(run_simulated(pass_on_a_byte, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
 TEST(a_write_that_was_cut_says_how_far_it_came)
 {
     assert_int_equal(run_real(cut_a_large_write, NULL), 0);
@@ -2117,6 +2158,7 @@ int main(void)
         descriptor_test(bytes_go_through),
         descriptor_test(writing_to_a_peer_that_is_gone_gives_a_code_and_no_signal),
         descriptor_test(writing_to_a_pipe_without_a_reader_gives_a_code_where_the_signal_is_ignored),
+        descriptor_test(in_simulated_time_any_number_of_descriptors_is_watched),
         descriptor_test(a_write_that_was_cut_says_how_far_it_came),
         descriptor_test(a_write_that_fails_says_how_far_it_came),
         descriptor_test(descriptors_may_have_any_number),

@@ -1182,6 +1182,28 @@ TEST(without_a_descriptor_for_processes_they_are_asked_after)
     }
 }
 
+OSR_TASK(hire_one_who_sleeps_on, void, unused) { return osr_worker(sleep_on, NULL); }
+
+OSR_TASK(hire_beside_a_sleeper, void, unused)
+{
+    struct osr_group group;
+    int number = 4;
+
+    osr_group_open(&group);
+    osr_spawn(&group, hire_one_who_sleeps_on, NULL, .daemon = true);
+    osr_yield();
+    return osr_group_close(&group, osr_worker(give_number, &number));
+}
+
+/* Which one closes what belongs to the other, and nothing more. */
+TEST(without_descriptors_for_processes_two_may_work_at_once)
+{
+    fail_call("pidfd_open", 1, 0);
+    assert_int_equal(run_with_faults(hire_beside_a_sleeper, OSR_CLOCK_REAL), 4);
+    assert_int_equal(fault.seen, 2);
+    assert_int_equal(children(), 0);
+}
+
 TEST(where_a_process_cannot_be_signalled_by_descriptor_its_number_does)
 {
     if (!system_has_pidfds())
@@ -1314,6 +1336,7 @@ int main(void)
         process_test(the_usual_grace_of_a_worker_is_a_second),
         process_test(a_failing_system_call_at_the_start_leaves_nothing_behind),
         process_test(without_a_descriptor_for_processes_they_are_asked_after),
+        process_test(without_descriptors_for_processes_two_may_work_at_once),
         process_test(where_a_process_cannot_be_signalled_by_descriptor_its_number_does),
         process_test(a_status_that_is_lost_does_not_cost_the_result),
         process_test(every_allocation_may_fail),

@@ -749,6 +749,21 @@ OSR_TASK(fork_and_return, void, unused)
     return 0;
 }
 
+OSR_TASK(spawn_one_who_forks_and_returns, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, fork_and_return, NULL), 0);
+    return osr_group_close(&group, 0);
+}
+
+static void have_a_task_return_in_a_child(void)
+{
+    osr_run(spawn_one_who_forks_and_returns, NULL);
+    raise(SIGKILL);
+}
+
 static void return_in_a_child(void)
 {
     osr_run(fork_and_return, NULL);
@@ -759,6 +774,7 @@ static void a_task_that_returns_in_a_forked_child_stops_it(void **state)
 {
     (void)state;
     assert_dies(return_in_a_child, SIGKILL, "returned in a forked child");
+    assert_dies(have_a_task_return_in_a_child, SIGKILL, "\"fork_and_return\", spawned at ");
 }
 
 /* ---- Versions and codes -------------------------------------------------------------------------------- */
