@@ -685,6 +685,24 @@ TEST(descriptors_may_have_any_number)
     assert_checked();
 }
 
+/* In one call, to a pipe that does not block: more than fits at once into one that might. */
+OSR_TASK(write_what_fits, void, unused)
+{
+    static const char data[20000];
+    struct ends ends = pipe_ends();
+
+    check_int(fcntl(ends.b, F_SETFL, O_NONBLOCK), 0);
+    check_int(osr_write(ends.b, data, sizeof(data)), sizeof(data));
+    close_ends(ends);
+    return 0;
+}
+
+TEST(what_fits_is_written_in_one_call)
+{
+    assert_int_equal(run_real(write_what_fits, NULL), 0);
+    assert_checked();
+}
+
 enum { WATCHED = 12 };
 
 /* Each reader wakes the next. */
@@ -2036,6 +2054,37 @@ OSR_TASK(use_a_number_that_was_closed_elsewhere, void, unused)
     return osr_fd_close(was.b);
 }
 
+/* The same where numbers are large. */
+OSR_TASK(use_a_large_number_that_was_closed_elsewhere, int, number)
+{
+    struct ends was = socket_ends(), is;
+    struct ends large = {fcntl(was.a, F_DUPFD, *number), was.b};
+
+    read_one_byte_of_two_parts(large);
+    close_in_another_thread(large.a);
+    is = pipe_ends();
+    check_int(dup2(is.a, large.a), large.a);
+    use_a_number_again((struct ends){large.a, is.b});
+    check_int(osr_fd_close(large.a), 0);
+    close_ends(is);
+    return osr_fd_close(was.a) + osr_fd_close(was.b);
+}
+
+TEST(so_is_a_large_one)
+{
+    struct rlimit before, more;
+    int number = 3000;
+
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &before), errno);
+    more = before;
+    more.rlim_cur = before.rlim_max < 4096 ? before.rlim_max : before.rlim_cur > 4096 ? before.rlim_cur : 4096;
+    if (more.rlim_cur < 4096 || setrlimit(RLIMIT_NOFILE, &more) != 0)
+        skip();
+    assert_int_equal(osr_run(use_a_large_number_that_was_closed_elsewhere, &number), 0);
+    assert_checked();
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &before), errno);
+}
+
 TEST(a_number_that_was_closed_in_another_threads_run_is_known_anew)
 {
     assert_int_equal(osr_run(use_a_number_that_was_closed_elsewhere, NULL), 0);
@@ -2159,6 +2208,7 @@ int main(void)
         descriptor_test(writing_to_a_peer_that_is_gone_gives_a_code_and_no_signal),
         descriptor_test(writing_to_a_pipe_without_a_reader_gives_a_code_where_the_signal_is_ignored),
         descriptor_test(in_simulated_time_any_number_of_descriptors_is_watched),
+        descriptor_test(what_fits_is_written_in_one_call),
         descriptor_test(a_write_that_was_cut_says_how_far_it_came),
         descriptor_test(a_write_that_fails_says_how_far_it_came),
         descriptor_test(descriptors_may_have_any_number),
@@ -2200,6 +2250,7 @@ int main(void)
         descriptor_test(a_descriptor_closed_raw_before_the_loop_first_looks_gives_a_code),
         descriptor_test(another_loops_descriptor_can_be_waited_for_unless_loops_are_nested_too_deeply),
         descriptor_test(a_number_that_was_closed_in_another_threads_run_is_known_anew),
+        descriptor_test(so_is_a_large_one),
         descriptor_test(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_call),
         descriptor_test(what_was_closed_in_another_threads_run_is_neither_leaked_nor_closed_barely),
         descriptor_test(a_number_that_was_found_closed_is_known_anew),

@@ -839,6 +839,27 @@ TEST(without_memory_for_its_task_a_call_through_a_portal_gives_a_code)
     assert_checked();
 }
 
+/* What a post stands on may have been that of signals, which are heard in the middle of a call. */
+REAL_TEST(where_signals_were_watched_before_a_post_is_still_told_between_steps)
+{
+    struct osr_signals signals;
+    struct osr_scope scope;
+    struct osr_post post;
+    struct gate gate;
+
+    gate_init(&gate, 1);
+    check_int(osr_signals_open(&signals, SIGUSR1), 0);
+    check_int(osr_signals_close(&signals), 0);
+    check_int(osr_post_open(&post, count_posted, &gate), 0);
+    check_int(osr_post_fire(post), 0);
+    osr_move_on_open(&scope, 0);
+    check_int(osr_check(), -ECANCELED); /* which has looked */
+    check_int(gate.count, 0);
+    check_int(osr_scope_close(&scope, -ECANCELED), 0);
+    check_int(gate_wait(&gate), 0);
+    return osr_post_close(&post);
+}
+
 /* ---- Portals ------------------------------------------------------------------------------------------- */
 
 struct fetch {
@@ -852,7 +873,7 @@ OSR_TASK(fetch_one, struct fetch, f)
     if (rc < 0)
         return rc;
     if (f->number < 0)
-        return osr_fail(-EPROTO, "number %d", f->number);
+        return osr_fail_here("fetch.c:1", -EPROTO, "number %d", f->number);
     return f->number * 2;
 }
 
@@ -983,7 +1004,7 @@ REAL_TEST(an_error_behind_a_portal_comes_back_and_fails_nobody_else)
     fail_behind_a_portal(&call);
     check_int(call.rc, -EPROTO);
     check_text(call.message, "number -7");
-    check(strstr(call.where, "test_post.c:") != NULL);
+    check_text(call.where, "fetch.c:1");
     return 0;
 }
 
@@ -1090,6 +1111,48 @@ REAL_TEST(closing_a_portal_answers_those_whose_task_has_not_begun)
     check_int(osr_group_close(&group, 0), 0);
     check_int(pthread_join(threads[0], NULL), 0);
     check_int(calls[0].rc, -OSR_ETASKCANCELED);
+    return 0;
+}
+
+OSR_TASK(sleep_and_say_so, atomic_int, slept)
+{
+    int rc = osr_sleep(osr_ms(5));
+
+    atomic_fetch_add(slept, 1);
+    return rc;
+}
+
+struct cancelled_thread {
+    struct osr_portal portal;
+    atomic_int slept, back;
+};
+
+static void *call_while_cancelled(void *arg)
+{
+    struct cancelled_thread *thread = arg;
+
+    (void)osr_portal_call(thread->portal, sleep_and_say_so, &thread->slept);
+    atomic_store(&thread->back, 1);
+    return NULL;
+}
+
+/* Its call stands in its frame. */
+REAL_TEST(a_thread_that_is_cancelled_waits_for_its_answer)
+{
+    struct cancelled_thread cancelled = {.slept = 0};
+    struct osr_group group;
+    pthread_t thread;
+
+    osr_group_open(&group);
+    check_int(osr_portal_open(&cancelled.portal, &group), 0);
+    check_int(pthread_create(&thread, NULL, call_while_cancelled, &cancelled), 0);
+    while (osr_group_running(&group) == 0)
+        check_int(osr_sleep(osr_us(50)), 0);
+    check_int(pthread_cancel(thread), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(atomic_load(&cancelled.slept), 1);
+    check_int(atomic_load(&cancelled.back), 1);
     return 0;
 }
 
@@ -1549,6 +1612,7 @@ int main(void)
         descriptor_test(where_the_system_or_memory_fails_there_is_a_code_and_nothing_is_left),
         descriptor_test(no_simulated_time_passes_before_a_post_is_heard_though_the_system_says_nothing),
         descriptor_test(without_memory_for_its_task_a_call_through_a_portal_gives_a_code),
+        descriptor_test(where_signals_were_watched_before_a_post_is_still_told_between_steps),
         descriptor_test(tasks_that_come_through_a_portal_give_their_results_to_the_threads),
         descriptor_test(under_a_limit_calls_wait_for_their_turn),
         descriptor_test(an_error_behind_a_portal_comes_back_and_fails_nobody_else),
@@ -1556,6 +1620,7 @@ int main(void)
         descriptor_test(an_exception_group_behind_a_portal_comes_back_in_words),
         descriptor_test(a_task_behind_a_portal_that_is_cancelled_says_so),
         descriptor_test(closing_a_portal_answers_those_whose_task_has_not_begun),
+        descriptor_test(a_thread_that_is_cancelled_waits_for_its_answer),
         descriptor_test(closing_a_portal_answers_who_waits_for_a_place_and_who_has_just_come_in),
         descriptor_test(many_threads_call_while_the_portal_closes_and_nobody_waits_for_ever),
         descriptor_test(a_group_that_takes_no_tasks_any_more_answers_as_if_the_portal_were_closed),

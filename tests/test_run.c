@@ -503,6 +503,29 @@ static void the_tree_shows_tasks_groups_scopes_waits_and_reasons(void **state)
     assert_string_equal(tree, expected);
 }
 
+OSR_TASK(fail_at_once, void, unused) { return osr_fail(-EIO, "at once"); }
+
+OSR_TASK(draw_a_group_with_failures, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group, .policy = OSR_COLLECT);
+    osr_spawn(&group, fail_at_once, NULL);
+    osr_spawn(&group, fail_at_once, NULL);
+    check_int(osr_yield(), 0);
+    osr_tree_format(tree, sizeof(tree));
+    return osr_group_close(&group, 0);
+}
+
+static void the_tree_counts_the_failures_of_a_group(void **state)
+{
+    (void)state;
+    run_simulated(draw_a_group_with_failures, NULL);
+    osr_error_clear();
+    assert_checked();
+    assert_non_null(strstr(tree, ", 2 failed\n"));
+}
+
 OSR_TASK(print_the_tree, FILE, stream)
 {
     check_int(osr_tree_print(stream), 0);
@@ -1235,6 +1258,7 @@ int main(void)
         story_test(memory_of_stacks_goes_back_after_a_burst),
         story_test(the_tree_shows_tasks_groups_scopes_waits_and_reasons),
         story_test(the_tree_can_be_printed),
+        story_test(the_tree_counts_the_failures_of_a_group),
         story_test(what_is_left_open_is_named_with_its_place),
         story_test(who_closes_everything_is_told_of_nothing),
         story_test(a_handle_of_an_earlier_run_is_stale),

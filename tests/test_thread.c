@@ -376,6 +376,25 @@ static void note_abandoned(void *arg, int rc)
     sem_post(&held->ended);
 }
 
+OSR_TASK(offload_in_a_cancelled_scope, void, unused)
+{
+    struct osr_scope scope;
+    struct held held;
+    bool left = true;
+
+    held_init(&held, 1);
+    osr_move_on_open(&scope, 0);
+    check_int(osr_offload(hold, &held, .left = &left), -ECANCELED);
+    check(!left);
+    return osr_scope_close(&scope, -ECANCELED);
+}
+
+TEST(a_job_that_was_refused_was_not_left_behind)
+{
+    assert_int_equal(osr_run(offload_in_a_cancelled_scope, NULL), 0);
+    assert_checked();
+}
+
 static void withdraw(void (*abandon)(void *arg, int rc))
 {
     struct offloading first = {.gave = 1}, second = {.gave = 1, .abandon = abandon, .left = true};
@@ -1557,6 +1576,7 @@ int main(void)
         thread_test(and_so_it_does_under_the_simulated_clock),
         thread_test(the_error_of_a_job_stands_in_the_tree_of_the_group),
         thread_test(in_a_cancelled_scope_nothing_is_offloaded),
+        thread_test(a_job_that_was_refused_was_not_left_behind),
         thread_test(a_job_that_has_not_begun_is_withdrawn),
         thread_test(a_running_job_is_waited_for_and_its_result_wins),
         thread_test(a_job_that_gives_up_when_its_caller_is_cancelled_counts_as_cancelled),
