@@ -1222,11 +1222,129 @@ TEST(the_sweep_shortens_each_transfer)
     with("not so short read");
     assert_int_equal(osr_test_sweep(&test), 1);
     with(NULL);
+    assert_int_equal(osr_test_explore(&test), 0);
+    assert_told("explore: 1 run: all well");
     test.faults = true;
     test.cancels = true;
     test.reduce = true;
     assert_int_equal(osr_test_explore(&test), 0); /* these are not explored, but faults are */
     assert_told("all orders that differ");
+}
+
+/* Errors that a listener was refused with, as a set, and whether two parts of the world failed both. */
+OSR_TASK(listens, struct world, w)
+{
+    static const int codes[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    struct osr_address address;
+    int fd, i;
+
+    (void)osr_address_unix(&address, "@osier-test-listener");
+    fd = osr_listen(&address, 1);
+    for (i = 0; i < 4; i++)
+        w->seen |= fd == -codes[i] ? 1 << i : 0;
+    return fd < 0 ? fd : osr_fd_close(fd);
+}
+
+static int refusals; /* of all runs */
+
+static void gather_refusals(void *arg, const struct osr_test_result *result)
+{
+    (void)result;
+    refusals |= ((struct world *)arg)->seen;
+}
+
+TEST(the_sweep_lets_a_call_fail_with_each_of_its_errors)
+{
+    const struct osr_test test = KIT_TEST("errors", listens, .check = gather_refusals);
+
+    with(NULL);
+    refusals = 0;
+    assert_int_equal(osr_test_sweep(&test), 0);
+    assert_true((refusals & 3) == 3);
+}
+
+OSR_TASK(prints_twice, struct world, w)
+{
+    int first = osr_test_fault("printer", -EIO), second = osr_test_fault("printer", -EIO);
+
+    (void)w;
+    osr_test_check(first == 0 || second == 0);
+    return 0;
+}
+
+TEST(the_sweep_lets_calls_fail_from_one_on)
+{
+    const struct osr_test test = KIT_TEST("printer", prints_twice);
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 1);
+    assert_told("as from now on always");
+}
+
+static int failed_tasks; /* a bit for each that the fault has met, in whichever run */
+
+OSR_TASK(prints_first, struct world, w)
+{
+    (void)w;
+    failed_tasks |= osr_test_fault("printer", -EIO) < 0 ? 1 : 0;
+    return 0;
+}
+
+OSR_TASK(prints_second, struct world, w)
+{
+    (void)w;
+    failed_tasks |= osr_test_fault("printer", -EIO) < 0 ? 2 : 0;
+    return 0;
+}
+
+OSR_TASK(two_print, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    (void)osr_test_order_fault("printer", 1, 1);
+    osr_group_open(&group);
+    rc = osr_spawn(&group, prints_first, w);
+    rc = rc == 0 ? osr_spawn(&group, prints_second, w) : rc;
+    return osr_group_close(&group, rc);
+}
+
+/* Who asks as the second depends on the order, though nothing else is shared. */
+TEST(points_of_a_test_are_somebodys_when_orders_are_reduced)
+{
+    const struct osr_test test = KIT_TEST("printers", two_print, .reduce = true);
+
+    with(NULL);
+    failed_tasks = 0;
+    assert_int_equal(osr_test_explore(&test), 0);
+    assert_int_equal(failed_tasks, 3);
+}
+
+OSR_TASK(reaches_points, struct world, w)
+{
+    int rc = osr_yield();
+
+    (void)w;
+    return rc == 0 ? osr_yield() : rc;
+}
+
+/* The close waits while others reach cancellation points, and is none. */
+OSR_TASK(closes_under_watch, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, reaches_points, w);
+    return osr_test_no_point(osr_group_close(&group, rc));
+}
+
+TEST(points_of_others_are_not_counted_to_a_call)
+{
+    const struct osr_test test = KIT_TEST("watched", closes_under_watch);
+
+    with(NULL);
+    assert_int_equal(osr_test_run(&test), 0);
 }
 
 OSR_TASK(sleeps_short, struct world, w)
@@ -1432,16 +1550,45 @@ OSR_TASK(fails_in_two_ways, struct world, w)
 TEST(what_fails_elsewhere_is_not_taken_for_the_same)
 {
     const struct osr_test test = KIT_TEST("ways", fails_in_two_ways);
+    int seed, others = 0;
 
     with(NULL);
     assert_int_equal(osr_test_replay(&test, whole("ways:T1=1")), 1);
     assert_told("another thing");
-    told[0] = '\0';
-    assert_int_equal(osr_test_random(&test, 200, 5), 1);
-    if (strstr(told, "another thing"))
-        assert_told("T1=1/4");
-    else
-        assert_told("T1-2=2;"); /* not T1=1, which fails in the other way */
+    for (seed = 1; seed <= 20; seed++) {
+        told[0] = '\0';
+        assert_int_equal(osr_test_random(&test, 200, (uint64_t)seed), 1);
+        others += strstr(told, "another thing") != NULL;
+        assert_told(strstr(told, "another thing") ? "T1=1/4" : "T1-2=2;"); /* not T1=1, which fails in the other way */
+    }
+    assert_in_range(others, 1, 19);
+}
+
+/* Of what has no place, the kind tells it apart. */
+OSR_TASK(is_stuck_or_leaves_memory, struct world, w)
+{
+    const struct osr_allocator *allocator = osr_test_allocator();
+    unsigned size = osr_test_choose(3, "size");
+    void *memory = size > 0 ? allocator->resize(allocator->arg, NULL, 16) : NULL;
+    int rc = size == 2 ? osr_event_wait(&w->event) : 0;
+
+    if (memory && size == 2)
+        allocator->resize(allocator->arg, memory, 0);
+    return rc;
+}
+
+TEST(what_fails_in_another_way_is_not_taken_for_the_same)
+{
+    const struct osr_test test = KIT_TEST("kinds", is_stuck_or_leaves_memory);
+    int seed, stuck = 0;
+
+    for (seed = 1; seed <= 20; seed++) {
+        with(NULL);
+        assert_int_equal(osr_test_random(&test, 200, (uint64_t)seed), 1);
+        stuck += strstr(told, "a deadlock") != NULL;
+        assert_told(strstr(told, "a deadlock") ? "T1=2" : "T1=1");
+    }
+    assert_in_range(stuck, 1, 19);
 }
 
 /* ---- Exploring ----------------------------------------------------------------------------------------- */
@@ -1805,6 +1952,10 @@ int main(void)
         story_test(the_sweep_tries_two_at_a_time),
         story_test(where_hardly_anything_can_be_injected_pairs_are_left_out),
         story_test(the_sweep_shortens_each_transfer),
+        story_test(the_sweep_lets_a_call_fail_with_each_of_its_errors),
+        story_test(the_sweep_lets_calls_fail_from_one_on),
+        story_test(points_of_a_test_are_somebodys_when_orders_are_reduced),
+        story_test(points_of_others_are_not_counted_to_a_call),
         story_test(of_transfers_that_are_all_short_the_one_that_matters_is_told),
         story_test(one_of_a_thing_is_told_as_one),
         story_test(roots_that_fail_without_a_check_that_objects_are_counted),
@@ -1813,6 +1964,7 @@ int main(void)
         story_test(the_bytes_of_a_fuzzer_cancel_now_and_then),
         story_test(shrinking_comes_to_an_end),
         story_test(what_fails_elsewhere_is_not_taken_for_the_same),
+        story_test(what_fails_in_another_way_is_not_taken_for_the_same),
         story_test(exploring_notices_a_program_that_asks_otherwise),
         story_test(exploring_notices_another_question_in_the_place_of_one_before),
         story_test(exploring_notices_other_tasks_in_the_place_of_those_before),
