@@ -161,11 +161,16 @@ OSR_TASK(compute_in_many_steps, int, steps)
 
 TEST(neither_waiting_nor_the_steps_before_count_for_a_step)
 {
-    int steps = 25;
+    int steps, tries = 0;
 
-    /* The limit is far above what one step takes, and below what they take together, or the last with its wait. */
-    assert_int_equal(osr_run(compute_in_many_steps, &steps, .slow_step = osr_ms(200), .diagnose = hear), 0);
-    assert_int_equal(steps, 0);
+    /* The limit is far above what one step takes, unless the machine is busy otherwise, and below what they take together,
+     * or the last with its wait. */
+    do {
+        steps = 25;
+        heard.text[0] = '\0';
+        assert_int_equal(osr_run(compute_in_many_steps, &steps, .slow_step = osr_ms(200), .diagnose = hear), 0);
+        assert_int_equal(steps, 0);
+    } while (heard.text[0] && ++tries < 5);
     assert_string_equal(heard.text, "");
 }
 

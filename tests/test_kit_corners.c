@@ -1510,6 +1510,142 @@ TEST(the_bytes_of_a_fuzzer_cancel_now_and_then)
     assert_int_equal(osr_test_fuzz(&none, always, sizeof(always)), 0);
 }
 
+/* What the test chooses comes from the front, all else from the back. */
+OSR_TASK(takes_a_byte, struct world, w)
+{
+    w->seen = (int)osr_test_choose(10, "digit");
+    return osr_yield();
+}
+
+static unsigned most_cancels;
+
+static void note_cancels(void *arg, const struct osr_test_result *result)
+{
+    (void)arg;
+    most_cancels = result->cancels > most_cancels ? result->cancels : most_cancels;
+}
+
+TEST(the_bytes_of_a_fuzzer_are_for_the_test_from_the_front)
+{
+    static const struct osr_test calm = OSR_TEST("byte", takes_a_byte, &world, .begin = begin, .check = note_cancels);
+    static const struct osr_test cut = OSR_TEST("cut", takes_a_byte, &world, .begin = begin, .check = note_cancels,
+                                                .cancels = true);
+    static const uint8_t bytes[] = {3, 0xf1, 0xf1, 0xf1};
+
+    with(NULL);
+    most_cancels = 0;
+    assert_int_equal(osr_test_fuzz(&calm, bytes, sizeof(bytes)), 0);
+    assert_int_equal(world.seen, 3);
+    assert_int_equal(most_cancels, 0);
+    assert_int_equal(osr_test_fuzz(&cut, bytes, sizeof(bytes)), 0);
+    assert_int_equal(world.seen, 3);
+    assert_true(most_cancels > 0);
+}
+
+OSR_TASK(fails_in_two_ways, struct world, w)
+{
+    unsigned first = osr_test_choose(4, "first"), second = first > 1 ? osr_test_choose(4, "second") : 0;
+
+    (void)w;
+    if (first == 1 && second == 0)
+        osr_test_fail("another thing");
+    osr_test_check(first < 2 || second < 2);
+    return 0;
+}
+
+/* ---- Beginnings and ends ------------------------------------------------------------------------------- */
+
+static int checked, ended; /* runs */
+
+static void count_check(void *arg, const struct osr_test_result *result)
+{
+    (void)arg, (void)result;
+    checked++;
+}
+
+static void count_end(void *arg)
+{
+    (void)arg;
+    ended += ended == checked - 1; /* after its check */
+}
+
+TEST(each_run_has_an_end_after_its_check)
+{
+    const struct osr_test test = KIT_TEST("ends", does_nothing, .check = count_check, .end = count_end);
+
+    with(NULL);
+    checked = ended = 0;
+    assert_int_equal(osr_test_random(&test, 10, 1), 0);
+    assert_true(world.runs >= 10);
+    assert_int_equal(checked, world.runs);
+    assert_int_equal(ended, world.runs);
+}
+
+OSR_TASK(goes_on_after_a_check, struct world, w)
+{
+    osr_test_check(w == NULL);
+    w->seen = osr_yield();
+    return w->seen;
+}
+
+TEST(a_check_that_fails_in_a_task_cancels_the_run)
+{
+    const struct osr_test test = KIT_TEST("goes.on", goes_on_after_a_check);
+
+    with(NULL);
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_int_equal(world.seen, -ECANCELED);
+}
+
+TEST(another_token_in_the_environment_is_another_replay)
+{
+    const struct osr_test test = KIT_TEST("ways", fails_in_two_ways);
+
+    with(NULL);
+    setenv("OSR_REPLAY", whole("ways:T1=1"), 1);
+    assert_int_equal(osr_test_run(&test), 1);
+    setenv("OSR_REPLAY", whole("ways:T1=3,T2=1"), 1);
+    assert_int_equal(osr_test_run(&test), 0);
+    unsetenv("OSR_REPLAY");
+}
+
+OSR_TASK(works_for_a_while, struct world, w)
+{
+    int rc = osr_sleep(osr_ms(5)), i;
+
+    for (i = 0; i < 5 && rc == 0; i++)
+        rc = osr_yield();
+    w->seen = i;
+    return rc;
+}
+
+OSR_TASK(advances_beside_another, struct world, w)
+{
+    struct osr_group group;
+    int fds[2], rc, i;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, works_for_a_while, w);
+    rc = rc == 0 ? osr_test_advance(osr_ms(5)) : rc;
+    osr_test_check(w->seen == 5);
+    rc = osr_group_close(&group, rc);
+    rc = rc == 0 ? osr_test_streams(fds) : rc;
+    for (i = 0; i < 2 && rc == 0; i++) {
+        osr_test_check(fcntl(fds[i], F_GETFL) & O_NONBLOCK);
+        osr_test_check(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
+        osr_fd_close(fds[i]);
+    }
+    return rc;
+}
+
+TEST(what_falls_due_has_settled_when_time_was_moved)
+{
+    const struct osr_test test = KIT_TEST("advances", advances_beside_another);
+
+    with(NULL);
+    assert_int_equal(osr_test_run(&test), 0);
+}
+
 /* ---- Shrinking ----------------------------------------------------------------------------------------- */
 
 OSR_TASK(chooses_much, struct world, w)
@@ -1534,17 +1670,6 @@ TEST(shrinking_comes_to_an_end)
     lowered = strtoul(osr_test_token() + 13, NULL, 10);
     assert_true(lowered >= 50000); /* it fails still, though it is not the least */
     assert_true(world.runs < 6000);
-}
-
-OSR_TASK(fails_in_two_ways, struct world, w)
-{
-    unsigned first = osr_test_choose(4, "first"), second = first > 1 ? osr_test_choose(4, "second") : 0;
-
-    (void)w;
-    if (first == 1 && second == 0)
-        osr_test_fail("another thing");
-    osr_test_check(first < 2 || second < 2);
-    return 0;
 }
 
 TEST(what_fails_elsewhere_is_not_taken_for_the_same)
@@ -1962,6 +2087,11 @@ int main(void)
         story_test(who_is_where_is_told_once_at_one_moment),
         story_test(points_are_told_apart_where_several_tasks_are_at_one),
         story_test(the_bytes_of_a_fuzzer_cancel_now_and_then),
+        story_test(the_bytes_of_a_fuzzer_are_for_the_test_from_the_front),
+        story_test(each_run_has_an_end_after_its_check),
+        story_test(a_check_that_fails_in_a_task_cancels_the_run),
+        story_test(another_token_in_the_environment_is_another_replay),
+        story_test(what_falls_due_has_settled_when_time_was_moved),
         story_test(shrinking_comes_to_an_end),
         story_test(what_fails_elsewhere_is_not_taken_for_the_same),
         story_test(what_fails_in_another_way_is_not_taken_for_the_same),
