@@ -60,8 +60,8 @@ struct counting {
 extern struct counting counting;
 extern const struct osr_allocator counting_allocator;
 
-/* From inside a task of a run with that allocator: takes errors until there are no more, and no memory for them either; until
- * they are released. */
+/* From inside a task of a run with that allocator: takes errors until there are no more, and no memory for them either,
+ * until they are released. */
 void hoard_errors(void);
 void release_hoard(void);
 
