@@ -443,13 +443,16 @@ $(TORTURE_PROGRAM): $(TORTURE_OBJECTS) $(TORTURE_OWN)
 
 # ---- Mutants (fuzz/mutants/README.md) --------------------------------------------------------------------
 
-# The library once more, with all mutants in it, of which the environment chooses one when a program begins; tests and
-# fuzzer are linked to it as they are.
+# The library and the test kit once more, with all mutants in them, of which the environment chooses one when a program
+# begins; tests and fuzzer are linked to them as they are.
 MUTANTS := fuzz/mutants/list.txt
 MUTANT_DIR := $(BUILD)/mutants
 MUTANT_STATIC := $(MUTANT_DIR)/libosier-mutants.a
+MUTANT_KIT := $(MUTANT_DIR)/libosier-test-mutants.a
 MUTANT_SOURCES := $(SOURCES:src/%=$(MUTANT_DIR)/src/%)
+MUTANT_KIT_SOURCES := $(KIT_SOURCES:src/%=$(MUTANT_DIR)/src/%)
 MUTANT_OBJECTS := $(MUTANT_SOURCES:=.o) $(MUTANT_DIR)/mutant.c.o
+MUTANT_KIT_OBJECTS := $(MUTANT_KIT_SOURCES:=.o)
 MUTANT_PROGRAMS := $(TEST_PROGRAMS:$(BUILD)/tests/%=$(MUTANT_DIR)/%) $(MUTANT_DIR)/fuzzer \
     $(FUZZ_NAMES:%=$(MUTANT_DIR)/fuzz-%)
 
@@ -460,7 +463,7 @@ mutants: mutants-build
 
 mutants-build: $(MUTANT_PROGRAMS)
 
-$(MUTANT_DIR)/made: $(MUTANTS) fuzz/mutants/generate.py fuzz/mutants/mutants.py $(SOURCES) $(wildcard src/*/*.h)
+$(MUTANT_DIR)/made: $(MUTANTS) fuzz/mutants/generate.py fuzz/mutants/mutants.py $(SOURCES) $(KIT_SOURCES) $(wildcard src/*/*.h)
 	command -v python3 >/dev/null || { echo "osier: the mutants need python3" >&2; exit 1; }
 	mkdir -p $(@D)
 	echo '  MAKE $(MUTANT_DIR)/src'
@@ -468,7 +471,7 @@ $(MUTANT_DIR)/made: $(MUTANTS) fuzz/mutants/generate.py fuzz/mutants/mutants.py 
 	touch $@
 
 # Those that have not changed are left as they were.
-$(MUTANT_SOURCES) $(MUTANT_DIR)/mutant.c $(MUTANT_DIR)/mutant.h: $(MUTANT_DIR)/made
+$(MUTANT_SOURCES) $(MUTANT_KIT_SOURCES) $(MUTANT_DIR)/mutant.c $(MUTANT_DIR)/mutant.h: $(MUTANT_DIR)/made
 	:
 
 $(MUTANT_DIR)/%.o: $(MUTANT_DIR)/% $(MUTANT_DIR)/mutant.h $(BUILD)/flags
@@ -476,11 +479,13 @@ $(MUTANT_DIR)/%.o: $(MUTANT_DIR)/% $(MUTANT_DIR)/mutant.h $(BUILD)/flags
 	$(CC) $(filter-out -Isrc -W%,$(LIBRARY_FLAGS)) -w -I$(MUTANT_DIR)/src -include $(MUTANT_DIR)/mutant.h -MMD -MP -c -o $@ $<
 
 $(MUTANT_STATIC): $(MUTANT_OBJECTS)
+$(MUTANT_KIT): $(MUTANT_KIT_OBJECTS)
+$(MUTANT_STATIC) $(MUTANT_KIT):
 	echo '  AR   $@'
 	rm -f $@
 	ar rcs $@ $^
 
-$(MUTANT_DIR)/test_%: $(BUILD)/tests/test_%.o $(HARNESS) $(KIT_STATIC) $(MUTANT_STATIC)
+$(MUTANT_DIR)/test_%: $(BUILD)/tests/test_%.o $(HARNESS) $(MUTANT_KIT) $(MUTANT_STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ -lcmocka $(LIBS)
 
@@ -489,11 +494,11 @@ $(MUTANT_DIR)/fuzzer: $(FUZZ_OBJECTS) $(MUTANT_STATIC)
 	$(LINK) -o $@ $^ $(LIBS)
 
 # Two of these include a file of the library, which is then the one with the mutants.
-$(MUTANT_DIR)/fuzz-%: fuzz/targets/%.c $(FUZZ_SHARED) $(FUZZ_DRIVER) $(KIT_STATIC) $(MUTANT_STATIC)
+$(MUTANT_DIR)/fuzz-%: fuzz/targets/%.c $(FUZZ_SHARED) $(FUZZ_DRIVER) $(MUTANT_KIT) $(MUTANT_STATIC)
 	echo '  LINK $@'
 	$(LINK) $(filter-out -W%,$(COMMON)) -w -Iinclude -I$(MUTANT_DIR)/src -include $(MUTANT_DIR)/mutant.h -o $@ $^ $(LIBS)
 
--include $(MUTANT_OBJECTS:.o=.d)
+-include $(MUTANT_OBJECTS:.o=.d) $(MUTANT_KIT_OBJECTS:.o=.d)
 
 # ---- Installing ----------------------------------------------------------------------------------------
 

@@ -16,6 +16,13 @@
 #define RUNNING_ON_VALGRIND 0
 #endif
 
+/* OSR_TEST= chooses among a program's tests: a name, or a pattern. */
+static __attribute__((constructor)) void choose_tests(void)
+{
+    if (getenv("OSR_TEST"))
+        cmocka_set_test_filter(getenv("OSR_TEST"));
+}
+
 static char story[65536];
 static size_t story_length;
 static char failure[4096];
@@ -279,6 +286,109 @@ static void *counting_resize(void *arg, void *memory, size_t size)
 }
 
 const struct osr_allocator counting_allocator = {counting_resize, NULL};
+
+static struct osr_error *hoard[4096];
+static size_t hoarded;
+
+void hoard_errors(void)
+{
+    counting.fail_at = counting.made + 1;
+    counting.all_after = true;
+    for (hoarded = 0; hoarded < sizeof(hoard) / sizeof(hoard[0]); hoarded++) {
+        (void)osr_fail(-EPIPE, "hoarded");
+        hoard[hoarded] = osr_error_take();
+        if (!hoard[hoarded])
+            return;
+    }
+    check_that(false, "there is no memory for that many errors", OSR_HERE);
+}
+
+void release_hoard(void)
+{
+    while (hoarded > 0)
+        osr_error_release(hoard[--hoarded]);
+    counting.fail_at = 0;
+    counting.all_after = false;
+}
+
+void assert_survives_without_memory(const struct osr_routine *routine, bool all_after, long least)
+{
+    const struct osr_run_options options = {.size = sizeof(options), .clock = OSR_CLOCK_SIMULATED, .debug = true,
+                                            .allocator = &counting_allocator};
+    long fail_at = 0;
+
+    do {
+        int rc;
+
+        begin_test(NULL);
+        counting.fail_at = ++fail_at;
+        counting.all_after = all_after;
+        rc = osr_run_with(routine, NULL, &options);
+        assert_true(rc == 0 || rc == -ENOMEM);
+        osr_error_clear();
+        assert_int_equal(counting.live, 0);
+        if (rc == 0)
+            assert_checked();
+    } while (counting.made >= fail_at);
+    assert_true(fail_at > least);
+}
+
+void linger(int64_t duration)
+{
+    struct osr_scope shield;
+
+    osr_shield_open_unlimited(&shield);
+    check_int(osr_sleep(duration), 0);
+    check_int(osr_scope_close(&shield, 0), 0);
+}
+
+void call_on_the_loop(void (*run)(void *arg), void *arg)
+{
+    struct osr_call call = {.record_ = NULL};
+
+    check_int(osr_call_soon(&call, run, arg), 0);
+    osr_yield();
+    check(!osr_call_pending(&call));
+}
+
+void shuffle(long *order, long count)
+{
+    uint64_t dice = 88172645463325252u;
+    long i;
+
+    for (i = 0; i < count; i++)
+        order[i] = i;
+    for (i = count - 1; i > 0; i--) {
+        long j, kept = order[i];
+
+        dice ^= dice << 13, dice ^= dice >> 7, dice ^= dice << 17;
+        j = (long)(dice % (uint64_t)(i + 1));
+        order[i] = order[j];
+        order[j] = kept;
+    }
+}
+
+static int descriptors_before;
+
+int begin_with_descriptors(void **state)
+{
+    descriptors_before = open_descriptors();
+    alarm(60);
+    return begin_test(state);
+}
+
+int end_with_descriptors(void **state)
+{
+    int after = open_descriptors();
+
+    (void)state;
+    alarm(0);
+    osr_error_clear();
+    if (after == descriptors_before)
+        return 0;
+    print_error("%d descriptors before the test, %d after it\n", descriptors_before, after);
+    return -1;
+}
 
 bool under_tools(void)
 {

@@ -60,6 +60,27 @@ struct counting {
 extern struct counting counting;
 extern const struct osr_allocator counting_allocator;
 
+/* From inside a task of a run with that allocator: takes errors until there are no more, and no memory for them either,
+ * until they are released. */
+void hoard_errors(void);
+void release_hoard(void);
+
+/* Runs `task` again and again in simulated time, with another allocation failing each time, and every later one as well if
+ * `all_after`. It gives 0 or -ENOMEM, and nothing is left. There are more than `least` allocations. */
+#define assert_survives(task, all_after, least) assert_survives_without_memory(&(task).routine_, (all_after), (least))
+void assert_survives_without_memory(const struct osr_routine *routine, bool all_after, long least);
+
+/* Inside tasks: sleeps although everything around is cancelled; has the loop call `run`, on no task. */
+void linger(int64_t duration);
+void call_on_the_loop(void (*run)(void *arg), void *arg);
+
+/* The numbers from 0, in an order that is always the same and looks like none. */
+void shuffle(long *order, long count);
+
+/* The set-up and the end of a test that must end within a minute and leave no descriptor open. */
+int begin_with_descriptors(void **state);
+int end_with_descriptors(void **state);
+
 /* Whether this process runs under valgrind or a sanitizer: big tests then take smaller sizes. */
 bool under_tools(void);
 
@@ -91,7 +112,20 @@ long sized(long big, long small);
     }                                                                          \
     static int test##_told(void)
 
-/* The same on the real clock. */
+/* The same, and its story is compared. */
+#define TOLD_TEST(test, story)                                                 \
+    static int test##_told(void);                                              \
+    OSR_TASK(test##_root, void, unused) { return test##_told(); }              \
+    static void test(void **state)                                             \
+    {                                                                          \
+        (void)state;                                                           \
+        assert_int_equal(run_simulated(test##_root, NULL, .name = "root"), 0); \
+        assert_checked();                                                      \
+        assert_story(story);                                                   \
+    }                                                                          \
+    static int test##_told(void)
+
+/* One on the real clock. */
 #define REAL_TEST(test)                                                                 \
     static int test##_told(void);                                                       \
     OSR_TASK(test##_root, void, unused) { return test##_told(); }                       \
@@ -104,5 +138,6 @@ long sized(long big, long small);
     static int test##_told(void)
 
 #define story_test(function) cmocka_unit_test_setup(function, begin_test)
+#define descriptor_test(function) cmocka_unit_test_setup_teardown(function, begin_with_descriptors, end_with_descriptors)
 
 #endif

@@ -8,18 +8,6 @@ static void tell_when(void *arg) { tell("%s at %d ms", (const char *)arg, (int)(
 /* Text that may be written to, as an argument. */
 #define TEXT(text) ((char[]){text})
 
-#define TOLD_TEST(test, story)                                                 \
-    static int test##_told(void);                                              \
-    OSR_TASK(test##_root, void, unused) { return test##_told(); }              \
-    static void test(void **state)                                             \
-    {                                                                          \
-        (void)state;                                                           \
-        assert_int_equal(run_simulated(test##_root, NULL, .name = "root"), 0); \
-        assert_checked();                                                      \
-        assert_story(story);                                                   \
-    }                                                                          \
-    static int test##_told(void)
-
 OSR_TASK(tell_turn, char, name)
 {
     tell("%s", name);

@@ -5,16 +5,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Waits although everything around is cancelled. */
-static void linger(int64_t duration)
-{
-    struct osr_scope shield;
-
-    osr_shield_open_unlimited(&shield);
-    check_int(osr_sleep(duration), 0);
-    check_int(osr_scope_close(&shield, 0), 0);
-}
-
 static int64_t monotonic(void)
 {
     struct timespec now;

@@ -161,11 +161,16 @@ OSR_TASK(compute_in_many_steps, int, steps)
 
 TEST(neither_waiting_nor_the_steps_before_count_for_a_step)
 {
-    int steps = 25;
+    int steps, tries = 0;
 
-    /* The limit is far above what one step takes, and below what they take together, or the last with its wait. */
-    assert_int_equal(osr_run(compute_in_many_steps, &steps, .slow_step = osr_ms(200), .diagnose = hear), 0);
-    assert_int_equal(steps, 0);
+    /* The limit is far above what one step takes, unless the machine is busy otherwise, and below what they take together,
+     * or the last with its wait. */
+    do {
+        steps = 25;
+        heard.text[0] = '\0';
+        assert_int_equal(osr_run(compute_in_many_steps, &steps, .slow_step = osr_ms(200), .diagnose = hear), 0);
+        assert_int_equal(steps, 0);
+    } while (heard.text[0] && ++tries < 5);
     assert_string_equal(heard.text, "");
 }
 
@@ -619,6 +624,42 @@ TEST(runs_of_several_threads_write_a_file_each)
     assert_child_succeeds(trace_two_threads);
 }
 
+/* The descriptor that leads to this file, -1 if there is none. */
+static int descriptor_of(const char *path)
+{
+    char link[64], to[256];
+    ssize_t length;
+    int fd;
+
+    for (fd = 0; fd < 256; fd++) {
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        length = readlink(link, to, sizeof(to) - 1);
+        if (length > 0 && strncmp(to, path, (size_t)length) == 0 && path[length] == '\0')
+            return fd;
+    }
+    return -1;
+}
+
+OSR_TASK(look_at_the_timelines_file, void, unused)
+{
+    int fd = descriptor_of(in_directory("inherited"));
+
+    check(fd >= 0);
+    check_int(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    return 0;
+}
+
+static void trace_and_look(void)
+{
+    trace_into("inherited");
+    check_int(osr_run(look_at_the_timelines_file, NULL), 0);
+}
+
+TEST(what_a_program_executes_does_not_inherit_its_timeline)
+{
+    assert_child_succeeds(trace_and_look);
+}
+
 struct note {
     size_t length;
     char text[4096];
@@ -889,6 +930,7 @@ int main(void)
         debug_test(a_run_that_fails_leaves_a_sound_timeline),
         debug_test(runs_of_several_threads_write_a_file_each),
         debug_test(the_programs_own_observer_is_told_the_same),
+        debug_test(what_a_program_executes_does_not_inherit_its_timeline),
         debug_test(a_timeline_that_cannot_be_written_is_told_and_the_run_goes_on),
         debug_test(a_timeline_for_which_there_is_no_space_is_told),
         debug_test(a_timeline_may_go_into_a_pipe),

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <wchar.h>
@@ -2508,6 +2509,48 @@ TEST(a_message_that_cannot_be_formatted_is_none)
     osr_error_clear();
 }
 
+/* As printf() of this C library has it. */
+TEST(a_text_that_is_missing_from_a_message_is_said_to_be_null)
+{
+    const char *volatile nothing = NULL;
+
+    osr_fail(-EIO, "%s, %u and %s", nothing, 3u, "more");
+    assert_slot(-EIO, "(null), 3 and more");
+    osr_error_clear();
+}
+
+/* One page of letters, again and again, and an end: more than a length of printf() can be. */
+static char *map_endless_text(size_t size)
+{
+    enum { PART = 1 << 22 };
+    static char letters[PART];
+    int fd = memfd_create("letters", MFD_CLOEXEC);
+    char *text = mmap(NULL, size + PART, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t at;
+
+    memset(letters, 'x', PART);
+    assert_int_equal(write(fd, letters, PART), PART);
+    assert_true(text != MAP_FAILED);
+    for (at = 0; at < size; at += PART)
+        assert_true(mmap(text + at, PART, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED);
+    close(fd);
+    return text;
+}
+
+TEST(a_message_that_has_no_length_is_none)
+{
+    const size_t size = (size_t)1 << 31;
+    char *text;
+
+    if (under_tools())
+        skip(); /* which read slowly */
+    text = map_endless_text(size);
+    assert_int_equal(osr_fail(-EIO, "%s", text), -EIO);
+    assert_slot(-EIO, osr_strerror(EIO));
+    osr_error_clear();
+    munmap(text, size + ((size_t)1 << 22));
+}
+
 TEST(characters_that_control_a_terminal_are_shown_as_numbers)
 {
     char expected[128];
@@ -2736,6 +2779,8 @@ int main(void)
         story_test(a_second_fatal_error_needs_no_memory_and_changes_nothing),
         story_test(an_error_outside_a_run_is_its_code_when_there_is_no_memory),
         story_test(a_message_that_cannot_be_formatted_is_none),
+        story_test(a_text_that_is_missing_from_a_message_is_said_to_be_null),
+        story_test(a_message_that_has_no_length_is_none),
         story_test(characters_that_control_a_terminal_are_shown_as_numbers),
         story_test(nothing_has_no_leaves_and_no_code),
         story_test(a_leaf_can_be_split_for_one_part_only),

@@ -573,6 +573,41 @@ OSR_TASK(handles, struct world, w)
     return osr_group_close(&group, rc);
 }
 
+OSR_TASK(gives_seven, struct part, part)
+{
+    (void)part;
+    return 7;
+}
+
+OSR_TASK(reads_the_result, struct part, part)
+{
+    world.seen[part->number][0] = world.counter;
+    return 0;
+}
+
+/* That a task ends which is to tell its result is no mere counting. */
+OSR_TASK(results, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, gives_seven, &parts[0], .result = &w->counter);
+    if (rc == 0)
+        rc = osr_spawn(&group, reads_the_result, &parts[1]);
+    return osr_group_close(&group, rc);
+}
+
+OSR_TASK(spawns_for_a_result, struct part, part)
+{
+    (void)part;
+    world.counter = -1;
+    return osr_spawn(world.group, gives_seven, &parts[2], .result = &world.counter);
+}
+
+/* Neither is that one is spawned, before which the place is made empty. */
+ROOT(emptied_results, &spawns_for_a_result.routine_, &reads_the_result.routine_)
+
 OSR_TASK(acquires_one, struct part, part)
 {
     world.seen[part->number][0] = osr_semaphore_acquire(&world.semaphore);
@@ -622,6 +657,35 @@ OSR_TASK(sleeps_and_cancels, struct part, part)
     return 0;
 }
 
+OSR_TASK(sleeps_long, struct part, part)
+{
+    world.seen[part->number][0] = osr_sleep(osr_s(2));
+    return world.seen[part->number][0];
+}
+
+OSR_TASK(wakes_a_sleeper, struct part, part)
+{
+    world.seen[part->number + 2][0] = osr_task_cancel(world.handles[part->number], "by hand");
+    return 0;
+}
+
+/* Who sleeps takes nothing from others where it is cut. */
+OSR_TASK(sleepers, struct world, w)
+{
+    static const struct osr_routine *const routines[] = {&wakes_a_sleeper.routine_, &wakes_a_sleeper.routine_};
+    struct osr_group group;
+    int i, rc = 0;
+
+    osr_group_open(&group);
+    for (i = 0; i < 2 && rc == 0; i++)
+        rc = osr_spawn(&group, sleeps_long, &parts[i], .handle = &w->handles[i]);
+    if (rc == 0)
+        rc = osr_sleep(osr_s(1));
+    if (rc == 0)
+        rc = spawn_all(&group, routines, 2);
+    return osr_group_close(&group, rc);
+}
+
 ROOT(deadlines, &has_a_deadline.routine_, &sleeps_and_cancels.routine_, &takes_a_lock.routine_)
 
 static void the_outcomes_are_the_same_with_fewer_runs(void **state)
@@ -647,7 +711,10 @@ static void the_outcomes_are_the_same_with_fewer_runs(void **state)
         {EXPLORED(first_success), 74, 21, 6},
         {EXPLORED(two_at_a_time), 24, 8, 1},
         {EXPLORED(handles), 48, 30, 7},
+        {EXPLORED(results), 2, 2, 2},
+        {EXPLORED(emptied_results), 3, 3, 3},
         {EXPLORED(cut_or_handed_over), 12, 7, 4},
+        {EXPLORED(sleepers), 12, 6, 1},
         {EXPLORED(deadlines), 72, 12, 2},
         {EXPLORED(events, .cancels = true), 136, 114, 8},
         {EXPLORED(failures, .cancels = true), 168, 147, 7},

@@ -17,30 +17,6 @@
 
 #define run_real(...) osr_run(__VA_ARGS__, .debug = true, .slow_step = OSR_NEVER)
 
-static int descriptors_before;
-
-static int begin_fd_test(void **state)
-{
-    descriptors_before = open_descriptors();
-    alarm(60);
-    return begin_test(state);
-}
-
-static int end_fd_test(void **state)
-{
-    int after = open_descriptors();
-
-    (void)state;
-    alarm(0);
-    osr_error_clear();
-    if (after == descriptors_before)
-        return 0;
-    print_error("%d descriptors before the test, %d after it\n", descriptors_before, after);
-    return -1;
-}
-
-#define fd_test(function) cmocka_unit_test_setup_teardown(function, begin_fd_test, end_fd_test)
-
 /* Two ends of a connection, both blocking, as another library might have made them. */
 struct ends {
     int a, b;
@@ -707,6 +683,65 @@ TEST(descriptors_may_have_any_number)
     assert_int_equal(run_real(use_large_numbers, NULL, .allocator = &counting_allocator), 0);
     assert_int_equal(counting.live, 0);
     assert_checked();
+}
+
+/* In one call, to a pipe that does not block: more than fits at once into one that might. */
+OSR_TASK(write_what_fits, void, unused)
+{
+    static const char data[20000];
+    struct ends ends = pipe_ends();
+
+    check_int(fcntl(ends.b, F_SETFL, O_NONBLOCK), 0);
+    check_int(osr_write(ends.b, data, sizeof(data)), sizeof(data));
+    close_ends(ends);
+    return 0;
+}
+
+TEST(what_fits_is_written_in_one_call)
+{
+    assert_int_equal(run_real(write_what_fits, NULL), 0);
+    assert_checked();
+}
+
+enum { WATCHED = 12 };
+
+/* Each reader wakes the next. */
+OSR_TASK(read_and_pass_on, struct ends, ends)
+{
+    char byte = 0;
+
+    check_int(osr_read(ends->a, &byte, 1), 1);
+    if (ends->b >= 0)
+        check_int(osr_write(ends->b, &byte, 1), 1);
+    return 0;
+}
+
+OSR_TASK(pass_on_a_byte, void, unused)
+{
+    struct ends pipes[WATCHED], tasks[WATCHED];
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < WATCHED; i++)
+        pipes[i] = pipe_ends();
+    for (i = 0; i < WATCHED; i++) {
+        tasks[i] = (struct ends){pipes[i].a, i > 0 ? pipes[i - 1].b : -1};
+        check_int(osr_spawn(&group, read_and_pass_on, &tasks[i]), 0);
+        check_int(osr_sleep(1), 0); /* one more is watched, and looked at */
+    }
+    check_int(osr_write(pipes[WATCHED - 1].b, "x", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    for (i = 0; i < WATCHED; i++)
+        close_ends(pipes[i]);
+    return 0;
+}
+
+TEST(in_simulated_time_any_number_of_descriptors_is_watched)
+{
+    assert_int_equal(run_simulated(pass_on_a_byte, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
 }
 
 TEST(a_write_that_was_cut_says_how_far_it_came)
@@ -2019,6 +2054,37 @@ OSR_TASK(use_a_number_that_was_closed_elsewhere, void, unused)
     return osr_fd_close(was.b);
 }
 
+/* The same where numbers are large. */
+OSR_TASK(use_a_large_number_that_was_closed_elsewhere, int, number)
+{
+    struct ends was = socket_ends(), is;
+    struct ends large = {fcntl(was.a, F_DUPFD, *number), was.b};
+
+    read_one_byte_of_two_parts(large);
+    close_in_another_thread(large.a);
+    is = pipe_ends();
+    check_int(dup2(is.a, large.a), large.a);
+    use_a_number_again((struct ends){large.a, is.b});
+    check_int(osr_fd_close(large.a), 0);
+    close_ends(is);
+    return osr_fd_close(was.a) + osr_fd_close(was.b);
+}
+
+TEST(so_is_a_large_one)
+{
+    struct rlimit before, more;
+    int number = 3000;
+
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &before), errno);
+    more = before;
+    more.rlim_cur = before.rlim_max < 4096 ? before.rlim_max : before.rlim_cur > 4096 ? before.rlim_cur : 4096;
+    if (more.rlim_cur < 4096 || setrlimit(RLIMIT_NOFILE, &more) != 0)
+        skip();
+    assert_int_equal(osr_run(use_a_large_number_that_was_closed_elsewhere, &number), 0);
+    assert_checked();
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &before), errno);
+}
+
 TEST(a_number_that_was_closed_in_another_threads_run_is_known_anew)
 {
     assert_int_equal(osr_run(use_a_number_that_was_closed_elsewhere, NULL), 0);
@@ -2124,67 +2190,70 @@ TEST(addresses_of_strange_families_and_unnamed_sockets_can_be_written)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        fd_test(a_descriptor_becomes_readable_and_is_writable),
-        fd_test(a_peer_that_hangs_up_makes_a_descriptor_readable_and_reads_as_the_end),
-        fd_test(a_full_descriptor_becomes_writable_when_the_peer_reads),
-        fd_test(a_second_reader_is_refused_and_the_first_undisturbed),
-        fd_test(a_read_that_was_cut_has_read_nothing_and_frees_the_descriptor),
-        fd_test(bad_descriptors_give_a_code),
-        fd_test(a_closed_descriptor_gives_a_code),
-        fd_test(waiting_for_a_descriptor_of_the_runs_own_does_not_abort),
-        fd_test(closing_a_descriptor_wakes_those_who_wait_for_it),
-        fd_test(a_number_used_again_gets_no_events_of_the_old_descriptor),
-        fd_test(an_event_that_was_due_for_a_closed_descriptor_reaches_nobody),
-        fd_test(numbers_can_be_used_again_and_again),
-        fd_test(closing_one_number_of_a_file_leaves_the_other_alone),
-        fd_test(a_bare_close_of_a_registered_descriptor_is_named_in_a_debug_run),
-        fd_test(bytes_go_through),
-        fd_test(writing_to_a_peer_that_is_gone_gives_a_code_and_no_signal),
-        fd_test(writing_to_a_pipe_without_a_reader_gives_a_code_where_the_signal_is_ignored),
-        fd_test(a_write_that_was_cut_says_how_far_it_came),
-        fd_test(a_write_that_fails_says_how_far_it_came),
-        fd_test(descriptors_may_have_any_number),
-        fd_test(large_writes_go_through_blocking_sockets_and_pipes_without_blocking),
-        fd_test(blocking_descriptors_block_nobody_and_keep_their_flags),
-        fd_test(in_a_cancelled_scope_nothing_is_read_written_accepted_or_connected),
-        fd_test(a_cancellation_that_races_with_data_loses_no_byte),
-        fd_test(a_task_whose_reads_and_writes_never_wait_lets_others_run),
-        fd_test(a_tcp_connection_is_made_accepted_and_used),
-        fd_test(a_unix_connection_is_made_accepted_and_used),
-        fd_test(an_ipv6_connection_is_made_where_there_is_ipv6),
-        fd_test(a_connect_that_fails_closes_what_it_made),
-        fd_test(a_connect_that_is_cut_closes_what_it_made),
-        fd_test(a_connect_to_a_unix_socket_with_a_full_backlog_leaves_nothing_behind),
-        fd_test(a_connect_that_races_with_a_cancellation_loses_no_descriptor),
-        fd_test(an_accept_that_was_cancelled_leaves_the_connection_to_the_next),
-        fd_test(a_second_accept_is_refused_and_a_close_ends_the_first),
-        fd_test(without_a_free_descriptor_the_connection_stays_in_the_backlog),
-        fd_test(sockets_that_cannot_be_made_give_a_code),
-        fd_test(hundreds_of_connections_are_echoed),
-        fd_test(ip_addresses_are_made_from_numbers_and_put_in_words),
-        fd_test(an_ipv6_address_may_have_a_scope),
-        fd_test(what_is_no_ip_address_is_refused),
-        fd_test(unix_addresses_are_made_from_paths_and_put_in_words),
-        fd_test(what_is_no_unix_path_is_refused),
-        fd_test(an_addresss_words_are_cut_at_the_size_of_the_buffer),
-        fd_test(a_transfer_of_nothing_is_a_cancellation_point_too),
-        fd_test(a_reader_that_finds_nothing_after_it_was_cancelled_does_not_wait_again),
-        fd_test(a_reader_that_finds_nothing_waits_again),
-        fd_test(a_second_reader_is_refused_even_before_the_first_that_was_woken_has_run),
-        fd_test(a_reader_woken_before_its_descriptor_was_closed_does_not_read_from_the_next_of_that_number),
-        fd_test(a_number_closed_behind_the_librarys_back_serves_again_when_the_library_gets_it),
-        fd_test(a_descriptor_closed_behind_the_librarys_back_gives_a_code_when_it_is_waited_for),
-        fd_test(the_loops_own_descriptor_is_nobody_elses_to_close),
-        fd_test(accepting_on_a_blocking_listener_blocks_nobody),
-        fd_test(a_listener_may_use_an_address_that_lingers),
-        fd_test(a_task_whose_connects_never_wait_lets_others_run),
-        fd_test(a_pipe_is_refused_in_the_direction_that_it_has_not),
-        fd_test(a_descriptor_closed_raw_before_the_loop_first_looks_gives_a_code),
-        fd_test(another_loops_descriptor_can_be_waited_for_unless_loops_are_nested_too_deeply),
-        fd_test(a_number_that_was_closed_in_another_threads_run_is_known_anew),
-        fd_test(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_call),
-        fd_test(what_was_closed_in_another_threads_run_is_neither_leaked_nor_closed_barely),
-        fd_test(a_number_that_was_found_closed_is_known_anew),
+        descriptor_test(a_descriptor_becomes_readable_and_is_writable),
+        descriptor_test(a_peer_that_hangs_up_makes_a_descriptor_readable_and_reads_as_the_end),
+        descriptor_test(a_full_descriptor_becomes_writable_when_the_peer_reads),
+        descriptor_test(a_second_reader_is_refused_and_the_first_undisturbed),
+        descriptor_test(a_read_that_was_cut_has_read_nothing_and_frees_the_descriptor),
+        descriptor_test(bad_descriptors_give_a_code),
+        descriptor_test(a_closed_descriptor_gives_a_code),
+        descriptor_test(waiting_for_a_descriptor_of_the_runs_own_does_not_abort),
+        descriptor_test(closing_a_descriptor_wakes_those_who_wait_for_it),
+        descriptor_test(a_number_used_again_gets_no_events_of_the_old_descriptor),
+        descriptor_test(an_event_that_was_due_for_a_closed_descriptor_reaches_nobody),
+        descriptor_test(numbers_can_be_used_again_and_again),
+        descriptor_test(closing_one_number_of_a_file_leaves_the_other_alone),
+        descriptor_test(a_bare_close_of_a_registered_descriptor_is_named_in_a_debug_run),
+        descriptor_test(bytes_go_through),
+        descriptor_test(writing_to_a_peer_that_is_gone_gives_a_code_and_no_signal),
+        descriptor_test(writing_to_a_pipe_without_a_reader_gives_a_code_where_the_signal_is_ignored),
+        descriptor_test(in_simulated_time_any_number_of_descriptors_is_watched),
+        descriptor_test(what_fits_is_written_in_one_call),
+        descriptor_test(a_write_that_was_cut_says_how_far_it_came),
+        descriptor_test(a_write_that_fails_says_how_far_it_came),
+        descriptor_test(descriptors_may_have_any_number),
+        descriptor_test(large_writes_go_through_blocking_sockets_and_pipes_without_blocking),
+        descriptor_test(blocking_descriptors_block_nobody_and_keep_their_flags),
+        descriptor_test(in_a_cancelled_scope_nothing_is_read_written_accepted_or_connected),
+        descriptor_test(a_cancellation_that_races_with_data_loses_no_byte),
+        descriptor_test(a_task_whose_reads_and_writes_never_wait_lets_others_run),
+        descriptor_test(a_tcp_connection_is_made_accepted_and_used),
+        descriptor_test(a_unix_connection_is_made_accepted_and_used),
+        descriptor_test(an_ipv6_connection_is_made_where_there_is_ipv6),
+        descriptor_test(a_connect_that_fails_closes_what_it_made),
+        descriptor_test(a_connect_that_is_cut_closes_what_it_made),
+        descriptor_test(a_connect_to_a_unix_socket_with_a_full_backlog_leaves_nothing_behind),
+        descriptor_test(a_connect_that_races_with_a_cancellation_loses_no_descriptor),
+        descriptor_test(an_accept_that_was_cancelled_leaves_the_connection_to_the_next),
+        descriptor_test(a_second_accept_is_refused_and_a_close_ends_the_first),
+        descriptor_test(without_a_free_descriptor_the_connection_stays_in_the_backlog),
+        descriptor_test(sockets_that_cannot_be_made_give_a_code),
+        descriptor_test(hundreds_of_connections_are_echoed),
+        descriptor_test(ip_addresses_are_made_from_numbers_and_put_in_words),
+        descriptor_test(an_ipv6_address_may_have_a_scope),
+        descriptor_test(what_is_no_ip_address_is_refused),
+        descriptor_test(unix_addresses_are_made_from_paths_and_put_in_words),
+        descriptor_test(what_is_no_unix_path_is_refused),
+        descriptor_test(an_addresss_words_are_cut_at_the_size_of_the_buffer),
+        descriptor_test(a_transfer_of_nothing_is_a_cancellation_point_too),
+        descriptor_test(a_reader_that_finds_nothing_after_it_was_cancelled_does_not_wait_again),
+        descriptor_test(a_reader_that_finds_nothing_waits_again),
+        descriptor_test(a_second_reader_is_refused_even_before_the_first_that_was_woken_has_run),
+        descriptor_test(a_reader_woken_before_its_descriptor_was_closed_does_not_read_from_the_next_of_that_number),
+        descriptor_test(a_number_closed_behind_the_librarys_back_serves_again_when_the_library_gets_it),
+        descriptor_test(a_descriptor_closed_behind_the_librarys_back_gives_a_code_when_it_is_waited_for),
+        descriptor_test(the_loops_own_descriptor_is_nobody_elses_to_close),
+        descriptor_test(accepting_on_a_blocking_listener_blocks_nobody),
+        descriptor_test(a_listener_may_use_an_address_that_lingers),
+        descriptor_test(a_task_whose_connects_never_wait_lets_others_run),
+        descriptor_test(a_pipe_is_refused_in_the_direction_that_it_has_not),
+        descriptor_test(a_descriptor_closed_raw_before_the_loop_first_looks_gives_a_code),
+        descriptor_test(another_loops_descriptor_can_be_waited_for_unless_loops_are_nested_too_deeply),
+        descriptor_test(a_number_that_was_closed_in_another_threads_run_is_known_anew),
+        descriptor_test(so_is_a_large_one),
+        descriptor_test(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_call),
+        descriptor_test(what_was_closed_in_another_threads_run_is_neither_leaked_nor_closed_barely),
+        descriptor_test(a_number_that_was_found_closed_is_known_anew),
         story_test(addresses_of_strange_families_and_unnamed_sockets_can_be_written),
     };
 

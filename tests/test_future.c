@@ -37,18 +37,6 @@ static void work_cancelled(void *arg) { tell("the work is cancelled: %s", (const
 
 static char thing[] = "a thing";
 
-#define TOLD_TEST(test, story)                                                 \
-    static int test##_told(void);                                              \
-    OSR_TASK(test##_root, void, unused) { return test##_told(); }              \
-    static void test(void **state)                                             \
-    {                                                                          \
-        (void)state;                                                           \
-        assert_int_equal(run_simulated(test##_root, NULL, .name = "root"), 0); \
-        assert_checked();                                                      \
-        assert_story(story);                                                   \
-    }                                                                          \
-    static int test##_told(void)
-
 /* ---- Completing ---------------------------------------------------------------------------------------- */
 
 TOLD_TEST(a_value_reaches_all_who_wait_and_all_who_come_later, "first: 0\nsecond: 0\n")

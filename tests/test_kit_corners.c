@@ -1222,11 +1222,129 @@ TEST(the_sweep_shortens_each_transfer)
     with("not so short read");
     assert_int_equal(osr_test_sweep(&test), 1);
     with(NULL);
+    assert_int_equal(osr_test_explore(&test), 0);
+    assert_told("explore: 1 run: all well");
     test.faults = true;
     test.cancels = true;
     test.reduce = true;
     assert_int_equal(osr_test_explore(&test), 0); /* these are not explored, but faults are */
     assert_told("all orders that differ");
+}
+
+/* Errors that a listener was refused with, as a set, and whether two parts of the world failed both. */
+OSR_TASK(listens, struct world, w)
+{
+    static const int codes[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    struct osr_address address;
+    int fd, i;
+
+    (void)osr_address_unix(&address, "@osier-test-listener");
+    fd = osr_listen(&address, 1);
+    for (i = 0; i < 4; i++)
+        w->seen |= fd == -codes[i] ? 1 << i : 0;
+    return fd < 0 ? fd : osr_fd_close(fd);
+}
+
+static int refusals; /* of all runs */
+
+static void gather_refusals(void *arg, const struct osr_test_result *result)
+{
+    (void)result;
+    refusals |= ((struct world *)arg)->seen;
+}
+
+TEST(the_sweep_lets_a_call_fail_with_each_of_its_errors)
+{
+    const struct osr_test test = KIT_TEST("errors", listens, .check = gather_refusals);
+
+    with(NULL);
+    refusals = 0;
+    assert_int_equal(osr_test_sweep(&test), 0);
+    assert_true((refusals & 3) == 3);
+}
+
+OSR_TASK(prints_twice, struct world, w)
+{
+    int first = osr_test_fault("printer", -EIO), second = osr_test_fault("printer", -EIO);
+
+    (void)w;
+    osr_test_check(first == 0 || second == 0);
+    return 0;
+}
+
+TEST(the_sweep_lets_calls_fail_from_one_on)
+{
+    const struct osr_test test = KIT_TEST("printer", prints_twice);
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 1);
+    assert_told("as from now on always");
+}
+
+static int failed_tasks; /* a bit for each that the fault has met, in whichever run */
+
+OSR_TASK(prints_first, struct world, w)
+{
+    (void)w;
+    failed_tasks |= osr_test_fault("printer", -EIO) < 0 ? 1 : 0;
+    return 0;
+}
+
+OSR_TASK(prints_second, struct world, w)
+{
+    (void)w;
+    failed_tasks |= osr_test_fault("printer", -EIO) < 0 ? 2 : 0;
+    return 0;
+}
+
+OSR_TASK(two_print, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    (void)osr_test_order_fault("printer", 1, 1);
+    osr_group_open(&group);
+    rc = osr_spawn(&group, prints_first, w);
+    rc = rc == 0 ? osr_spawn(&group, prints_second, w) : rc;
+    return osr_group_close(&group, rc);
+}
+
+/* Who asks as the second depends on the order, though nothing else is shared. */
+TEST(points_of_a_test_are_somebodys_when_orders_are_reduced)
+{
+    const struct osr_test test = KIT_TEST("printers", two_print, .reduce = true);
+
+    with(NULL);
+    failed_tasks = 0;
+    assert_int_equal(osr_test_explore(&test), 0);
+    assert_int_equal(failed_tasks, 3);
+}
+
+OSR_TASK(reaches_points, struct world, w)
+{
+    int rc = osr_yield();
+
+    (void)w;
+    return rc == 0 ? osr_yield() : rc;
+}
+
+/* The close waits while others reach cancellation points, and is none. */
+OSR_TASK(closes_under_watch, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, reaches_points, w);
+    return osr_test_no_point(osr_group_close(&group, rc));
+}
+
+TEST(points_of_others_are_not_counted_to_a_call)
+{
+    const struct osr_test test = KIT_TEST("watched", closes_under_watch);
+
+    with(NULL);
+    assert_int_equal(osr_test_run(&test), 0);
 }
 
 OSR_TASK(sleeps_short, struct world, w)
@@ -1392,6 +1510,142 @@ TEST(the_bytes_of_a_fuzzer_cancel_now_and_then)
     assert_int_equal(osr_test_fuzz(&none, always, sizeof(always)), 0);
 }
 
+/* What the test chooses comes from the front, all else from the back. */
+OSR_TASK(takes_a_byte, struct world, w)
+{
+    w->seen = (int)osr_test_choose(10, "digit");
+    return osr_yield();
+}
+
+static unsigned most_cancels;
+
+static void note_cancels(void *arg, const struct osr_test_result *result)
+{
+    (void)arg;
+    most_cancels = result->cancels > most_cancels ? result->cancels : most_cancels;
+}
+
+TEST(the_bytes_of_a_fuzzer_are_for_the_test_from_the_front)
+{
+    static const struct osr_test calm = OSR_TEST("byte", takes_a_byte, &world, .begin = begin, .check = note_cancels);
+    static const struct osr_test cut = OSR_TEST("cut", takes_a_byte, &world, .begin = begin, .check = note_cancels,
+                                                .cancels = true);
+    static const uint8_t bytes[] = {3, 0xf1, 0xf1, 0xf1};
+
+    with(NULL);
+    most_cancels = 0;
+    assert_int_equal(osr_test_fuzz(&calm, bytes, sizeof(bytes)), 0);
+    assert_int_equal(world.seen, 3);
+    assert_int_equal(most_cancels, 0);
+    assert_int_equal(osr_test_fuzz(&cut, bytes, sizeof(bytes)), 0);
+    assert_int_equal(world.seen, 3);
+    assert_true(most_cancels > 0);
+}
+
+OSR_TASK(fails_in_two_ways, struct world, w)
+{
+    unsigned first = osr_test_choose(4, "first"), second = first > 1 ? osr_test_choose(4, "second") : 0;
+
+    (void)w;
+    if (first == 1 && second == 0)
+        osr_test_fail("another thing");
+    osr_test_check(first < 2 || second < 2);
+    return 0;
+}
+
+/* ---- Beginnings and ends ------------------------------------------------------------------------------- */
+
+static int checked, ended; /* runs */
+
+static void count_check(void *arg, const struct osr_test_result *result)
+{
+    (void)arg, (void)result;
+    checked++;
+}
+
+static void count_end(void *arg)
+{
+    (void)arg;
+    ended += ended == checked - 1; /* after its check */
+}
+
+TEST(each_run_has_an_end_after_its_check)
+{
+    const struct osr_test test = KIT_TEST("ends", does_nothing, .check = count_check, .end = count_end);
+
+    with(NULL);
+    checked = ended = 0;
+    assert_int_equal(osr_test_random(&test, 10, 1), 0);
+    assert_true(world.runs >= 10);
+    assert_int_equal(checked, world.runs);
+    assert_int_equal(ended, world.runs);
+}
+
+OSR_TASK(goes_on_after_a_check, struct world, w)
+{
+    osr_test_check(w == NULL);
+    w->seen = osr_yield();
+    return w->seen;
+}
+
+TEST(a_check_that_fails_in_a_task_cancels_the_run)
+{
+    const struct osr_test test = KIT_TEST("goes.on", goes_on_after_a_check);
+
+    with(NULL);
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_int_equal(world.seen, -ECANCELED);
+}
+
+TEST(another_token_in_the_environment_is_another_replay)
+{
+    const struct osr_test test = KIT_TEST("ways", fails_in_two_ways);
+
+    with(NULL);
+    setenv("OSR_REPLAY", whole("ways:T1=1"), 1);
+    assert_int_equal(osr_test_run(&test), 1);
+    setenv("OSR_REPLAY", whole("ways:T1=3,T2=1"), 1);
+    assert_int_equal(osr_test_run(&test), 0);
+    unsetenv("OSR_REPLAY");
+}
+
+OSR_TASK(works_for_a_while, struct world, w)
+{
+    int rc = osr_sleep(osr_ms(5)), i;
+
+    for (i = 0; i < 5 && rc == 0; i++)
+        rc = osr_yield();
+    w->seen = i;
+    return rc;
+}
+
+OSR_TASK(advances_beside_another, struct world, w)
+{
+    struct osr_group group;
+    int fds[2], rc, i;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, works_for_a_while, w);
+    rc = rc == 0 ? osr_test_advance(osr_ms(5)) : rc;
+    osr_test_check(w->seen == 5);
+    rc = osr_group_close(&group, rc);
+    rc = rc == 0 ? osr_test_streams(fds) : rc;
+    for (i = 0; i < 2 && rc == 0; i++) {
+        osr_test_check(fcntl(fds[i], F_GETFL) & O_NONBLOCK);
+        osr_test_check(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
+        osr_fd_close(fds[i]);
+    }
+    return rc;
+}
+
+TEST(what_falls_due_has_settled_when_time_was_moved)
+{
+    const struct osr_test test = KIT_TEST("advances", advances_beside_another);
+
+    with(NULL);
+    assert_int_equal(osr_test_run(&test), 0);
+}
+
 /* ---- Shrinking ----------------------------------------------------------------------------------------- */
 
 OSR_TASK(chooses_much, struct world, w)
@@ -1418,30 +1672,60 @@ TEST(shrinking_comes_to_an_end)
     assert_true(world.runs < 6000);
 }
 
-OSR_TASK(fails_in_two_ways, struct world, w)
-{
-    unsigned first = osr_test_choose(4, "first"), second = first > 1 ? osr_test_choose(4, "second") : 0;
-
-    (void)w;
-    if (first == 1 && second == 0)
-        osr_test_fail("another thing");
-    osr_test_check(first < 2 || second < 2);
-    return 0;
-}
-
 TEST(what_fails_elsewhere_is_not_taken_for_the_same)
 {
     const struct osr_test test = KIT_TEST("ways", fails_in_two_ways);
+    int seed, others = 0;
 
     with(NULL);
     assert_int_equal(osr_test_replay(&test, whole("ways:T1=1")), 1);
     assert_told("another thing");
-    told[0] = '\0';
-    assert_int_equal(osr_test_random(&test, 200, 5), 1);
-    if (strstr(told, "another thing"))
-        assert_told("T1=1/4");
+    for (seed = 1; seed <= 20; seed++) {
+        told[0] = '\0';
+        assert_int_equal(osr_test_random(&test, 200, (uint64_t)seed), 1);
+        others += strstr(told, "another thing") != NULL;
+        assert_told(strstr(told, "another thing") ? "T1=1/4" : "T1-2=2;"); /* not T1=1, which fails in the other way */
+    }
+    assert_in_range(others, 1, 19);
+}
+
+static void *left_memory;
+
+static void begin_without_it(void *arg)
+{
+    begin(arg);
+    free(left_memory);
+    left_memory = NULL;
+}
+
+/* Of what has no place, the kind tells it apart. */
+OSR_TASK(is_stuck_or_leaves_memory, struct world, w)
+{
+    const struct osr_allocator *allocator = osr_test_allocator();
+    unsigned size = osr_test_choose(3, "size");
+    void *memory = size > 0 ? allocator->resize(allocator->arg, NULL, 16) : NULL;
+    int rc = size == 2 ? osr_event_wait(&w->event) : 0;
+
+    if (size == 2)
+        allocator->resize(allocator->arg, memory, 0);
     else
-        assert_told("T1-2=2;"); /* not T1=1, which fails in the other way */
+        left_memory = memory;
+    return rc;
+}
+
+TEST(what_fails_in_another_way_is_not_taken_for_the_same)
+{
+    const struct osr_test test = OSR_TEST("kinds", is_stuck_or_leaves_memory, &world, .begin = begin_without_it, .tell = note);
+    int seed, stuck = 0;
+
+    for (seed = 1; seed <= 20; seed++) {
+        with(NULL);
+        assert_int_equal(osr_test_random(&test, 200, (uint64_t)seed), 1);
+        stuck += strstr(told, "a deadlock") != NULL;
+        assert_told(strstr(told, "a deadlock") ? "T1=2" : "T1=1");
+    }
+    begin_without_it(&world);
+    assert_in_range(stuck, 1, 19);
 }
 
 /* ---- Exploring ----------------------------------------------------------------------------------------- */
@@ -1805,14 +2089,24 @@ int main(void)
         story_test(the_sweep_tries_two_at_a_time),
         story_test(where_hardly_anything_can_be_injected_pairs_are_left_out),
         story_test(the_sweep_shortens_each_transfer),
+        story_test(the_sweep_lets_a_call_fail_with_each_of_its_errors),
+        story_test(the_sweep_lets_calls_fail_from_one_on),
+        story_test(points_of_a_test_are_somebodys_when_orders_are_reduced),
+        story_test(points_of_others_are_not_counted_to_a_call),
         story_test(of_transfers_that_are_all_short_the_one_that_matters_is_told),
         story_test(one_of_a_thing_is_told_as_one),
         story_test(roots_that_fail_without_a_check_that_objects_are_counted),
         story_test(who_is_where_is_told_once_at_one_moment),
         story_test(points_are_told_apart_where_several_tasks_are_at_one),
         story_test(the_bytes_of_a_fuzzer_cancel_now_and_then),
+        story_test(the_bytes_of_a_fuzzer_are_for_the_test_from_the_front),
+        story_test(each_run_has_an_end_after_its_check),
+        story_test(a_check_that_fails_in_a_task_cancels_the_run),
+        story_test(another_token_in_the_environment_is_another_replay),
+        story_test(what_falls_due_has_settled_when_time_was_moved),
         story_test(shrinking_comes_to_an_end),
         story_test(what_fails_elsewhere_is_not_taken_for_the_same),
+        story_test(what_fails_in_another_way_is_not_taken_for_the_same),
         story_test(exploring_notices_a_program_that_asks_otherwise),
         story_test(exploring_notices_another_question_in_the_place_of_one_before),
         story_test(exploring_notices_other_tasks_in_the_place_of_those_before),

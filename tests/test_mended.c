@@ -463,46 +463,19 @@ static void what_a_shield_hid_was_not_cut_from_outside(void **state)
 
 /* ---- Codes without memory ------------------------------------------------------------------------------ */
 
-static struct osr_error *hoard[64];
-
-/* Takes errors until there is no memory for more. */
-static void use_up_errors(void)
-{
-    int i;
-
-    counting.fail_at = counting.made + 1;
-    counting.all_after = true;
-    for (i = 0; i < 64; i++) {
-        osr_fail(-EPIPE, "hoarded");
-        hoard[i] = osr_error_take();
-        if (!hoard[i])
-            break;
-    }
-}
-
-static void release_errors(void)
-{
-    int i;
-
-    for (i = 0; i < 64 && hoard[i]; i++)
-        osr_error_release(hoard[i]);
-    counting.fail_at = 0;
-    osr_error_clear();
-}
-
 OSR_TASK(be_interrupted_without_memory, void, unused)
 {
-    use_up_errors();
+    hoard_errors();
     check_int(osr_fail_fatal(-EINTR, "interrupted"), -EINTR);
-    release_errors();
+    release_hoard();
     return 0;
 }
 
 OSR_TASK(deadlock_without_memory, void, unused)
 {
-    use_up_errors();
+    hoard_errors();
     check_int(osr_sleep(OSR_NEVER), -ECANCELED);
-    release_errors();
+    release_hoard();
     return -ECANCELED;
 }
 

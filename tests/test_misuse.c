@@ -366,6 +366,26 @@ static void run_overflow(void)
     osr_run(spawn_the_overflow, NULL);
 }
 
+/* Far below all stacks. */
+OSR_TASK(follow_a_stray_pointer, void, unused)
+{
+    volatile int *volatile nowhere = (volatile int *)8;
+
+    return *nowhere;
+}
+
+static void die_of_being_called_an_overflow(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg, (void)text;
+    if (kind == OSR_DIAGNOSIS_OVERFLOW)
+        raise(SIGKILL);
+}
+
+static void fault_in_a_task(void)
+{
+    osr_run(follow_a_stray_pointer, NULL, .diagnose = die_of_being_called_an_overflow);
+}
+
 static void run_large_overflow(void)
 {
     osr_run(spawn_the_overflow, NULL, .stack_size = 262144);
@@ -374,6 +394,11 @@ static void run_large_overflow(void)
 static void run_unnamed_overflow(void)
 {
     osr_run(spawn_the_overflow, NULL, .no_overflow_handler = true);
+}
+
+TEST(another_fault_of_a_task_is_no_stack_overflow)
+{
+    assert_dies(fault_in_a_task, SIGSEGV, "");
 }
 
 TEST(a_stack_overflow_names_the_task_and_the_size)
@@ -1939,6 +1964,7 @@ int main(void)
         story_test(while_a_deadline_is_ahead_nothing_is_a_deadlock),
         story_test(a_scopes_deadline_is_one_that_is_ahead),
         story_test(what_cannot_move_even_when_cancelled_stops_the_program_with_the_tree),
+        story_test(another_fault_of_a_task_is_no_stack_overflow),
         story_test(a_stack_overflow_names_the_task_and_the_size),
         story_test(a_stack_overflow_is_fatal_without_the_handler_too),
         story_test(other_faults_go_to_the_handler_that_was_there_before),

@@ -66,27 +66,6 @@ static void bring(struct osr_group *group, struct parker *parkers, int count, st
     osr_yield();
 }
 
-static void call_on_the_loop(void (*run)(void *arg), void *arg)
-{
-    struct osr_call call = {.record_ = NULL};
-
-    check_int(osr_call_soon(&call, run, arg), 0);
-    osr_yield();
-    check(!osr_call_pending(&call));
-}
-
-#define TOLD_TEST(test, story)                                                 \
-    static int test##_told(void);                                              \
-    OSR_TASK(test##_root, void, unused) { return test##_told(); }              \
-    static void test(void **state)                                             \
-    {                                                                          \
-        (void)state;                                                           \
-        assert_int_equal(run_simulated(test##_root, NULL, .name = "root"), 0); \
-        assert_checked();                                                      \
-        assert_story(story);                                                   \
-    }                                                                          \
-    static int test##_told(void)
-
 OSR_TASK(pass_the_gate, struct gate, gate)
 {
     tell("passed: %d", gate_pass(gate));

@@ -1121,6 +1121,49 @@ static void fail_call(const char *call, unsigned code, unsigned times)
     fault.seen = 0;
 }
 
+OSR_TASK(print_and_flush, void, unused)
+{
+    fputs("inside ", stdout);
+    return fflush(stdout);
+}
+
+OSR_TASK(hire_one_who_prints, void, unused)
+{
+    fputs("before ", stdout);
+    return osr_worker(print_and_flush, NULL);
+}
+
+/* As where standard output is a file, which is written when the buffer is full. */
+static void print_around_a_worker(void)
+{
+    FILE *file = tmpfile();
+    char buffer[4096], text[64] = "";
+
+    dup2(fileno(file), STDOUT_FILENO);
+    setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
+    check_int(osr_run(hire_one_who_prints, NULL), 0);
+    fputs("after", stdout);
+    fflush(stdout);
+    rewind(file);
+    check(fgets(text, sizeof(text), file) != NULL);
+    check_text(text, "before inside after");
+}
+
+TEST(what_stood_in_the_buffer_of_standard_output_is_written_once)
+{
+    assert_child_succeeds(print_around_a_worker);
+}
+
+OSR_TASK(hire_in_vain, void, unused)
+{
+    char result[4];
+    size_t got = 99;
+    int rc = osr_worker(print_and_flush, NULL, .result = result, .room = sizeof(result), .got = &got);
+
+    check_int(got, 0);
+    return rc;
+}
+
 OSR_TASK(hire_number_four, void, unused)
 {
     int number = 4;
@@ -1163,6 +1206,9 @@ TEST(a_failing_system_call_at_the_start_leaves_nothing_behind)
         assert_true(fault.seen > 0);
         assert_int_equal(children(), 0);
     }
+    fail_call("fork", 1, 1);
+    assert_int_equal(run_with_faults(hire_in_vain, OSR_CLOCK_REAL), -EAGAIN);
+    assert_checked();
 }
 
 TEST(without_a_descriptor_for_processes_they_are_asked_after)
@@ -1180,6 +1226,28 @@ TEST(without_a_descriptor_for_processes_they_are_asked_after)
         assert_int_equal(fault.seen, 3);
         assert_int_equal(children(), 0);
     }
+}
+
+OSR_TASK(hire_one_who_sleeps_on, void, unused) { return osr_worker(sleep_on, NULL); }
+
+OSR_TASK(hire_beside_a_sleeper, void, unused)
+{
+    struct osr_group group;
+    int number = 4;
+
+    osr_group_open(&group);
+    osr_spawn(&group, hire_one_who_sleeps_on, NULL, .daemon = true);
+    osr_yield();
+    return osr_group_close(&group, osr_worker(give_number, &number));
+}
+
+/* Which one closes what belongs to the other, and nothing more. */
+TEST(without_descriptors_for_processes_two_may_work_at_once)
+{
+    fail_call("pidfd_open", 1, 0);
+    assert_int_equal(run_with_faults(hire_beside_a_sleeper, OSR_CLOCK_REAL), 4);
+    assert_int_equal(fault.seen, 2);
+    assert_int_equal(children(), 0);
 }
 
 TEST(where_a_process_cannot_be_signalled_by_descriptor_its_number_does)
@@ -1313,7 +1381,9 @@ int main(void)
         process_test(the_grace_of_a_worker_passes_in_simulated_time),
         process_test(the_usual_grace_of_a_worker_is_a_second),
         process_test(a_failing_system_call_at_the_start_leaves_nothing_behind),
+        process_test(what_stood_in_the_buffer_of_standard_output_is_written_once),
         process_test(without_a_descriptor_for_processes_they_are_asked_after),
+        process_test(without_descriptors_for_processes_two_may_work_at_once),
         process_test(where_a_process_cannot_be_signalled_by_descriptor_its_number_does),
         process_test(a_status_that_is_lost_does_not_cost_the_result),
         process_test(every_allocation_may_fail),

@@ -60,27 +60,6 @@ static void dispose(void *item)
     tell("disposed of %ld", *(long *)item);
 }
 
-static void call_on_the_loop(void (*run)(void *arg), void *arg)
-{
-    struct osr_call call = {.record_ = NULL};
-
-    check_int(osr_call_soon(&call, run, arg), 0);
-    osr_yield();
-    check(!osr_call_pending(&call));
-}
-
-#define TOLD_TEST(test, story)                                                 \
-    static int test##_told(void);                                              \
-    OSR_TASK(test##_root, void, unused) { return test##_told(); }              \
-    static void test(void **state)                                             \
-    {                                                                          \
-        (void)state;                                                           \
-        assert_int_equal(run_simulated(test##_root, NULL, .name = "root"), 0); \
-        assert_checked();                                                      \
-        assert_story(story);                                                   \
-    }                                                                          \
-    static int test##_told(void)
-
 /* ---- Orders -------------------------------------------------------------------------------------------- */
 
 SIMULATED_TEST(items_come_out_in_the_order_in_which_they_were_put_in)
@@ -1131,23 +1110,6 @@ OSR_TASK(one_of_many, struct crowd, crowd)
 
     crowd->cut += rc == -ECANCELED;
     return rc;
-}
-
-static void shuffle(long *order, long count)
-{
-    uint64_t dice = 88172645463325252u;
-    long i;
-
-    for (i = 0; i < count; i++)
-        order[i] = i;
-    for (i = count - 1; i > 0; i--) {
-        long j, kept = order[i];
-
-        dice ^= dice << 13, dice ^= dice >> 7, dice ^= dice << 17;
-        j = (long)(dice % (uint64_t)(i + 1));
-        order[i] = order[j];
-        order[j] = kept;
-    }
 }
 
 OSR_TASK(come_and_be_cancelled, struct crowd, crowd)

@@ -503,6 +503,29 @@ static void the_tree_shows_tasks_groups_scopes_waits_and_reasons(void **state)
     assert_string_equal(tree, expected);
 }
 
+OSR_TASK(fail_at_once, void, unused) { return osr_fail(-EIO, "at once"); }
+
+OSR_TASK(draw_a_group_with_failures, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group, .policy = OSR_COLLECT);
+    osr_spawn(&group, fail_at_once, NULL);
+    osr_spawn(&group, fail_at_once, NULL);
+    check_int(osr_yield(), 0);
+    osr_tree_format(tree, sizeof(tree));
+    return osr_group_close(&group, 0);
+}
+
+static void the_tree_counts_the_failures_of_a_group(void **state)
+{
+    (void)state;
+    run_simulated(draw_a_group_with_failures, NULL);
+    osr_error_clear();
+    assert_checked();
+    assert_non_null(strstr(tree, ", 2 failed\n"));
+}
+
 OSR_TASK(print_the_tree, FILE, stream)
 {
     check_int(osr_tree_print(stream), 0);
@@ -749,6 +772,21 @@ OSR_TASK(fork_and_return, void, unused)
     return 0;
 }
 
+OSR_TASK(spawn_one_who_forks_and_returns, void, unused)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, fork_and_return, NULL), 0);
+    return osr_group_close(&group, 0);
+}
+
+static void have_a_task_return_in_a_child(void)
+{
+    osr_run(spawn_one_who_forks_and_returns, NULL);
+    raise(SIGKILL);
+}
+
 static void return_in_a_child(void)
 {
     osr_run(fork_and_return, NULL);
@@ -759,6 +797,7 @@ static void a_task_that_returns_in_a_forked_child_stops_it(void **state)
 {
     (void)state;
     assert_dies(return_in_a_child, SIGKILL, "returned in a forked child");
+    assert_dies(have_a_task_return_in_a_child, SIGKILL, "\"fork_and_return\", spawned at ");
 }
 
 /* ---- Versions and codes -------------------------------------------------------------------------------- */
@@ -1219,6 +1258,7 @@ int main(void)
         story_test(memory_of_stacks_goes_back_after_a_burst),
         story_test(the_tree_shows_tasks_groups_scopes_waits_and_reasons),
         story_test(the_tree_can_be_printed),
+        story_test(the_tree_counts_the_failures_of_a_group),
         story_test(what_is_left_open_is_named_with_its_place),
         story_test(who_closes_everything_is_told_of_nothing),
         story_test(a_handle_of_an_earlier_run_is_stale),

@@ -388,8 +388,10 @@ OSR_TASK(nest, void, unused)
 
     check_int(osr_runner_run(runner, give, &number), -EBUSY);
     check(osr_error_last() != NULL && strstr(osr_error_message(osr_error_last()), "inside a run"));
+    check(strstr(osr_error_where(osr_error_last()), "test_runner.c:") != NULL);
     check_int(osr_runner_free(runner), -EBUSY);
     check_int(osr_run(give, &number), -EBUSY);
+    check(strstr(osr_error_where(osr_error_last()), "test_runner.c:") != NULL);
     check_int(osr_runner_new(&other, .debug = true), 0);
     check_int(osr_runner_run(other, give, &number), -EBUSY);
     check_int(osr_runner_free(other), 0);

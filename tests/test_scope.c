@@ -58,16 +58,6 @@ OSR_TASK(returns_canceled, void, unused) { return -ECANCELED; }
 
 OSR_TASK(fails, void, unused) { return osr_fail_here("failed.c:3", -EIO, "the disk is gone"); }
 
-/* Waits although everything around is cancelled. */
-static void linger(int64_t duration)
-{
-    struct osr_scope shield;
-
-    osr_shield_open_unlimited(&shield);
-    check_int(osr_sleep(duration), 0);
-    check_int(osr_scope_close(&shield, 0), 0);
-}
-
 #define check_reason(scope, code, who, where, text) check_reason_is((scope), (code), (who), (where), (text), OSR_HERE)
 
 static void check_reason_is(const struct osr_scope *scope, int code, const char *who, const char *where,

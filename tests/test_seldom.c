@@ -162,35 +162,6 @@ TEST(a_tree_for_which_there_is_no_memory_is_missed)
     assert_story("osier: no memory for the tree\n\n");
 }
 
-/* Takes errors until there is no memory for more. */
-static struct osr_error *hoard[64];
-
-static void use_up_errors(void)
-{
-    int i;
-
-    counting.fail_at = counting.made + 1;
-    counting.all_after = true;
-    for (i = 0; i < 64; i++) {
-        osr_fail(-EPIPE, "hoarded");
-        hoard[i] = osr_error_take();
-        if (!hoard[i])
-            break;
-    }
-}
-
-static void release_errors(void)
-{
-    int i;
-
-    for (i = 0; i < 64 && hoard[i]; i++)
-        osr_error_release(hoard[i]);
-    memset(hoard, 0, sizeof(hoard));
-    counting.fail_at = 0;
-    counting.all_after = false;
-    osr_error_clear();
-}
-
 /* For the second thing that ends the run no error was set aside: the first one counts. */
 OSR_TASK(fails_fatally_and_is_interrupted, void, unused)
 {
@@ -198,12 +169,12 @@ OSR_TASK(fails_fatally_and_is_interrupted, void, unused)
     int i;
 
     osr_shield_open(&shield, osr_s(10));
-    use_up_errors();
+    hoard_errors();
     check_int(osr_fail_fatal(-EIO, "the end"), -EIO);
     raise(SIGINT);
     for (i = 0; i < 1000; i++)
         (void)osr_yield();
-    release_errors();
+    release_hoard();
     (void)osr_scope_close(&shield, 0);
     return 0;
 }
@@ -215,7 +186,7 @@ OSR_TASK(fails_fatally_and_is_stuck, void, unused)
 
     osr_event_init(&never);
     osr_shield_open_unlimited(&shield);
-    use_up_errors();
+    hoard_errors();
     (void)osr_fail_fatal(-EIO, "the end");
     return osr_scope_close(&shield, osr_event_wait(&never));
 }
@@ -1316,6 +1287,84 @@ TEST(to_inject_takes_somebody_who_chooses)
     assert_int_equal(osr_run(does_nothing, NULL, .inject = true, .choose = choose_first, .touched = count_touches), 0);
 }
 
+/* ---- Calls that do nothing ----------------------------------------------------------------------------- */
+
+static struct idle {
+    struct osr_signals signals, closed;
+    int fd;
+    char byte;
+    bool ran;
+    int (*call)(void);
+} idle;
+
+OSR_JOB(does_a_job, char, byte) { return *byte; }
+
+static int read_nothing(void) { return osr_read(idle.fd, &idle.byte, 0); }
+static int write_nothing(void) { return osr_write(idle.fd, &idle.byte, 0); }
+static int write_all_of_nothing(void) { return osr_write_all(idle.fd, &idle.byte, 0, NULL); }
+static int read_from_nowhere(void) { return osr_read(-1, &idle.byte, 1); }
+static int map_nothing(void) { return osr_map(does_a_job, &idle.byte, 0); }
+static int wait_for_no_signal(void) { return osr_signal_wait(&idle.closed, NULL); }
+
+static int wait_for_a_signal(void)
+{
+    raise(SIGUSR2);
+    return osr_signal_wait(&idle.signals, NULL);
+}
+
+/* There are no such sockets. */
+static int connect_nowhere(void)
+{
+    struct osr_address address = {.size = sizeof(sa_family_t)};
+
+    address.storage.ss_family = AF_MAX;
+    return osr_connect(&address);
+}
+
+OSR_TASK(calls_again_and_again, int, calls)
+{
+    for (*calls = 0; *calls < 1000 && !idle.ran; ++*calls)
+        (void)idle.call();
+    return 0;
+}
+
+OSR_TASK(says_that_it_ran, void, unused)
+{
+    idle.ran = true;
+    return 0;
+}
+
+OSR_TASK(lets_others_run, void, unused)
+{
+    static int (*const calls[])(void) = {read_nothing, write_nothing, write_all_of_nothing, read_from_nowhere, map_nothing,
+                                         wait_for_no_signal, wait_for_a_signal, connect_nowhere};
+    int ends[2], made;
+    size_t i;
+
+    check_int(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    check_int(osr_signals_open(&idle.signals, SIGUSR2), 0);
+    idle.fd = ends[0];
+    for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        struct osr_group group;
+
+        idle.call = calls[i];
+        idle.ran = false;
+        osr_group_open(&group);
+        osr_spawn(&group, calls_again_and_again, &made);
+        osr_spawn(&group, says_that_it_ran, NULL);
+        check_int(osr_group_close(&group, 0), 0);
+        check_int(made, 128);
+    }
+    check_int(osr_fd_close(ends[0]), 0);
+    return close(ends[1]);
+}
+
+TEST(a_task_whose_calls_have_nothing_to_do_lets_others_run)
+{
+    assert_int_equal(osr_run(lets_others_run, NULL), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1358,6 +1407,7 @@ int main(void)
         story_test(a_call_that_fails_while_it_is_cut_has_its_error_and_the_group_its_cancellation),
         story_test(what_steps_touch_can_be_told_without_anybody_who_observes),
         story_test(to_inject_takes_somebody_who_chooses),
+        story_test(a_task_whose_calls_have_nothing_to_do_lets_others_run),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

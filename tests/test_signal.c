@@ -905,6 +905,71 @@ TEST(a_dump_that_another_thread_was_asked_for_is_passed_on)
     assert_null(strstr(strstr(said, "running: ") + 1, "running: ")); /* once */
 }
 
+/* What one of two runs said, each on a thread of its own. */
+struct dumped {
+    atomic_int named, shown;
+    atomic_bool runs;
+    struct dumped *other;
+};
+
+static void count_what_is_said(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    struct dumped *d = arg;
+
+    (void)text;
+    atomic_fetch_add(kind == OSR_DIAGNOSIS_RUNNING ? &d->named : &d->shown, 1);
+}
+
+static void wait_until_named(struct dumped *d)
+{
+    int tries;
+
+    for (tries = 0; tries < 20000 && (!atomic_load(&d->named) || !atomic_load(&d->other->named)); tries++)
+        usleep(100);
+}
+
+OSR_TASK(compute_in_one_of_two_runs, struct dumped, d)
+{
+    atomic_store(&d->runs, true);
+    while (!atomic_load(&d->other->runs))
+        usleep(100);
+    if (d < d->other)
+        pthread_kill(pthread_self(), SIGRTMIN + 1);
+    wait_until_named(d);
+    usleep(5000); /* for what should not come */
+    return osr_sleep(osr_ms(2));
+}
+
+static void *run_and_compute(void *arg)
+{
+    long rc = osr_run(compute_in_one_of_two_runs, arg, .dump_signal = SIGRTMIN + 1, .diagnose = count_what_is_said,
+                      .diagnose_arg = arg);
+
+    return (void *)rc;
+}
+
+/* One for real time, of which none is lost. */
+TEST(a_dump_is_passed_on_once_and_not_passed_back)
+{
+    static struct dumped d[2];
+    pthread_t thread;
+    void *other;
+    int i;
+
+    if (!signals_are_as_usual())
+        skip();
+    d[0].other = &d[1];
+    d[1].other = &d[0];
+    assert_int_equal(pthread_create(&thread, NULL, run_and_compute, &d[1]), 0);
+    assert_null(run_and_compute(&d[0]));
+    pthread_join(thread, &other);
+    assert_null(other);
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(atomic_load(&d[i].named), 1);
+        assert_int_equal(atomic_load(&d[i].shown), 1);
+    }
+}
+
 OSR_TASK(dump_and_die, void, unused)
 {
     raise(SIGUSR2);
@@ -1073,6 +1138,7 @@ int main(void)
         signal_test(a_run_that_only_a_signal_of_its_options_could_end_is_stuck),
         signal_test(a_dump_names_the_task_that_computes_and_then_shows_the_tree),
         signal_test(a_dump_that_another_thread_was_asked_for_is_passed_on),
+        signal_test(a_dump_is_passed_on_once_and_not_passed_back),
         signal_test(a_dump_goes_to_standard_error),
         signal_test(a_signal_that_cannot_be_handled_is_no_dump_signal),
         signal_test(each_system_call_may_fail),

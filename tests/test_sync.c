@@ -69,28 +69,6 @@ static void bring(struct osr_group *group, struct waiter *waiters, int count, in
     osr_yield();
 }
 
-/* Calls it as the loop does, on no task. */
-static void call_on_the_loop(void (*run)(void *arg), void *arg)
-{
-    struct osr_call call = {.record_ = NULL};
-
-    check_int(osr_call_soon(&call, run, arg), 0);
-    osr_yield();
-    check(!osr_call_pending(&call));
-}
-
-#define TOLD_TEST(test, story)                                                 \
-    static int test##_told(void);                                              \
-    OSR_TASK(test##_root, void, unused) { return test##_told(); }              \
-    static void test(void **state)                                             \
-    {                                                                          \
-        (void)state;                                                           \
-        assert_int_equal(run_simulated(test##_root, NULL, .name = "root"), 0); \
-        assert_checked();                                                      \
-        assert_story(story);                                                   \
-    }                                                                          \
-    static int test##_told(void)
-
 /* ---- Events -------------------------------------------------------------------------------------------- */
 
 TOLD_TEST(an_event_wakes_all_who_wait_in_the_order_in_which_they_came, "first: got it\nsecond: got it\nthird: got it\n")
@@ -1024,23 +1002,6 @@ OSR_TASK(one_of_many, struct waiter, w)
     return w->rc == -ECANCELED ? -ECANCELED : 0;
 }
 
-static void shuffle(long *order, long count)
-{
-    uint64_t dice = 88172645463325252u;
-    long i;
-
-    for (i = 0; i < count; i++)
-        order[i] = i;
-    for (i = count - 1; i > 0; i--) {
-        long j, kept = order[i];
-
-        dice ^= dice << 13, dice ^= dice >> 7, dice ^= dice << 17;
-        j = (long)(dice % (uint64_t)(i + 1));
-        order[i] = order[j];
-        order[j] = kept;
-    }
-}
-
 /* All come, and all are cancelled, in random order. */
 OSR_TASK(come_and_be_cancelled, struct crowd, crowd)
 {
@@ -1230,7 +1191,7 @@ static void look_between_steps(void *arg, const struct osr_trace_event *event)
 }
 
 /* A pause that is not cut, in the middle of something. */
-static void linger(struct play *play)
+static void pause_uncut(struct play *play)
 {
     struct osr_scope shield;
 
@@ -1245,7 +1206,7 @@ static int use_lock(struct play *play)
     if (rc < 0)
         return rc;
     play->critical++;
-    linger(play);
+    pause_uncut(play);
     play->critical--;
     must(play, osr_lock_release(&play->lock) == 0, "the lock cannot be given up");
     return 0;
@@ -1258,7 +1219,7 @@ static int use_semaphore(struct play *play)
     if (rc < 0)
         return rc;
     play->holding++;
-    linger(play);
+    pause_uncut(play);
     play->holding--;
     must(play, osr_semaphore_release(&play->semaphore) == 0, "the permit cannot be given back");
     return 0;
@@ -1272,7 +1233,7 @@ static int use_limiter(struct play *play)
     if (rc < 0)
         return rc;
     play->borrowed++;
-    linger(play);
+    pause_uncut(play);
     osr_limiter_set_total(&play->limiter, 1 + roll(play, 3));
     play->borrowed--;
     must(play, osr_limiter_release(&play->limiter, &permit) == 0, "the loan cannot be given back");
@@ -1287,7 +1248,7 @@ static int produce(struct play *play)
         return rc;
     play->produced++;
     must(play, osr_condition_notify(&play->shop.condition, 1) <= 1, "more were notified than asked for");
-    linger(play);
+    pause_uncut(play);
     must(play, osr_lock_release(&play->shop.lock) == 0, "the producer lost its lock");
     return 0;
 }

@@ -85,15 +85,12 @@ REPLACE(int, mprotect, (void *at, size_t size, int protection), (at, size, prote
 REPLACE(int, uname, (struct utsname * name), (name))
 REPLACE(int, poll, (struct pollfd * fds, nfds_t count, int timeout), (fds, count, timeout))
 REPLACE(ssize_t, read, (int fd, void *buffer, size_t size), (fd, buffer, size))
-REPLACE(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size))
 REPLACE(ssize_t, recv, (int fd, void *buffer, size_t size, int flags), (fd, buffer, size, flags))
 REPLACE(ssize_t, send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags))
 REPLACE(int, socket, (int family, int type, int protocol), (family, type, protocol))
 REPLACE(int, bind, (int fd, __CONST_SOCKADDR_ARG address, socklen_t size), (fd, address, size))
 REPLACE(int, listen, (int fd, int backlog), (fd, backlog))
 REPLACE(int, accept4, (int fd, __SOCKADDR_ARG peer, socklen_t *size, int flags), (fd, peer, size, flags))
-REPLACE(int, getsockopt, (int fd, int level, int option, void *value, socklen_t *size),
-        (fd, level, option, value, size))
 REPLACE(int, setsockopt, (int fd, int level, int option, const void *value, socklen_t size),
         (fd, level, option, value, size))
 REPLACE(int, getsockname, (int fd, __SOCKADDR_ARG address, socklen_t *size), (fd, address, size))
@@ -162,6 +159,35 @@ CALLED_EARLY long syscall(long number, ...)
     if (!real)
         real = (long (*)(long, ...))(uintptr_t)dlsym(RTLD_NEXT, "syscall");
     return real(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+}
+
+/* As to a pipe with little room. */
+CALLED_EARLY ssize_t write(int fd, const void *data, size_t size)
+{
+    static ssize_t (*real)(int, const void *, size_t);
+
+    if (misbehaves("write"))
+        return misbehaviour();
+    if (!real)
+        real = (ssize_t(*)(int, const void *, size_t))(uintptr_t)dlsym(RTLD_NEXT, "write");
+    return real(fd, data, size > 7 && misbehaves("a short write") ? 7 : size);
+}
+
+/* What a connection has come to is said in the code's place. */
+CALLED_EARLY int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
+{
+    static int (*real)(int, int, int, void *, socklen_t *);
+    bool said = option == SO_ERROR && misbehaves("SO_ERROR");
+    int rc;
+
+    if (misbehaves("getsockopt"))
+        return misbehaviour();
+    if (!real)
+        real = (int (*)(int, int, int, void *, socklen_t *))(uintptr_t)dlsym(RTLD_NEXT, "getsockopt");
+    rc = real(fd, level, option, value, size);
+    if (said)
+        *(int *)value = spoilt.code;
+    return rc;
 }
 
 /* Whatever it says, it goes on by itself. */
@@ -439,6 +465,66 @@ TEST(a_connection_that_is_interrupted_goes_on_by_itself)
     assert_int_equal(spoilt.made, 1); /* and is not begun again */
 }
 
+static const int reasons[] = {ENETUNREACH, EHOSTUNREACH, ETIMEDOUT, ECONNREFUSED, ECONNRESET, EADDRNOTAVAIL, EACCES};
+enum { REASONS = sizeof(reasons) / sizeof(reasons[0]) };
+
+/* A port that is bound, and nobody listens. */
+static int bind_a_port(struct osr_address *address)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    check_int(osr_address_ip(address, "127.0.0.1", 0), 0);
+    check_int(bind(fd, (const struct sockaddr *)&address->storage, address->size), 0);
+    check_int(osr_socket_address(fd, address), 0);
+    return fd;
+}
+
+/* Each is told, and the socket is closed. */
+static void fail_to_connect(const struct osr_address *address, const char *call, int after)
+{
+    int before = open_descriptors(), i;
+
+    for (i = 0; i < REASONS; i++) {
+        spoil(call, after, 1, reasons[i]);
+        check_int(osr_connect(address), -reasons[i]);
+        check_int(osr_error_code(osr_error_last()), -reasons[i]);
+        check_int(spoilt.made, after + 1);
+        check_int(open_descriptors(), before);
+    }
+    mend(NULL);
+}
+
+/* At once; when it had begun; and where that was interrupted. */
+OSR_TASK(connects_in_vain, void, unused)
+{
+    struct osr_address address;
+    int listener, refusing, before;
+
+    check_int(osr_address_ip(&address, "127.0.0.1", 0), 0);
+    listener = osr_listen(&address, 0);
+    check_int(osr_socket_address(listener, &address), 0);
+    fail_to_connect(&address, "connect", 0);
+    fail_to_connect(&address, "SO_ERROR", 0);
+    fail_to_connect(&address, "getsockopt", 0); /* whether it is a socket */
+    fail_to_connect(&address, "getsockopt", 1);
+    check_int(osr_fd_close(listener), 0);
+
+    refusing = bind_a_port(&address);
+    before = open_descriptors();
+    spoil("connect", 0, 1, EINTR);
+    check_int(osr_connect(&address), -ECONNREFUSED);
+    spoil("connect", 0, 1, EINPROGRESS);
+    check_int(osr_connect(&address), -ECONNREFUSED);
+    check_int(open_descriptors(), before);
+    return close(refusing);
+}
+
+TEST(a_connection_that_fails_at_once_or_later_says_why_and_leaves_no_socket)
+{
+    assert_int_equal(osr_run(connects_in_vain, NULL), 0);
+    assert_checked();
+}
+
 /* Only the first process is asked about: then it is known. */
 static void ask_for_pidfds(void)
 {
@@ -573,6 +659,65 @@ TEST(a_run_that_cannot_watch_for_overflows_says_why_and_leaves_nothing)
     assert_run_fails("sigaltstack", 1, ENOMEM);
     assert_run_fails("mmap", 0, ENOMEM);
     assert_return_code(sigaltstack(&mine, NULL), errno);
+}
+
+/* ---- What is diagnosed --------------------------------------------------------------------------------- */
+
+static char told[1024];
+
+static void keep_what_is_told(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg, (void)kind;
+    snprintf(told, sizeof(told), "%s", text);
+}
+
+OSR_TASK(goes_on_calling, void, unused)
+{
+    struct osr_scope scope;
+    int i;
+
+    osr_move_on_open(&scope, 0);
+    for (i = 0; i < 10000; i++)
+        (void)osr_yield();
+    return osr_scope_close(&scope, -ECANCELED);
+}
+
+static void run_and_go_on_calling(osr_diagnose *diagnose)
+{
+    assert_int_equal(osr_run(goes_on_calling, NULL, .diagnose = diagnose), 0);
+}
+
+/* What the run writes to standard error, where the named call misbehaves. */
+static void run_and_read(const char *call, int times, int code, char *text, size_t size)
+{
+    int pipes[2], standard = dup(STDERR_FILENO);
+    ssize_t n;
+
+    assert_return_code(pipe(pipes), errno);
+    dup2(pipes[1], STDERR_FILENO);
+    close(pipes[1]);
+    spoil(call, 0, times, code);
+    run_and_go_on_calling(NULL);
+    mend(NULL);
+    dup2(standard, STDERR_FILENO);
+    close(standard);
+    n = read(pipes[0], text, size - 1);
+    text[n > 0 ? n : 0] = '\0';
+    close(pipes[0]);
+}
+
+TEST(what_is_diagnosed_is_written_whole_though_in_parts)
+{
+    char text[sizeof(told)];
+
+    run_and_go_on_calling(keep_what_is_told);
+    assert_non_null(strstr(told, "goes on calling in a cancelled scope"));
+    run_and_read("a short write", 1 << 30, 0, text, sizeof(text));
+    assert_string_equal(text, told);
+    run_and_read("write", 2, EINTR, text, sizeof(text));
+    assert_string_equal(text, told);
+    run_and_read("write", 1, EIO, text, sizeof(text));
+    assert_string_equal(text, ""); /* there is nobody to tell */
 }
 
 /* ---- Descriptors of another loop ----------------------------------------------------------------------- */
@@ -889,6 +1034,7 @@ int main(void)
         sys_test(a_call_that_the_door_refuses_is_not_made),
         sys_test(a_connection_that_cannot_be_made_says_why),
         sys_test(a_connection_that_is_interrupted_goes_on_by_itself),
+        sys_test(a_connection_that_fails_at_once_or_later_says_why_and_leaves_no_socket),
         sys_test(a_system_without_pidfds_is_asked_once),
         sys_test(where_guards_cannot_be_made_together_they_are_made_one_by_one),
         sys_test(a_close_that_signals_interrupt_has_closed),
@@ -896,6 +1042,7 @@ int main(void)
         sys_test(stacks_are_guarded_whatever_the_system_thinks_of_advice),
         sys_test(a_stack_larger_than_the_address_space_is_refused),
         sys_test(a_run_that_cannot_watch_for_overflows_says_why_and_leaves_nothing),
+        sys_test(what_is_diagnosed_is_written_whole_though_in_parts),
         sys_test(without_a_descriptor_to_ask_with_another_loops_is_refused),
         sys_test(a_descriptor_that_cannot_be_polled_gives_the_systems_code),
         sys_test(the_runs_own_loop_is_refused_whatever_the_system_tells_about_it),

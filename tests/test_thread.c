@@ -19,31 +19,14 @@
 
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
-static int descriptors_before;
-
-static int begin_thread_test(void **state)
-{
-    descriptors_before = open_descriptors();
-    alarm(60);
-    return begin_test(state);
-}
-
 static int end_thread_test(void **state)
 {
-    int after = open_descriptors();
+    bool shut_down = osr_pool_shutdown(osr_s(10), NULL, NULL) == 0 && osr_pool_set_size(4) == 0;
 
-    (void)state;
-    alarm(0);
-    osr_error_clear();
-    if (osr_pool_shutdown(osr_s(10), NULL, NULL) != 0 || osr_pool_set_size(4) != 0)
-        return -1;
-    if (after == descriptors_before)
-        return 0;
-    print_error("%d descriptors before the test, %d after it\n", descriptors_before, after);
-    return -1;
+    return end_with_descriptors(state) < 0 || !shut_down ? -1 : 0;
 }
 
-#define thread_test(function) cmocka_unit_test_setup_teardown(function, begin_thread_test, end_thread_test)
+#define thread_test(function) cmocka_unit_test_setup_teardown(function, begin_with_descriptors, end_thread_test)
 
 /* A job that is held: it says when it has begun, and ends when it is let go. Jobs must not use check(). */
 struct held {
@@ -391,6 +374,25 @@ static void note_abandoned(void *arg, int rc)
     held->gives = rc;
     atomic_fetch_add(&abandoned, osr_job_check() == -ECANCELED);
     sem_post(&held->ended);
+}
+
+OSR_TASK(offload_in_a_cancelled_scope, void, unused)
+{
+    struct osr_scope scope;
+    struct held held;
+    bool left = true;
+
+    held_init(&held, 1);
+    osr_move_on_open(&scope, 0);
+    check_int(osr_offload(hold, &held, .left = &left), -ECANCELED);
+    check(!left);
+    return osr_scope_close(&scope, -ECANCELED);
+}
+
+TEST(a_job_that_was_refused_was_not_left_behind)
+{
+    assert_int_equal(osr_run(offload_in_a_cancelled_scope, NULL), 0);
+    assert_checked();
 }
 
 static void withdraw(void (*abandon)(void *arg, int rc))
@@ -1574,6 +1576,7 @@ int main(void)
         thread_test(and_so_it_does_under_the_simulated_clock),
         thread_test(the_error_of_a_job_stands_in_the_tree_of_the_group),
         thread_test(in_a_cancelled_scope_nothing_is_offloaded),
+        thread_test(a_job_that_was_refused_was_not_left_behind),
         thread_test(a_job_that_has_not_begun_is_withdrawn),
         thread_test(a_running_job_is_waited_for_and_its_result_wins),
         thread_test(a_job_that_gives_up_when_its_caller_is_cancelled_counts_as_cancelled),

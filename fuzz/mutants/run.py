@@ -34,9 +34,12 @@ def is_fuzzer(name):
 
 
 class Program:
+    """A program, or one test of it alone: "test_fd/a_name"."""
+
     def __init__(self, directory, name):
         self.name, self.usual, self.silence = name, 0.0, 60.0 / TIMES_USUAL
-        self.command = [str(directory / name)]
+        name, _, test = name.partition("/")
+        self.command, self.environment = [str(directory / name)], {"OSR_TEST": test} if test else {}
         if is_fuzzer(name):
             self.command += ["--campaign", "--seed", SEED, "--runs", RUNS, "--out", str(directory / "found")]
 
@@ -52,7 +55,7 @@ class Program:
         busy, used = heard, 0.0
         process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, start_new_session=True,
-                                   env=dict(os.environ, OSR_MUTANT=mutant))
+                                   env=dict(os.environ, **self.environment, OSR_MUTANT=mutant))
         os.set_blocking(process.stdout.fileno(), False)
         while wrong is None:
             status = process.poll()
@@ -132,13 +135,21 @@ def try_mutant(mutant, programs):
     return trial
 
 
+def names_of_first(mutant):
+    return [name if is_fuzzer(name) else "test_" + name for name in mutant.first]
+
+
+def is_whole(program):
+    return "/" not in program.name
+
+
 def in_order(mutant, programs):
     named = {program.name: program for program in programs}
-    names = [name if is_fuzzer(name) else "test_" + name for name in mutant.first]
+    names = names_of_first(mutant)
     for name in names:
         if name not in named:
             raise descriptions.Misfit(f"mutant {mutant.name}: there is no program {name}")
-    others = [p for p in programs if p.name not in names and (not mutant.same or p.usual <= QUICK)]
+    others = [p for p in programs if p.name not in names and is_whole(p) and (not mutant.same or p.usual <= QUICK)]
     return [named[name] for name in names] + sorted(others, key=lambda p: (p.name != FUZZER, p.usual))
 
 
@@ -162,6 +173,8 @@ def measure(programs, pool):
         began = time.monotonic()
         wrong, said, program.silence = program.run("")
         program.usual = time.monotonic() - began
+        if not is_whole(program) and "Running 1 test" not in said:
+            wrong = wrong or "there is no such test"
         return f"{program.name}: {wrong}\n{said}" if wrong else ""
 
     wrong = [text for text in pool.map(once, programs) if text]
@@ -175,7 +188,7 @@ def print_table(trials):
     print(f"{'mutant':{width}}  {'class':{kinds}}  {'killed by':18} {'in':42} programs  seconds")
     for trial in trials:
         killer = trial.killer or ("- (justified)" if trial.mutant.same else "NOBODY")
-        print(f"{trial.mutant.name:{width}}  {trial.mutant.kind:{kinds}}  {killer:18} {trial.how[:42]:42} "
+        print(f"{trial.mutant.name:{width}}  {trial.mutant.kind:{kinds}}  {killer.partition('/')[0]:18} {trial.how[:42]:42} "
               f"{trial.runs:8}  {trial.seconds:7.2f}")
 
 
@@ -225,10 +238,13 @@ def main(listed, directory, *names):
     programs = [Program(directory, path.name) for path in sorted(directory.iterdir())
                 if (is_fuzzer(path.name) and not path.suffix) or (path.name.startswith("test_") and not path.suffix)]
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        measure(programs, pool)
         if names:
+            measure(programs, pool)
             show_killers([mutant for mutant in mutants if mutant.name in names], programs, pool)
             return 0
+        alone = {name for mutant in mutants for name in names_of_first(mutant) if "/" in name}
+        programs += [Program(directory, name) for name in sorted(alone)]
+        measure(programs, pool)
         # Those that live through all programs first, so that nobody waits for them alone in the end.
         ordered = sorted(filter(in_slice, mutants), key=lambda mutant: not mutant.same)
         trials = list(pool.map(lambda mutant: try_mutant(mutant, programs), ordered))

@@ -11,7 +11,7 @@ static bool is_simple(const char *format)
 {
     while ((format = strchr(format, '%')) != NULL) {
         format += format[1] == 'z' ? 2 : 1;
-        if (*format != 'u' && (*format != 's' || format[-1] != '%'))
+        if (*format != 'u' && *format != 's')
             return false;
     }
     return true;

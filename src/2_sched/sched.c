@@ -25,6 +25,8 @@ static void diagnose_to_standard_error(void *arg, enum osr_diagnosis kind, const
     while (left > 0) {
         ssize_t n = write(STDERR_FILENO, text, left);
 
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n <= 0)
             return; /* there is nobody left to tell */
         text += n;

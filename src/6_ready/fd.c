@@ -360,10 +360,9 @@ ssize_t osri_operate(int fd, enum watch_for what, osri_attempt *attempt, void *o
     if (n < 0)
         return n;
     n = look_up(sched, fd, where, &descriptor);
-    if (n == 0) {
+    if (n == 0)
         n = operate_alone(sched, descriptor, what, attempt, operation, call, where);
-        osri_at_once(sched);
-    }
+    osri_at_once(sched);
     if (n < 0)
         osri_task_failed(sched->current, (int)n, where);
     return n;

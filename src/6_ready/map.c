@@ -89,5 +89,7 @@ int osr_map_with(const struct osr_routine *job, void *items, size_t count, size_
                                                                        .limit = limit_of(options)});
     if (rc == 0)
         rc = spawn_all(&group, &map, count);
+    if (count == 0)
+        osri_at_once(osri_sched);
     return osr_group_close_here(&group, rc, options->where);
 }

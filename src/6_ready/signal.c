@@ -488,8 +488,10 @@ int osr_signal_wait_here(struct osr_signals *signals, unsigned *count, const cha
     if (rc < 0)
         return rc;
     source = source_of(signals, &rc);
-    if (!source)
+    if (!source) {
+        osri_at_once(sched);
         return osri_task_failed(sched->current, rc, where);
+    }
     return wait_for_one(sched, source->arg, count ? count : &ignored, where);
 }
 

@@ -128,8 +128,10 @@ int osr_connect_here(const struct osr_address *address, const char *where)
     if (!is_address(address))
         return osri_failed(-EINVAL, where);
     fd = osri_sys_socket(&sched->door, any(address)->sa_family, SOCK_STREAM);
-    if (fd < 0)
+    if (fd < 0) {
+        osri_at_once(sched);
         return osri_failed(fd, where);
+    }
     rc = connect_on(sched, fd, address, where);
     if (rc == 0)
         return fd;

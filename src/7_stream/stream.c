@@ -77,11 +77,15 @@ static bool is_transfer(const void *memory, size_t size)
 /* A transfer of nothing, or one that cannot be, is a cancellation point like the others. */
 static int transfer_nothing(bool valid, const char *where)
 {
-    int rc = osri_enter(osri_sched, where);
+    struct sched *sched = osri_sched;
+    int rc = osri_enter(sched, where);
 
-    if (rc < 0 || valid)
+    if (rc < 0)
         return rc;
-    return osri_failed(-EINVAL, where);
+    if (!valid)
+        rc = osri_task_failed(sched->current, -EINVAL, where);
+    osri_at_once(sched);
+    return rc;
 }
 
 int osr_read_here(int fd, void *buffer, size_t size, const char *where)
