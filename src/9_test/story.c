@@ -1,6 +1,7 @@
 /* What went wrong, in words. Nothing here takes memory: it may be told by a program that dies. */
 #include "9_test/kit.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,6 +39,8 @@ static void say_text(const struct osr_test *test, const char *text)
     while (left > 0) {
         ssize_t n = write(STDERR_FILENO, text, left);
 
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n <= 0)
             return;
         text += n;
