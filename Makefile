@@ -94,7 +94,8 @@ BENCH_OBJECTS := $(BENCHES:%.c=$(BUILD)/%.o)
 PEERS := $(addprefix $(BUILD)/peers/,osier raw libev load shards counts)
 FUZZ_PROGRAM := $(BUILD)/fuzzer
 # Under the other checkers, which have to see them, the calls by which stacks are made are not stood in for.
-FUZZ_SOURCES := $(filter-out fuzz/entry.c fuzz/explore.c $(if $(filter-out asan,$(TOOL)),fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
+FUZZ_KEEP := $(if $(filter-out asan,$(TOOL)),,$(BUILD)/fuzz/keep.o)
+FUZZ_SOURCES := $(filter-out fuzz/entry.c fuzz/explore.c $(if $(FUZZ_KEEP),,fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 FUZZ_ENTRY := $(filter-out $(addprefix $(BUILD)/fuzz/,main.o generate.o trio.o),$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
 EXPLORE_PROGRAM := $(BUILD)/explorer
@@ -106,7 +107,7 @@ TORTURE_OWN := $(patsubst tests/torture/%.c,$(TORTURE_DIR)/%.o,$(sort $(wildcard
 TORTURE_PROGRAM := $(TORTURE_DIR)/torture
 
 # The other targets: a file each, and what they share.
-FUZZ_SHARED := $(BUILD)/fuzz/targets/common.o $(BUILD)/fuzz/targets/actors.o $(BUILD)/fuzz/blocks.o
+FUZZ_SHARED := $(BUILD)/fuzz/targets/common.o $(BUILD)/fuzz/targets/actors.o $(BUILD)/fuzz/blocks.o $(FUZZ_KEEP)
 FUZZ_DRIVER := $(BUILD)/fuzz/targets/driver.o
 FUZZ_NAMES := $(filter-out common actors driver,$(basename $(notdir $(sort $(wildcard fuzz/targets/*.c)))))
 FUZZ_PROGRAMS := $(FUZZ_NAMES:%=$(BUILD)/fuzz-%)
@@ -400,7 +401,10 @@ libfuzzer libfuzzer-merge: fuzz-asked
 	$(MAKE) CC=clang CXX=clang++ BUILD=$(LIBFUZZER) CFLAGS='$(CFLAGS) -fsanitize=fuzzer-no-link' $(TARGET:%=$(LIBFUZZER)/entry-%)
 	$(TOOL_ENV_$(TOOL)) fuzz/$@.sh $(LIBFUZZER) $(TIME) $(JOBS) $(TARGET)
 
+# Coverage is the library's alone: what the model, the oracles and the readers of inputs do besides leads nowhere new, and
+# counting it takes up to half of the time.
 AFL := build/afl$(TOOL:%=-%)
+afl: export AFL_LLVM_ALLOWLIST := $(CURDIR)/fuzz/instrumented.txt
 afl: fuzz-asked deps-fuzz
 	$(MAKE) CC=afl-clang-fast CXX=afl-clang-fast++ BUILD=$(AFL) $(TARGET:%=$(AFL)/entry-%)
 	$(REPORTED) afl$(TOOL:%=-%)$(SOME_TARGETS) 'make afl TIME=$(TIME) JOBS=$(JOBS)$(NAMED_TARGETS)$(TOOL:%= TOOL=%)' fuzz/afl.sh $(AFL) $(TIME) $(JOBS) $(TARGET)

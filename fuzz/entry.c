@@ -1,7 +1,7 @@
 /* The one entry point for libFuzzer and AFL++. */
 #include <malloc.h>
+#include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "check.h"
 
@@ -12,7 +12,13 @@ void __afl_coverage_discard(void) __attribute__((weak)); /* only under AFL++ */
 
 enum { WARM_UPS = 300 };
 
-static pid_t warm_in; /* this process */
+static bool warm;
+
+/* In a forked child. */
+static void cool(void)
+{
+    warm = false;
+}
 
 /* What the first runs do once and for all, such as making pools, is no coverage of an input. AFL++ forks after
  * LLVMFuzzerInitialize(), and in the child some of it has to be done again. */
@@ -27,12 +33,13 @@ static void warm_up(void)
             bytes[k] = (unsigned char)((random = random * 1103515245 + 12345) >> 16);
         check_input(bytes, sizeof(bytes) - i % 100, i % 16 == 0, &finding);
     }
-    warm_in = getpid();
+    warm = true;
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
+    (void)pthread_atfork(NULL, NULL, cool);
     mallopt(M_TRIM_THRESHOLD, 1 << 28); /* what a run gives back is for the next */
     warm_up();
     return 0;
@@ -42,7 +49,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
 {
     struct finding finding;
 
-    if (__afl_coverage_discard && getpid() != warm_in) {
+    if (__afl_coverage_discard && !warm) {
         warm_up();
         __afl_coverage_discard();
     }

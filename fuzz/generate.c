@@ -1,10 +1,12 @@
 #include "generate.h"
 
+#include <string.h>
+
 #include "program.h"
 
 struct generator {
     uint64_t state;
-    unsigned char *at, *end; /* where the next byte goes, if there is room */
+    unsigned char *at; /* where the next byte goes */
     unsigned left; /* statements */
     unsigned theme; /* the feature that the program is about, 0 for none */
     unsigned theme_number;
@@ -29,8 +31,7 @@ static unsigned below(struct generator *generator, unsigned n)
 
 static void put(struct generator *generator, unsigned byte)
 {
-    if (generator->at < generator->end)
-        *generator->at++ = (unsigned char)byte;
+    *generator->at++ = (unsigned char)byte;
 }
 
 /* ---- Which operations are drawn where ---- */
@@ -155,26 +156,23 @@ static unsigned take_bits(uint64_t *bits, unsigned count)
     return taken;
 }
 
-static void make_operands(struct generator *generator, unsigned needs, unsigned operands, uint64_t *bits)
+/* Of the operation that the byte stands for, behind `given` operands that have been said: the others, and what follows on
+ * failure if that is unusual. All is written that may be needed, and then as much of it passed over as there is: what is
+ * drawn cannot be guessed, and a branch would mostly go wrong. */
+static void make_rest(struct generator *generator, unsigned byte, unsigned given, bool unusual, uint64_t bits)
 {
-    bool favourite = take_bits(bits, 2) > 0;
+    unsigned operands = of_byte[byte].operands - given, failure;
+    bool favourite = take_bits(&bits, 2) > 0 && operands > 0 && generator->theme && of_byte[byte].needs == generator->theme;
 
-    if (operands > 0 && favourite && generator->theme && needs == generator->theme) {
-        put(generator, generator->object);
-        operands--;
-    }
-    while (operands-- > 0)
-        put(generator, take_bits(bits, 8));
-}
-
-/* What follows on failure, if it is not the usual. */
-static void make_rest(struct generator *generator, uint64_t *bits)
-{
-    unsigned byte = 140 + take_bits(bits, 8) * 116 / 256;
-
-    put(generator, byte);
-    if (byte >= 215)
-        put(generator, take_bits(bits, 8));
+    bits = favourite ? bits << 8 | generator->object : bits;
+    generator->at[0] = (unsigned char)bits;
+    generator->at[1] = (unsigned char)(bits >> 8);
+    generator->at += operands;
+    bits >>= 8 * operands;
+    failure = 140 + take_bits(&bits, 8) * 116 / 256;
+    generator->at[0] = (unsigned char)failure;
+    generator->at[1] = (unsigned char)bits;
+    generator->at += unusual + (unusual & (failure >= 215));
 }
 
 static void make_statement(struct generator *generator, unsigned depth, bool last)
@@ -185,10 +183,8 @@ static void make_statement(struct generator *generator, unsigned depth, bool las
     bool unusual = take_bits(&bits, 8) < 85;
     enum op inside = generator->inside;
 
-    put(generator, unusual ? byte + byte_count : byte);
-    make_operands(generator, of_byte[byte].needs, of_byte[byte].operands, &bits);
-    if (unusual)
-        make_rest(generator, &bits);
+    put(generator, byte + unusual * byte_count);
+    make_rest(generator, byte, 0, unusual, bits);
     if (!of_byte[byte].block)
         return;
     generator->inside = of_byte[byte].op;
@@ -240,17 +236,13 @@ enum { IDIOMS = sizeof(idioms) / sizeof(idioms[0]), IDIOM_SIZE = 10 };
 static const struct step *make_step(struct generator *generator, const struct step *step)
 {
     uint64_t bits = random_number(generator);
-    unsigned byte = byte_of[step->op], operands = of_byte[byte].operands, needs = of_byte[byte].needs, i;
-    bool unusual = take_bits(&bits, 2) == 0;
+    unsigned byte = byte_of[step->op], i;
+    bool unusual = take_bits(&bits, 2) == 0, same = of_byte[byte].needs & (NO_SYNC | NO_QUEUES | NO_FUTURES);
 
-    put(generator, unusual ? byte + byte_count : byte);
-    if (needs & (NO_SYNC | NO_QUEUES | NO_FUTURES)) { /* they are all about the same one */
+    put(generator, byte + unusual * byte_count);
+    if (same) /* they are all about the same one */
         put(generator, generator->object);
-        operands--;
-    }
-    make_operands(generator, needs, operands, &bits);
-    if (unusual)
-        make_rest(generator, &bits);
+    make_rest(generator, byte, same, unusual, bits);
     i = step->length;
     step++;
     if (of_byte[byte].block)
@@ -293,16 +285,35 @@ static void make_block(struct generator *generator, unsigned depth)
         make_statement(generator, depth, length == 0);
 }
 
+/* Each number is good for eight answers. */
+static void make_schedule(struct generator *generator, unsigned length)
+{
+    unsigned i;
+
+    for (i = 0; i < length; i += sizeof(uint64_t)) {
+        uint64_t answers = random_number(generator);
+
+        memcpy(generator->at + i, &answers, sizeof(answers));
+    }
+    generator->at += length;
+}
+
+/* A statement has at most a byte, two operands, two of what follows on failure, and its block's length; what is written
+ * goes less than eight bytes further. */
+enum { MOST_ANSWERS = 60, ROOM = 1024 };
+_Static_assert(2 + 6 * MOST_STATEMENTS + MOST_ANSWERS + 8 <= ROOM, "any program has room");
+
 size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most)
 {
     static const unsigned short themes[16] = {NO_SYNC,    NO_SYNC,     NO_QUEUES,  NO_QUEUES, NO_SHIELDS,
                                               NO_HANDLES, NO_CLEANUPS, NO_FUTURES, NO_FUTURES, NO_CALLS,
                                               NO_CALLS,   NO_VALUES};
+    unsigned char made[ROOM];
     struct generator generator = {.state = seed * 0x9e3779b97f4a7c15u ^ index * 0xd1342543de82ef95u,
-                                  .at = bytes,
-                                  .end = bytes + (most < 1024 ? most : 1024),
+                                  .at = made,
                                   .inside = OP_GROUP};
-    unsigned schedule, features;
+    unsigned features;
+    size_t size;
     uint64_t off;
 
     prepare_draws();
@@ -317,8 +328,9 @@ size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most
     generator.left = 4 + below(&generator, below(&generator, 4) ? 30 : MOST_STATEMENTS - 6);
     make_block(&generator, 0);
     /* Without a schedule all goes in the order of coming. */
-    schedule = below(&generator, 4) ? below(&generator, 60) : 0;
-    while (schedule-- > 0)
-        put(&generator, below(&generator, 256));
-    return (size_t)(generator.at - bytes);
+    make_schedule(&generator, below(&generator, 4) ? below(&generator, MOST_ANSWERS) : 0);
+    size = (size_t)(generator.at - made);
+    size = size < most ? size : most;
+    memcpy(bytes, made, size);
+    return size;
 }

@@ -90,9 +90,10 @@ void broken(const char *format, ...)
     va_end(list);
 }
 
-static __attribute__((noinline)) void note_remarkable(struct record record)
+static __attribute__((noinline, cold)) void note_remarkable(const struct record *noted)
 {
     struct verdict *verdict = machine.verdict;
+    struct record record = *noted;
 
     if (machine.world == WORLD_PLAIN && !plain_sees(&machine.view, &record))
         return;
@@ -125,27 +126,29 @@ static inline uint64_t middle_of(const struct record *record)
 
 _Static_assert(offsetof(struct record, task) == 8 && offsetof(struct record, value) == 16, "two words, and the value");
 
-static inline bool is_as(const struct record *expected, struct record record)
+static inline bool is_as(const struct record *expected, const struct record *record)
 {
     uint64_t words[2];
 
     memcpy(words, expected, sizeof(words));
-    return ((words[0] ^ head_of(&record)) | (words[1] ^ middle_of(&record)) | (uint64_t)(expected->value ^ record.value)) == 0 &&
-           (expected->call == record.call || (expected->call && record.call && strcmp(expected->call, record.call) == 0));
+    return ((words[0] ^ head_of(record)) | (words[1] ^ middle_of(record)) | (uint64_t)(expected->value ^ record->value)) == 0 &&
+           (expected->call == record->call ||
+            (expected->call && record->call && strcmp(expected->call, record->call) == 0));
 }
 
-static inline void keep(struct log *log, struct record record)
+static inline void keep(struct log *log, const struct record *record)
 {
     struct record *to = &log->records[log->count++];
-    const uint64_t words[2] = {head_of(&record), middle_of(&record)};
+    const uint64_t words[2] = {head_of(record), middle_of(record)};
 
     memcpy(to, words, sizeof(words));
-    to->value = record.value;
-    to->call = record.call;
+    to->value = record->value;
+    to->call = record->call;
 }
 
-/* Nearly all records are what was expected, or there is no expectation and they are only kept. */
-static inline __attribute__((always_inline)) void note(struct record record)
+/* Nearly all records are what was expected, or there is no expectation and they are only kept. Only where it is neither is
+ * the record copied: right after it was written in parts, that would wait for them all. */
+static inline __attribute__((always_inline)) void note(const struct record *record)
 {
     struct verdict *verdict = machine.verdict;
 
@@ -175,7 +178,7 @@ void note_value(enum value_of what, int64_t value, int code)
 
     record.value = value;
     record.code = code;
-    note(record);
+    note(&record);
 }
 
 static void tell_result(int index, int rc)
@@ -184,7 +187,7 @@ static void tell_result(int index, int rc)
 
     record.place = (short)index;
     record.code = rc;
-    note(record);
+    note(&record);
 }
 
 /* ---- Errors ---- */
@@ -203,7 +206,7 @@ static void tell_one(const struct osr_error *error, unsigned flags)
         record.value = (int64_t)osr_error_count(error) | (int64_t)osr_error_cancelled(error) << 16 |
                        (int64_t)(name_number(osr_error_group(error)) + 2) << 32;
     }
-    note(record);
+    note(&record);
 }
 
 static void tell_causes(const struct osr_error *error)
@@ -223,7 +226,7 @@ void note_error(const struct osr_error *error)
 
     if (!error) {
         record = record_of(RECORD_ERROR, ERROR_IS_NONE);
-        note(record);
+        note(&record);
         return;
     }
     if (osr_error_is_group(error)) {
@@ -260,7 +263,7 @@ static void tell_line(const char *line, size_t length)
     digits = strspn(at, "0123456789");
     if (digits > 0)
         record.place = (short)(2 * strtol(at, NULL, 10) + (at[digits] == '.'));
-    note(record);
+    note(&record);
 }
 
 static void tell_shape(const struct osr_error *error)
@@ -288,7 +291,7 @@ static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *
     record = record_of(RECORD_CHOICE, kind);
     record.task = 0;
     record.value = n;
-    note(record);
+    note(&record);
     return interpreter_hooks ? interpreter_hooks->choose(interpreter_hooks->arg, kind, n)
                              : schedule_choose(&machine.schedule, n);
 }
@@ -338,7 +341,7 @@ static void observe(void *arg, const struct osr_trace_event *event)
         machine.stuck = true;
     if (event->kind == OSR_TRACE_STEP)
         machine.running = (unsigned)event->task;
-    note(record);
+    note(&record);
 }
 
 static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
@@ -432,7 +435,7 @@ static void read_scope(const struct osr_scope *scope)
     record.code = reason->code;
     record.place = (short)place_number(reason->where);
     record.name = (short)name_number(reason->who);
-    note(record);
+    note(&record);
 }
 
 /* ---- Blocks ---- */

@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -273,6 +274,26 @@ struct reader {
     unsigned at;
 };
 
+/* The next eight bytes, the first one lowest; behind the end come zeros. */
+static uint64_t look_at_bytes(const struct reader *reader)
+{
+    const struct program *program = reader->program;
+    uint64_t bytes = 0;
+
+    if (program->size - reader->at >= sizeof(bytes))
+        memcpy(&bytes, program->bytes + reader->at, sizeof(bytes));
+    else if (program->size > reader->at)
+        memcpy(&bytes, program->bytes + reader->at, program->size - reader->at);
+    return le64toh(bytes);
+}
+
+static void pass(struct reader *reader, unsigned bytes)
+{
+    unsigned left = reader->program->size - reader->at;
+
+    reader->at += bytes < left ? bytes : left;
+}
+
 static unsigned char take(struct reader *reader)
 {
     struct program *program = reader->program;
@@ -280,15 +301,11 @@ static unsigned char take(struct reader *reader)
     return reader->at < program->size ? program->bytes[reader->at++] : 0;
 }
 
-/* Switched-off operations become yields; options that are switched off are left out. */
-static void apply_features(struct statement *at, unsigned off)
+/* Options that are switched off are left out. */
+static void apply_to_options(struct statement *at, unsigned off)
 {
     if (at->op == OP_GATHER) /* it has no other options of a group */
         at->a &= off & NO_POLICIES ? 0 : 0x0f;
-    if (off == 0)
-        return;
-    if (operations[at->op].needs & off)
-        at->op = OP_YIELD;
     if (at->op == OP_SCOPE) {
         if (off & NO_SHIELDS && (form_of(at) == FORM_SHIELD || form_of(at) == FORM_UNLIMITED))
             at->a &= (unsigned char)~7;
@@ -305,42 +322,50 @@ static void apply_features(struct statement *at, unsigned off)
     }
     if ((at->op == OP_SPAWN || at->op == OP_START) && off & NO_HANDLES)
         at->b = 0;
-    if (off & NO_ERRORS && at->on_failure > SWALLOW)
-        at->on_failure = at->on_failure == LOOK_AT ? LOOK_AT : PASS_ON;
-}
-
-static unsigned char on_failure_of(struct reader *reader, bool risky, unsigned char byte)
-{
-    if (byte < 215)
-        return risky == (byte < 140) ? SWALLOW : PASS_ON;
-    return (unsigned char)(WRAP + take(reader) % (FAILURES - WRAP));
 }
 
 static void read_block(struct reader *reader, int owner, unsigned count);
 
+/* The statement without its block. What random bytes say cannot be guessed, and a branch would mostly go wrong: so all that
+ * may be there is looked at, and then as much passed over as is. Switched-off operations become yields. */
+static const struct operation *read_head(struct reader *reader, struct statement *at)
+{
+    /* With errors switched off, what is no more than them. */
+    static const unsigned char failures[2][FAILURES] = {
+        {PASS_ON, SWALLOW, WRAP, LOOK_AT, REPLACE, TAKE_RAISE}, {PASS_ON, SWALLOW, PASS_ON, LOOK_AT, PASS_ON, PASS_ON}};
+    static const uint16_t masks[3] = {0, 0xff, 0xffff};
+    unsigned off = reader->program->features;
+    uint64_t bytes = look_at_bytes(reader);
+    unsigned op = weighted[bytes % SLOTS], unusual = bytes / SLOTS % 2, byte, choice, operands, on_failure;
+    const struct operation *operation = &operations[op];
+
+    operands = (unsigned)(bytes >> 8) & masks[operation->operands];
+    at->a = (unsigned char)operands;
+    at->b = (unsigned char)(operands >> 8);
+    bytes >>= 8 + 8 * operation->operands;
+    byte = (unsigned)bytes & (unusual ? 0xff : 0);
+    choice = byte >= 215;
+    on_failure = operation->risky == (byte < 140) ? SWALLOW : PASS_ON;
+    on_failure = choice ? WRAP + (unsigned)(bytes >> 8 & 0xff) % (FAILURES - WRAP) : on_failure;
+    at->on_failure = failures[(off & NO_ERRORS) != 0][on_failure];
+    pass(reader, 1 + operation->operands + unusual + choice);
+    at->op = (unsigned char)(operation->needs & off ? OP_YIELD : op);
+    reader->program->has_queues |= operations[at->op].needs == NO_QUEUES;
+    return operation;
+}
+
 static void read_statement(struct reader *reader, int index)
 {
     struct statement *at = &reader->program->statements[index];
-    const struct operation *operation;
-    unsigned char byte;
 
     at->begin = reader->at;
-    byte = take(reader);
-    at->op = weighted[byte % SLOTS];
-    operation = &operations[at->op];
-    at->a = operation->operands > 0 ? take(reader) : 0;
-    at->b = operation->operands > 1 ? take(reader) : 0;
-    at->on_failure = on_failure_of(reader, operation->risky, byte < SLOTS ? 0 : take(reader));
-    at->has_block = operation->block;
-    if (at->has_block) {
+    if (read_head(reader, at)->block) {
         at->length_at = reader->at;
         if (at->depth < MOST_DEPTH)
             read_block(reader, index, take(reader) % BLOCK_LENGTHS);
+        apply_to_options(at, reader->program->features);
+        at->has_block = operations[at->op].block;
     }
-    apply_features(at, reader->program->features);
-    reader->program->has_queues |= operations[at->op].needs == NO_QUEUES;
-    if (!operations[at->op].block)
-        at->has_block = false;
     at->end = reader->at;
 }
 
@@ -379,7 +404,7 @@ void program_read(struct program *program, const unsigned char *bytes, size_t si
     root->a = take(&reader);
     program->features |= (root->a & 0xe0u) << 3;
     root->a &= 0x1f; /* never a guard: so that the root says what it came to */
-    apply_features(root, program->features);
+    apply_to_options(root, program->features);
     root->length_at = reader.at;
     program->count = 2;
     read_block(&reader, 1, take(&reader) % ROOT_LENGTHS);

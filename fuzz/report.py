@@ -29,6 +29,22 @@ def total(pattern):
     return figure
 
 
+def first(pattern):
+    """What the pattern finds first."""
+    def figure(text):
+        found = re.search(pattern, text)
+        return show(number(found[1])) if found else None
+    return figure
+
+
+def spread(pattern):
+    """The least and the most of what the pattern finds, each with whose it is."""
+    def figure(text):
+        found = sorted((number(value), name) for name, value in re.findall(pattern, text))
+        return " to ".join(f"{show(value)} ({name})" for value, name in (found[0], found[-1])) if found else None
+    return figure
+
+
 def last(pattern):
     """What the pattern finds last, as it stands there."""
     def figure(text):
@@ -54,10 +70,12 @@ def survivors(text):
 # What, in which logs (the first that has it), and how it is found there.
 ROWS = [
     ("programs against the model", ["fuzz-campaign", "fuzz"], total(r"([\d,]+) programs in")),
+    ("programs against the model a second", ["fuzz"], first(r"programs in [\d.]+ s \(([\d,]+) a second\)")),
     ("inputs of the other targets", ["fuzz-campaign", "fuzz"], total(r"([\d,]+) inputs in")),
     ("wrong models and canaries found out", ["fuzz"], total(r"(\d+) of \d+ (?:wrong models|canaries) were found out")),
     ("programs on Trio", ["fuzz-trio"], last(r"([\d,]+) programs on Trio")),
     ("inputs under AFL++", ["afl"], total(r"afl\+\+ \S+: ([\d,]+) inputs")),
+    ("inputs under AFL++ a second", ["afl"], spread(r"afl\+\+ (\S+): [\d,]+ inputs, ([\d.,]+) a second")),
     ("schedules explored", ["explore"], total(r"([\d,]+) schedules")),
     ("schedules explored a second", ["explore"], least(r"([\d,]+) runs in [\d.]+ s \(([\d,]+) a second\)")),
     ("cancellations injected", ["explore"], total(r"([\d,]+) cancellations injected")),

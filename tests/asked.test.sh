@@ -47,8 +47,9 @@ for called in 'make afl TIME=1 TARGET="token"' 'make afl TIME=1 TOOL=asan'; do
     fuzz/report.py "$readme" "$nowhere/logs" >"$nowhere/said" || fail "report.py gives $?"
     ! grep -q 55 "$readme" || fail "$called has made a figure"
 done
-printf '%s\n' '# abc 2026-01-02 make afl TIME=1' 'afl++ token: 55 inputs' >"$nowhere/logs/afl"
+printf '%s\n' '# abc 2026-01-02 make afl TIME=1' 'afl++ token: 55 inputs, 11.0 a second' >"$nowhere/logs/afl"
 fuzz/report.py "$readme" "$nowhere/logs" >"$nowhere/said" || fail "report.py gives $?"
 grep -q '| inputs under AFL++ | 55 |' "$readme" || fail "all targets have made no figure"
+grep -q '| inputs under AFL++ a second | 11 (token) to 11 (token) |' "$readme" || fail "nor how fast they are"
 
 [ "$failures" = 0 ]

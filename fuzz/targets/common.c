@@ -2,6 +2,7 @@
 #include "target.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,13 @@ enum { WARM_UPS = 300 };
 
 void __afl_coverage_discard(void) __attribute__((weak)); /* only under AFL++ */
 
-static pid_t warm_in; /* this process */
+static bool warm;
+
+/* In a forked child. */
+static void cool(void)
+{
+    warm = false;
+}
 
 static void run_one(const unsigned char *bytes, size_t size)
 {
@@ -63,7 +70,7 @@ static void warm_up(void)
 
     for (run = 0; run < WARM_UPS && !wrong; run++)
         run_one(bytes, make_input(0, run, bytes));
-    warm_in = getpid();
+    warm = true;
     __afl_coverage_discard();
 }
 
@@ -72,6 +79,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     const char *asked = getenv("OSR_FUZZ_WRONG");
 
     (void)argc, (void)argv;
+    (void)pthread_atfork(NULL, NULL, cool);
     if (asked)
         wrong = (unsigned)strtoul(asked, NULL, 10);
     mallopt(M_TRIM_THRESHOLD, 1 << 28); /* what a run gives back is for the next */
@@ -82,7 +90,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
 {
-    if (__afl_coverage_discard && getpid() != warm_in)
+    if (__afl_coverage_discard && !warm)
         warm_up();
     run_one(bytes, size);
     return 0;
