@@ -172,7 +172,7 @@ static void rung(struct watch *watch)
         (void)syscall(SYS_read, inbox->fd, &rings, sizeof(rings)); /* before taking: who comes after it rings again */
     inbox->waker.unwritten = false;
     open_all(osri_sched, inbox);
-    if (watch->broken)
+    if (watch->broken && inbox->again.state == TIMER_IDLE)
         meet_refusal(osri_sched, inbox);
 }
 
