@@ -339,18 +339,19 @@ static void run_loop(struct sched *sched, int64_t until)
     sched->calling_back = false;
 }
 
-/* Whether the system is asked about nothing else. */
-static bool is_alone(const struct loop *loop, const struct waker *waker)
+/* Whether the system is asked about nothing else. ThreadSanitizer keeps signals back until the thread waits in a way that it
+ * knows. */
+static bool is_alone(const struct sched *sched, const struct loop *loop, const struct waker *waker)
 {
     const struct osr_list_ *node = &waker->watch.armed_node;
 
-    return list_empty(&loop->fresh) && loop->known.next == node && loop->known.prev == node;
+    return list_empty(&loop->fresh) && loop->known.next == node && loop->known.prev == node && !(sched->tools & TOOL_TSAN);
 }
 
 /* Our own loop, which says how it waits. */
 static void poll_for_others(struct sched *sched, struct loop *loop, struct waker *waker, int64_t until)
 {
-    bool alone = is_alone(loop, waker);
+    bool alone = is_alone(sched, loop, waker);
 
     if (until > 0 && !osri_waker_waits(waker, alone ? WAKER_PARKED : WAKER_POLLING))
         until = 0;
