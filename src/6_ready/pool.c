@@ -222,7 +222,7 @@ static struct job *next_job(struct worker *worker)
         osri_pool_unlock();
         wait_until_woken(worker);
     }
-    if (list_empty(&pool.queue))
+    if (list_empty(&pool.queue) || pool.threads > size_now()) /* of whom there are too many, the others take the job */
         return NULL;
     job = container_of(list_pop(&pool.queue), struct job, node);
     job->state = JOB_RUNNING;
