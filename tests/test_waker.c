@@ -215,9 +215,14 @@ OSR_TASK(fire_then_share, void, unused)
 
     open_bell(&bell);
     check_int(osr_post_fire(bell.post), 0);
+    check_int(await(&bell), 0);
+    check_int(osr_post_fire(bell.post), 0);
     check(osr_runner_loop(runner) != NULL);
     check_int(await(&bell), 0);
     hear_a_thread(&bell);
+    polled = 0;
+    check_int(osr_sleep(osr_ms(20)), 0);
+    check(polled < 10);
     return osr_post_close(&bell.post);
 }
 

@@ -329,7 +329,7 @@ static void run_loop(struct sched *sched, int64_t until)
 {
     struct loop *loop = sched->loop;
 
-    if (settle_fresh(sched, loop))
+    if (settle_fresh(sched, loop) || !list_empty(&sched->fired)) /* which was queued when the loop was shared */
         until = 0;
     sched->calling_back = loop->shared; /* by the program's watchers */
     if (until > 0)
@@ -352,6 +352,7 @@ static bool is_alone(const struct sched *sched, const struct loop *loop, const s
 static void poll_for_others(struct sched *sched, struct loop *loop, struct waker *waker, int64_t until)
 {
     bool alone = is_alone(sched, loop, waker);
+    enum waker_state state;
 
     if (until > 0 && !osri_waker_waits(waker, alone ? WAKER_PARKED : WAKER_POLLING))
         until = 0;
@@ -359,9 +360,10 @@ static void poll_for_others(struct sched *sched, struct loop *loop, struct waker
         run_loop(sched, until);
     else if (until > 0)
         osri_sys_wait(&waker->state, WAKER_PARKED, until);
-    if (!osri_waker_heard(waker))
+    state = osri_waker_rouse(waker);
+    if (state != WAKER_RUNG && state != WAKER_LOUD)
         return;
-    waker->unwritten = alone || until == 0;
+    waker->unwritten = state == WAKER_RUNG && (alone || until == 0);
     osri_watch_fired(sched, &waker->watch);
 }
 

@@ -42,14 +42,13 @@ static inline bool osri_waker_waits(struct waker *waker, enum waker_state how)
     return atomic_compare_exchange_strong(&waker->state, &awake, how);
 }
 
-/* The loop is awake. Whether something may have come since it last was told so. */
-static inline bool osri_waker_heard(struct waker *waker)
+/* The loop is awake from here on. Gives the state until now: if that is WAKER_RUNG something has come, if it is WAKER_LOUD
+ * something may have. */
+static inline enum waker_state osri_waker_rouse(struct waker *waker)
 {
     unsigned state = atomic_load(&waker->state);
 
-    if (state != WAKER_AWAKE)
-        state = atomic_exchange(&waker->state, WAKER_AWAKE);
-    return state == WAKER_RUNG || state == WAKER_LOUD;
+    return state == WAKER_AWAKE ? WAKER_AWAKE : atomic_exchange(&waker->state, WAKER_AWAKE);
 }
 
 /* From here on nobody says when the loop waits. Whether something has come before. */
