@@ -1,4 +1,5 @@
-/* How the loop waits, and is told by other threads: on a futex if it watches nothing else, else by libev. */
+/* How the loop waits, and is told by other threads: on a futex if it watches nothing else, else by libev. And in which order
+ * it tells of what is ready. */
 #include "harness.h"
 
 #include <fcntl.h>
@@ -150,6 +151,52 @@ REAL_TEST(beside_a_descriptor_others_are_heard_and_the_loop_comes_to_rest)
     return osr_post_close(&bell.post);
 }
 
+/* ---- In which order ---- */
+
+enum { READERS = 5 };
+
+struct reader {
+    int ends[2];
+    char name;
+};
+
+OSR_TASK(read_and_tell, struct reader, reader)
+{
+    char byte;
+
+    check_int(osr_read(reader->ends[0], &byte, 1), 1);
+    tell("%c", reader->name);
+    return osr_fd_close(reader->ends[0]);
+}
+
+REAL_TEST(make_some_ready)
+{
+    static const int order[READERS] = {3, 0, 4, 1, 2};
+    struct reader readers[READERS];
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < READERS; i++) {
+        readers[i].name = (char)('a' + i);
+        check_int(pipe2(readers[i].ends, O_NONBLOCK), 0);
+        check_int(osr_spawn(&group, read_and_tell, &readers[i]), 0);
+    }
+    check_int(osr_sleep(osr_ms(1)), 0); /* all are watched */
+    for (i = 0; i < READERS; i++)
+        check_int(write(readers[order[i]].ends[1], "x", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    for (i = 0; i < READERS; i++)
+        check_int(close(readers[i].ends[1]), 0);
+    return 0;
+}
+
+static void those_who_are_ready_run_in_the_order_in_which_they_became_so(void **state)
+{
+    make_some_ready(state);
+    assert_story("d\na\ne\nb\nc\n");
+}
+
 /* ---- Many at any moment ---- */
 
 enum { SHOTS = 20000, FEW_SHOTS = 1000 };
@@ -240,6 +287,7 @@ int main(void)
         story_test(who_waits_for_other_threads_alone_asks_the_system_about_no_descriptors),
         story_test(a_deadline_is_kept_there_too),
         story_test(beside_a_descriptor_others_are_heard_and_the_loop_comes_to_rest),
+        story_test(those_who_are_ready_run_in_the_order_in_which_they_became_so),
         story_test(whoever_comes_while_the_loop_falls_asleep_is_heard),
         story_test(what_came_before_a_loop_was_shared_is_heard_and_what_comes_then),
     };

@@ -125,7 +125,9 @@ static void io_ready(struct ev_loop *ev, ev_io *io, int events)
         watch->armed = false;
         watch->broken = true;
     }
-    osri_watch_fired(osri_sched, watch);
+    /* libev calls back for those first that the system has named last: they are told in the system's order. */
+    if (list_empty(&watch->fired))
+        list_append(osri_sched->fired.next, &watch->fired);
 }
 
 static void loop_arm(struct sched *sched, struct watch *watch)
