@@ -1,5 +1,10 @@
 #include "hybrid.h"
 
+#include <dlfcn.h>
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -70,4 +75,37 @@ int epoll_wait(int fd, struct epoll_event *events, int most, int timeout)
         hybrid.ahead += 1000;
     }
     return ready;
+}
+
+/* Where the library does not have libev wait. `at` is NULL, or how the system has moments. */
+static bool jumps_to(const atomic_uint *word, unsigned value, const long *at)
+{
+    int64_t moment;
+
+    if (!hybrid.on || hybrid.held > 0 || !at || atomic_load(word) != value)
+        return false;
+    moment = at[0] * 1000000000 + at[1];
+    hybrid.now = moment > hybrid.now ? moment : hybrid.now;
+    hybrid.ahead += 1000;
+    errno = ETIMEDOUT;
+    return true;
+}
+
+long syscall(long number, ...)
+{
+    static long (*next)(long number, ...);
+    long arguments[6];
+    va_list list;
+    int i;
+
+    va_start(list, number);
+    for (i = 0; i < 6; i++)
+        arguments[i] = va_arg(list, long);
+    va_end(list);
+    if (number == SYS_futex && arguments[1] == FUTEX_WAIT_BITSET_PRIVATE &&
+        jumps_to((const atomic_uint *)arguments[0], (unsigned)arguments[2], (const long *)arguments[3]))
+        return -1;
+    if (!next)
+        next = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    return next(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
 }

@@ -1017,6 +1017,20 @@ static int threads_at_last(int wanted)
     return threads_now();
 }
 
+OSR_JOB(do_nothing, void, unused) { return 0; }
+
+REAL_TEST(jobs_one_after_the_other_need_one_thread)
+{
+    int before, i;
+
+    check_int(osr_offload(do_nothing, NULL), 0);
+    before = threads_now();
+    for (i = 0; i < 200; i++)
+        check_int(osr_offload(do_nothing, NULL), 0);
+    check_int(threads_now(), before);
+    return 0;
+}
+
 OSR_TASK(use_four_threads, void, unused)
 {
     struct mapping m;
@@ -1601,6 +1615,7 @@ int main(void)
         thread_test(a_map_in_a_cancelled_scope_is_refused),
         thread_test(a_map_that_is_cancelled_waits_for_those_that_run_and_withdraws_the_others),
         thread_test(no_more_jobs_run_at_once_than_the_pool_has_threads),
+        thread_test(jobs_one_after_the_other_need_one_thread),
         thread_test(threads_that_are_too_many_end_when_they_are_idle_and_all_at_a_shutdown),
         thread_test(by_default_they_are_named_on_standard_error),
         thread_test(a_program_may_end_without_a_shutdown),

@@ -1,6 +1,7 @@
 #include "0_base/sys.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -116,6 +117,23 @@ int64_t osri_sys_clock(void)
 int64_t osri_sys_clock_of_tick(void)
 {
     return read_clock(CLOCK_MONOTONIC_COARSE);
+}
+
+_Static_assert(sizeof(atomic_uint) == 4, "the system can wait for it");
+
+void osri_sys_wait(atomic_uint *word, unsigned value, int64_t until)
+{
+    struct {
+        long seconds, nanoseconds; /* as this call has them, whatever the C library's time is */
+    } at = {(long)(until / 1000000000), (long)(until % 1000000000)};
+
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, until == OSR_NEVER ? NULL : &at, NULL,
+                  FUTEX_BITSET_MATCH_ANY);
+}
+
+void osri_sys_wake(atomic_uint *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 /* ---- Descriptors ---- */

@@ -7,6 +7,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -30,13 +31,18 @@ int64_t osri_sys_clock(void);
  * too much to do. */
 int64_t osri_sys_clock_of_tick(void);
 
+/* Waits as long as `*word` is `value`, until it is woken or that moment of the clock has come; may give up early. */
+void osri_sys_wait(atomic_uint *word, unsigned value, int64_t until);
+/* Wakes who waits there. Also from signal handlers; errno may change. */
+void osri_sys_wake(atomic_uint *word);
+
 /* Whether the descriptor is open: its status flags or -EBADF. */
 int osri_sys_flags(const struct door *door, int fd);
 int osri_sys_poll(const struct door *door, struct pollfd *fds, unsigned long count, int timeout);
 
-/* A new one, at 0. */
 /* For about a millisecond. Needs no memory and cannot fail. */
 void osri_sys_nap(void);
+/* A new one, at 0. */
 int osri_sys_eventfd(const struct door *door);
 
 ssize_t osri_sys_read(const struct door *door, int fd, void *buffer, size_t size);

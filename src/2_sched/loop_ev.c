@@ -4,7 +4,8 @@
  * A loop is our own, and run whenever the scheduler looks at the world; or the program's own, and then it is never run
  * from here, since that would call the program's watchers from inside of whatever it is doing. What libev finds ready
  * waits in the scheduler's queue for the next turn. Our own loop may be shared with the program: then it is run from the
- * hub only. Where a look must not run the loop, the system is asked directly.
+ * hub only. Where a look must not run the loop, the system is asked directly. Where there is nothing to ask it about but
+ * what other threads bring, our own loop is not run at all, and those wake the thread.
  */
 #include <assert.h>
 #include <errno.h>
@@ -18,6 +19,7 @@
 
 #include "0_base/sys.h"
 #include "2_sched/sched.h"
+#include "2_sched/waker.h"
 
 /* In nanoseconds: the clock of the tick is not that far behind. */
 enum { SAFE_LAG = 1000000000 };
@@ -99,7 +101,7 @@ static bool loop_reached(struct sched *sched, int64_t at)
     return osri_sys_clock_of_tick() + SAFE_LAG >= at && osri_sys_clock() >= at;
 }
 
-static void loop_poll(struct sched *sched, int64_t until);
+static void run_loop(struct sched *sched, int64_t until);
 
 /* ---- Descriptors ---- */
 
@@ -123,7 +125,9 @@ static void io_ready(struct ev_loop *ev, ev_io *io, int events)
         watch->armed = false;
         watch->broken = true;
     }
-    osri_watch_fired(osri_sched, watch);
+    /* libev calls back for those first that the system has named last: they are told in the system's order. */
+    if (list_empty(&watch->fired))
+        list_append(osri_sched->fired.next, &watch->fired);
 }
 
 static void loop_arm(struct sched *sched, struct watch *watch)
@@ -227,7 +231,7 @@ static int mark_own(struct sched *sched, struct loop *loop)
         return -errno;
     set_mark(loop, fd);
     loop->marked = true;
-    loop_poll(sched, 0);
+    run_loop(sched, 0);
     return loop->marked ? 0 : -ENOSPC;
 }
 
@@ -323,15 +327,11 @@ static void ask(struct sched *sched, struct loop *loop)
     ask_now(sched, &question);
 }
 
-static void loop_poll(struct sched *sched, int64_t until)
+static void run_loop(struct sched *sched, int64_t until)
 {
     struct loop *loop = sched->loop;
 
-    if (loop->shared && sched->current) {
-        ask(sched, loop);
-        return;
-    }
-    if (settle_fresh(sched, loop))
+    if (settle_fresh(sched, loop) || !list_empty(&sched->fired)) /* which was queued when the loop was shared */
         until = 0;
     sched->calling_back = loop->shared; /* by the program's watchers */
     if (until > 0)
@@ -339,6 +339,46 @@ static void loop_poll(struct sched *sched, int64_t until)
     else
         ev_run(loop->ev, EVRUN_NOWAIT);
     sched->calling_back = false;
+}
+
+/* Whether the system is asked about nothing else. ThreadSanitizer keeps signals back until the thread waits in a way that it
+ * knows. */
+static bool is_alone(const struct sched *sched, const struct loop *loop, const struct waker *waker)
+{
+    const struct osr_list_ *node = &waker->watch.armed_node;
+
+    return list_empty(&loop->fresh) && loop->known.next == node && loop->known.prev == node && !(sched->tools & TOOL_TSAN);
+}
+
+/* Our own loop, which says how it waits. */
+static void poll_for_others(struct sched *sched, struct loop *loop, struct waker *waker, int64_t until)
+{
+    bool alone = is_alone(sched, loop, waker);
+    enum waker_state state;
+
+    if (until > 0 && !osri_waker_waits(waker, alone ? WAKER_PARKED : WAKER_POLLING))
+        until = 0;
+    if (!alone)
+        run_loop(sched, until);
+    else if (until > 0)
+        osri_sys_wait(&waker->state, WAKER_PARKED, until);
+    state = osri_waker_rouse(waker);
+    if (state != WAKER_RUNG && state != WAKER_LOUD)
+        return;
+    waker->unwritten = state == WAKER_RUNG && (alone || until == 0);
+    osri_watch_fired(sched, &waker->watch);
+}
+
+static void loop_poll(struct sched *sched, int64_t until)
+{
+    struct loop *loop = sched->loop;
+
+    if (loop->shared && sched->current)
+        ask(sched, loop);
+    else if (sched->waker && !loop->shared)
+        poll_for_others(sched, loop, sched->waker, until);
+    else
+        run_loop(sched, until);
 }
 
 const struct driver osri_driver_ev = {loop_open, loop_close, loop_now,    loop_reached,
@@ -353,6 +393,8 @@ struct ev_loop *osri_loop_share(struct sched *sched)
     if (!loop->shared && mark_own(sched, loop) == 0) {
         loop->shared = true;
         sched->outside++; /* what the program does there may wake any task */
+        if (sched->waker && osri_waker_be_loud(sched->waker))
+            osri_watch_fired(sched, &sched->waker->watch);
     }
     return loop->shared ? loop->ev : NULL;
 }

@@ -23,6 +23,7 @@ enum {
 #define ALL_JOBS UINT32_MAX
 
 struct inbox;
+struct waker;
 
 /* Something that runs the program's own code outside tasks, and so is for the hub to do, between their steps. */
 struct due {
@@ -81,6 +82,7 @@ struct sched {
     void (*run_job)(struct sched *sched); /* runs one of them */
     struct sched *lender; /* the run that had lent its thread before, to a job in which this one runs */
     struct inbox *inbox; /* floor 6's: by which other threads enter; NULL until it is needed */
+    struct waker *waker; /* the inbox's, for the driver */
     void *floors[FLOORS]; /* what the floors above keep for a run, each under its own number */
 
     void (*dying)(struct sched *sched); /* told before the program is stopped */

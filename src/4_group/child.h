@@ -38,7 +38,11 @@ _Static_assert(offsetof(struct task, sched) == 64 && offsetof(struct task, numbe
                    offsetof(struct child, scope) % 64 == 0,
                "what is touched together lies in one line");
 
-enum { CHILD_LINE = offsetof(struct task, number) / 64, SCOPE_LINE = offsetof(struct child, scope) / 64 };
+enum {
+    CHILD_LINE = offsetof(struct task, number) / 64,
+    SCOPE_LINE = offsetof(struct child, scope) / 64,
+    FRAMES_LINE = -12 /* far enough below to be on the next page, if the frames of its functions reach that */
+};
 
 enum child_extra {
     CHILD_DAEMON = 1,
@@ -103,7 +107,7 @@ static inline void osri_child_reset(struct child *child)
 /* What stays from task to task, on a stack that had none yet. */
 void osri_child_furnish(struct sched *sched, struct child *child);
 
-/* Brings what spawning the next but one will write into the cache. */
+/* Brings what spawning the next but one will write into the cache, and the page of its frames into that of translations. */
 static inline __attribute__((always_inline)) void osri_child_prefetch(const struct sched *sched)
 {
     const struct fiber *fiber = osri_stack_after_next(&sched->stacks);
@@ -111,6 +115,7 @@ static inline __attribute__((always_inline)) void osri_child_prefetch(const stru
     osri_prefetch(fiber, 0);
     osri_prefetch(fiber, CHILD_LINE);
     osri_prefetch(fiber, SCOPE_LINE);
+    osri_prefetch(fiber, FRAMES_LINE);
 }
 
 /* A brief task that runs routine->run(arg) inside `parent`, which may be NULL. It is not queued yet. NULL with a code, and

@@ -43,6 +43,7 @@ static void in_child(void)
         if (atomic_exchange(&inbox->users, 0) > 0)
             close(inbox->fd);
         atomic_store(&inbox->newest, NULL);
+        (void)osri_waker_be_loud(&inbox->waker);
         pthread_mutex_init(&inbox->lock, NULL);
     }
     atomic_fetch_add(&process, 1);
@@ -76,19 +77,22 @@ static void end_use(struct inbox *inbox)
 }
 
 /* By a bare system call, since a thread that is being cancelled would leave write() early, and nobody would be woken. */
-static void ring(const struct inbox *inbox)
+static void write_to(const struct inbox *inbox)
 {
     static const uint64_t one = 1;
 
     (void)syscall(SYS_write, inbox->fd, &one, sizeof(one));
 }
 
-static void wake(struct inbox *inbox)
+static void ring(struct inbox *inbox)
 {
+    enum waker_state state = osri_waker_ring(&inbox->waker);
     int kept = errno;
 
-    if (begin_use(inbox)) {
-        ring(inbox);
+    if (state == WAKER_PARKED) {
+        osri_sys_wake(&inbox->waker.state);
+    } else if (state != WAKER_AWAKE && state != WAKER_RUNG && begin_use(inbox)) {
+        write_to(inbox);
         end_use(inbox);
     }
     errno = kept;
@@ -102,7 +106,7 @@ void osri_inbox_put(struct inbox *inbox, struct parcel *parcel)
         parcel->next = newest;
     while (!atomic_compare_exchange_weak(&inbox->newest, &newest, parcel));
     if (!newest) /* else the one who put the first in wakes the loop */
-        wake(inbox);
+        ring(inbox);
 }
 
 /* ---- Taking out ---- */
@@ -143,8 +147,8 @@ static void watch_again(struct osr_timer_ *timer)
     struct inbox *inbox = container_of(timer, struct inbox, again);
 
     (void)osri_timers_reserve(&osri_sched->timers); /* which cannot fail: its own place is free */
-    inbox->watch.broken = false;
-    osri_watch_arm(osri_sched, &inbox->watch);
+    inbox->waker.watch.broken = false;
+    osri_watch_arm(osri_sched, &inbox->waker.watch);
     open_all(osri_sched, inbox);
 }
 
@@ -161,12 +165,14 @@ static void meet_refusal(struct sched *sched, struct inbox *inbox)
 
 static void rung(struct watch *watch)
 {
-    struct inbox *inbox = container_of(watch, struct inbox, watch);
+    struct inbox *inbox = container_of(watch, struct inbox, waker.watch);
     uint64_t rings;
 
-    (void)syscall(SYS_read, inbox->fd, &rings, sizeof(rings)); /* before taking: who comes after it rings again */
+    if (!inbox->waker.unwritten)
+        (void)syscall(SYS_read, inbox->fd, &rings, sizeof(rings)); /* before taking: who comes after it rings again */
+    inbox->waker.unwritten = false;
     open_all(osri_sched, inbox);
-    if (watch->broken)
+    if (watch->broken && inbox->again.state == TIMER_IDLE)
         meet_refusal(osri_sched, inbox);
 }
 
@@ -226,11 +232,13 @@ struct inbox *osri_inbox(struct sched *sched, int *code)
     }
     *code = 0;
     sched->inbox = inbox;
-    ring(inbox); /* a parcel may have come while nobody had it */
-    watch_init(&inbox->watch, inbox->fd, WATCH_READ, rung);
+    sched->waker = &inbox->waker;
+    inbox->waker.unwritten = false;
+    write_to(inbox); /* a parcel may have come while nobody had it */
+    watch_init(&inbox->waker.watch, inbox->fd, WATCH_READ, rung);
     osri_timer_init(&inbox->again, watch_again, false);
     inbox->told = false;
-    osri_watch_arm(sched, &inbox->watch);
+    osri_watch_arm(sched, &inbox->waker.watch);
     return inbox;
 }
 
@@ -240,6 +248,7 @@ int osri_inbox_open(struct sched *sched)
 
     pthread_once(&once, prepare_process);
     sched->inbox = NULL;
+    sched->waker = NULL;
     return 0;
 }
 
@@ -258,7 +267,8 @@ void osri_inbox_close(struct sched *sched)
 
     if (!inbox)
         return;
-    osri_watch_disarm(sched, &inbox->watch);
+    osri_watch_disarm(sched, &inbox->waker.watch);
+    (void)osri_waker_be_loud(&inbox->waker);
     if (inbox->again.state == TIMER_IDLE)
         osri_timers_unreserve(&sched->timers);
     osri_timer_clear(&sched->timers, &inbox->again);
@@ -266,6 +276,7 @@ void osri_inbox_close(struct sched *sched)
     if (!list_empty(&sched->calls))
         sched->make_calls(sched);
     sched->inbox = NULL;
+    sched->waker = NULL;
     let_ringers_finish(inbox);
     end_use(inbox);
 }

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "2_sched/sched.h"
+#include "2_sched/waker.h"
 
 struct parcel {
     struct parcel *next;
@@ -21,9 +22,9 @@ struct parcel {
 struct inbox {
     _Atomic(struct parcel *) newest; /* those that have come, the latest first */
     atomic_uint users;               /* the run, and those who are ringing; 0: nobody has it, and `fd` is closed */
-    int fd;                          /* an eventfd, which wakes the loop */
+    int fd;                          /* an eventfd, which wakes the loop where it waits for more than this */
+    struct waker waker;
     pthread_mutex_t lock;            /* for what may not come late: see portal.c */
-    struct watch watch;
     struct osr_timer_ again; /* when to watch it again, which the system has refused; set only then */
     bool told;               /* of that */
     struct inbox *next; /* all that there are */

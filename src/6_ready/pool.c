@@ -156,22 +156,6 @@ void osri_job_abandon(struct job *job)
     free(container_of(job, struct loose_job, job));
 }
 
-/* The job is done: tells its caller, if that still waits. */
-static void end_job(struct job *job)
-{
-    bool left;
-
-    osri_pool_lock();
-    left = job->state == JOB_LEFT;
-    if (!left)
-        no_longer_runs(job);
-    osri_pool_unlock();
-    if (left)
-        osri_job_abandon(job);
-    else
-        osri_inbox_put(job->inbox, &job->parcel);
-}
-
 /* ---- Threads ---- */
 
 /* Takes a thread out of those that are idle, for somebody to wake; NULL if there is none. The lock is held. */
@@ -191,14 +175,42 @@ static void wake_all(void)
         sem_post(&worker->woken);
 }
 
-/* Waits without the lock, so that waking costs no more than it has to. */
-static void be_idle(struct worker *worker)
+/* Whether there is nothing to do for a thread, and it is not to end. From here on it counts as idle then, and has to wait
+ * until it is woken. The lock is held. */
+static bool becomes_idle(struct worker *worker)
 {
+    if (!list_empty(&pool.queue) || pool.closers > 0 || pool.threads > size_now())
+        return false;
     list_append(pool.idle.next, &worker->idle);
-    osri_pool_unlock();
+    return true;
+}
+
+/* Waits without the lock, so that waking costs no more than it has to. Takes the lock again. */
+static void wait_until_woken(struct worker *worker)
+{
     while (sem_wait(&worker->woken) < 0)
         continue;
     osri_pool_lock();
+}
+
+/* The job is done: tells its caller, if that still waits. Who is told may have the next job at once, and it is this thread
+ * that is at hand then. The lock is held before and after. */
+static void end_job(struct worker *worker, struct job *job)
+{
+    bool left = job->state == JOB_LEFT, idle;
+
+    if (!left)
+        no_longer_runs(job);
+    idle = !left && becomes_idle(worker);
+    osri_pool_unlock();
+    if (left)
+        osri_job_abandon(job);
+    else
+        osri_inbox_put(job->inbox, &job->parcel);
+    if (idle)
+        wait_until_woken(worker);
+    else
+        osri_pool_lock();
 }
 
 /* The next job, waited for; NULL if the thread is to end. The lock is held. */
@@ -206,11 +218,12 @@ static struct job *next_job(struct worker *worker)
 {
     struct job *job;
 
-    while (list_empty(&pool.queue)) {
-        if (pool.closers > 0 || pool.threads > size_now())
-            return NULL;
-        be_idle(worker);
+    while (becomes_idle(worker)) {
+        osri_pool_unlock();
+        wait_until_woken(worker);
     }
+    if (list_empty(&pool.queue) || pool.threads > size_now()) /* of whom there are too many, the others take the job */
+        return NULL;
     job = container_of(list_pop(&pool.queue), struct job, node);
     job->state = JOB_RUNNING;
     job->number = ++pool.begun;
@@ -230,8 +243,8 @@ static void *work(void *arg)
     while ((job = next_job(worker)) != NULL) {
         osri_pool_unlock();
         osri_job_run(job);
-        end_job(job);
         osri_pool_lock();
+        end_job(worker, job);
     }
     pool.threads--;
     list_remove(&worker->node);
