@@ -1092,8 +1092,11 @@ static struct osr_run_options run_options(void)
                                     .choose = choose};
 }
 
-/* Most programs run on one runner, since making a run anew takes longer than all else that a small program does. */
+/* Most programs run on one runner, since making a run anew takes longer than all else that a small program does. Its clock
+ * goes on from program to program, and so it is given up long before that could come to OSR_NEVER. */
 static struct osr_runner *runner, *plain_runner, *parents, *plain_parents;
+static unsigned programs_run; /* since they were made */
+enum { MOST_PROGRAMS = 20000 };
 
 /* In a forked child, as shrinkers and AFL++ make them, a runner is of no use. */
 static void forget_runner(void)
@@ -1169,6 +1172,7 @@ static void make_runners(void)
     struct osr_run_options options = run_options();
 
     (void)pthread_once(&once, prepare_forks);
+    programs_run = 0;
     runner = warm_runner(&options);
     options.choose = NULL;
     options.observe = NULL;
@@ -1279,6 +1283,8 @@ void interpret(const struct program *program, enum world world, const struct log
         verdict->got = record_of(RECORD_ERROR, 0);
     }
     check_end();
-    if (live != before && !interpreter_hooks) /* that runner keeps what it may need again */
+    if (interpreter_hooks) /* that runner keeps what it may need again, and begins its clock anew */
+        return;
+    if (live != before || ++programs_run == MOST_PROGRAMS || machine.now > OSR_NEVER / 2)
         give_up_runners();
 }

@@ -322,6 +322,47 @@ TEST(a_simulated_loop_without_memory_goes_on)
     assert_int_equal(counting.live, 0);
 }
 
+/* ---- Where the system never tells what is ready ---------------------------------------------------------- */
+
+static unsigned let_polls_fail(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    (void)arg, (void)n;
+    return kind == OSR_CHOICE_FAULT && strcmp(what, "poll") == 0;
+}
+
+OSR_TASK(read_one, int, fd)
+{
+    char byte;
+
+    return only_errors((int)osr_read(*fd, &byte, 1));
+}
+
+OSR_TASK(settle_beside_a_reader, void, unused)
+{
+    struct osr_group group;
+    int fds[2];
+
+    check_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, read_one, &fds[0]);
+    check_int(osr_settle(), 0);
+    check_int(osr_sleep(osr_s(1)), 0);
+    check_int(osr_settle(), 0);
+    check_int((int)osr_group_running(&group), 1);
+    check_int(write(fds[1], "x", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_fd_close(fds[0]), 0);
+    close(fds[1]);
+    return 0;
+}
+
+TEST(all_is_settled_also_where_the_system_cannot_tell)
+{
+    assert_int_equal(run_simulated(settle_beside_a_reader, NULL), 0);
+    assert_int_equal(run_simulated(settle_beside_a_reader, NULL, .choose = let_polls_fail), 0);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +372,7 @@ int main(void)
         story_test(a_spawn_without_memory_fails_alone),
         story_test(connections_that_are_gone_before_they_are_accepted_are_passed_over),
         story_test(a_simulated_loop_without_memory_goes_on),
+        story_test(all_is_settled_also_where_the_system_cannot_tell),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

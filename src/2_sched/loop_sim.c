@@ -14,6 +14,9 @@
 /* For so many descriptors there is room in any case: that of the inbox. */
 enum { FEW = 1 };
 
+/* So often in a row, while no time passes, those who wait are told to find out for themselves. */
+enum { MOST_GUESSES = 8 };
+
 struct simulation {
     int64_t now;
     int64_t since; /* when the clock began to stand still, in real time; 0: it jumps */
@@ -80,7 +83,7 @@ static struct pollfd question(const struct watch *watch)
 
 /* Without memory for all at once: asks about one after the other, and never waits. How many are ready; a code if of none
  * it can be said that it is, and of some it cannot be told. */
-static int poll_one_by_one(struct sched *sched, struct simulation *sim)
+static int poll_one_by_one(struct sched *sched, struct simulation *sim, bool guess)
 {
     struct osr_list_ *node;
     int count = 0, code = 0;
@@ -90,7 +93,7 @@ static int poll_one_by_one(struct sched *sched, struct simulation *sim)
         struct pollfd fd = question(watch);
         int ready = osri_sys_poll(&sched->door, &fd, 1, 0);
 
-        if (ready != 0)
+        if (ready > 0 || (ready < 0 && guess))
             osri_watch_fired(sched, watch);
         count += ready > 0;
         code = ready < 0 ? ready : code;
@@ -110,8 +113,9 @@ static int ask(struct sched *sched, struct simulation *sim, int timeout)
 }
 
 /* Queues the armed watches that are ready, in the order in which they were armed: how many there are. Where the system
- * cannot tell, which gives a code, all of them are taken to be, and the operations that wait find out for themselves. */
-static int poll_armed(struct sched *sched, struct simulation *sim, int timeout)
+ * cannot tell, which gives a code, all of them are taken to be, if this is to `guess`, and the operations that wait find out
+ * for themselves. */
+static int poll_armed(struct sched *sched, struct simulation *sim, int timeout, bool guess)
 {
     struct osr_list_ *node;
     unsigned i = 0;
@@ -120,11 +124,11 @@ static int poll_armed(struct sched *sched, struct simulation *sim, int timeout)
     if (sim->count == 0)
         return 0;
     if (!have_room(sched, sim))
-        return poll_one_by_one(sched, sim);
+        return poll_one_by_one(sched, sim, guess);
     ready = ask(sched, sim, timeout);
 
     for (node = sim->armed.next; ready != 0 && node != &sim->armed; node = node->next, i++)
-        if (ready < 0 || sim->fds[i].revents)
+        if (ready > 0 ? sim->fds[i].revents != 0 : guess)
             osri_watch_fired(sched, container_of(node, struct watch, armed_node));
     return ready;
 }
@@ -142,7 +146,7 @@ static void tell_unwatched(struct sched *sched, struct simulation *sim)
  * back after a moment, and whoever waits looks again. */
 static int wait_for_armed(struct sched *sched, struct simulation *sim, int timeout)
 {
-    int ready = sim->count > 0 ? poll_armed(sched, sim, timeout) : osri_sys_poll(&sched->door, NULL, 0, timeout);
+    int ready = sim->count > 0 ? poll_armed(sched, sim, timeout, true) : osri_sys_poll(&sched->door, NULL, 0, timeout);
 
     if (timeout != 0 && (ready < 0 || (ready == 0 && sim->count > sim->capacity))) {
         tell_unwatched(sched, sim);
@@ -183,11 +187,21 @@ static void stand_still(struct sched *sched, struct simulation *sim, int64_t unt
  * when the loop looks for the second time. */
 static bool may_pass(struct sched *sched, struct simulation *sim)
 {
-    int ready = poll_armed(sched, sim, 0);
+    int ready = poll_armed(sched, sim, 0, true);
     bool was_blind = sim->blind;
 
     sim->blind = ready < 0 && !was_blind; /* after each step of time they are asked anew */
+    sched->guesses = 0;
     return ready == 0 || (ready < 0 && was_blind);
+}
+
+/* Who waits until all have settled looks until nothing is ready: where the system can never tell, that is guessed in the end. */
+static void look_once(struct sched *sched, struct simulation *sim)
+{
+    if (poll_armed(sched, sim, 0, sched->guesses < MOST_GUESSES) >= 0)
+        sched->guesses = 0;
+    else if (sched->guesses < MOST_GUESSES)
+        sched->guesses++;
 }
 
 static void sim_poll(struct sched *sched, int64_t until)
@@ -197,7 +211,7 @@ static void sim_poll(struct sched *sched, int64_t until)
     if (sched->elsewhere == 0)
         sim->since = 0;
     if (until <= sim->now) {
-        (void)poll_armed(sched, sim, 0);
+        look_once(sched, sim);
         return;
     }
     if (!may_pass(sched, sim))

@@ -490,6 +490,7 @@ int osr_settle_here(const char *where)
         return rc;
     if (sched->driver != &osri_driver_sim)
         return osri_task_failed(sched->current, -ENOTSUP, where);
+    sched->guesses = 0;
     wait_begin(&wait, sched->current, &sched->settling, NULL, "osr_settle", where);
     return osri_wait(sched, &wait);
 }

@@ -76,6 +76,7 @@ struct sched {
     uint64_t run; /* which one of the process it is, counted from 1 */
 
     struct osr_list_ settling;            /* waits for the moment when nothing else can run */
+    unsigned guesses;                     /* in a row, of the simulated loop: that what it is asked about is ready */
     struct osr_list_ jobs;                /* those that the loop itself is to run, under the simulated clock */
     unsigned allowed;                     /* how many of them it may run; ALL_JOBS: none are held */
     unsigned queued_jobs;                 /* of them, those that somebody waits for */
