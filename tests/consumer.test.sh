@@ -74,6 +74,7 @@ consume() { # C-COMPILER C++-COMPILER
     builds_and_runs "$1" kit-static c "${c_flags[@]}" "$consumers/tested.c" -static "${kit_static[@]}"
     builds_and_runs "$1" optimized c -O3 "${c[@]}" "${shared[@]}"
     under_sanitizers "$1" "${c[@]}"
+    under_sanitizers "$1" "${c_flags[@]}" "$consumers/threads.c"
     builds_and_runs "$2" shared cpp "${cpp[@]}" "${shared[@]}"
     builds_and_runs "$2" static cpp "${cpp[@]}" -static "${static[@]}"
     every_header_alone "$1" "$2"

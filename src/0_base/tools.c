@@ -19,6 +19,8 @@ WEAK void __lsan_unregister_root_region(const void *low, size_t size);
 WEAK void *__tsan_create_fiber(unsigned flags);
 WEAK void *__tsan_get_current_fiber(void);
 WEAK void __tsan_destroy_fiber(void *fiber);
+WEAK void __tsan_release(void *thing);
+WEAK void __tsan_acquire(void *thing);
 
 unsigned osri_tools(void)
 {
@@ -64,6 +66,18 @@ void *osri_tsan_current(void)
 void osri_tsan_free(void *fiber)
 {
     __tsan_destroy_fiber(fiber);
+}
+
+void osri_tsan_hand_over(void *thing)
+{
+    if (__tsan_release)
+        __tsan_release(thing);
+}
+
+void osri_tsan_take_over(void *thing)
+{
+    if (__tsan_acquire)
+        __tsan_acquire(thing);
 }
 
 bool osri_valgrind_runs(void)

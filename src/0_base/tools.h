@@ -32,6 +32,10 @@ static inline __attribute__((always_inline)) void osri_tsan_switch(void *fiber)
     __tsan_switch_to_fiber(fiber, 0);
 }
 void osri_tsan_free(void *fiber);
+/* What the thread has done comes before what follows in whoever takes the same thing over: for what goes from thread to thread
+ * by atomic steps, which are not seen in a library that was not built for it. */
+void osri_tsan_hand_over(void *thing);
+void osri_tsan_take_over(void *thing);
 
 /* Valgrind: costs a few instructions outside it. */
 bool osri_valgrind_runs(void);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "0_base/sys.h"
+#include "0_base/tools.h"
 #include "3_scope/slot.h"
 
 /* In nanoseconds: when the system could not watch an inbox, it is asked again after so long. */
@@ -102,6 +103,7 @@ void osri_inbox_put(struct inbox *inbox, struct parcel *parcel)
 {
     struct parcel *newest = atomic_load(&inbox->newest);
 
+    osri_tsan_hand_over(parcel);
     do
         parcel->next = newest;
     while (!atomic_compare_exchange_weak(&inbox->newest, &newest, parcel));
@@ -136,6 +138,7 @@ static void open_all(struct sched *sched, struct inbox *inbox)
     while (parcel) {
         struct parcel *next = parcel->next;
 
+        osri_tsan_take_over(parcel);
         parcel->open(parcel);
         parcel = next;
     }

@@ -1,6 +1,7 @@
 #include "6_ready/source.h"
 
 #include "0_base/sys.h"
+#include "0_base/tools.h"
 
 /* ---- The table ---- */
 
@@ -121,6 +122,7 @@ static void hear(struct source *source, enum bell_kind kind)
         source->where = source->rung_where;
     }
     word = atomic_fetch_and(&bell->word, ~(one_generation - 1));
+    osri_tsan_take_over(bell);
     if (generation_in(word) & 1)
         source->heard(source, kind, rings_in(word)); /* which may close it */
     else if (--source->unheard == 0)
@@ -160,6 +162,7 @@ int osri_source_ring(uint64_t id, enum bell_kind kind, const char *text, const c
     if (!source)
         return code;
     bell = &source->bells[kind];
+    osri_tsan_hand_over(bell);
     word = atomic_load(&bell->word);
     do
         if (generation_in(word) != id >> 32)
