@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 # Calls by which memory, descriptors and the like are had; those of 0_base are called through osri_…().
-CALLS = (r'osri_(?:alloc|resize|sys_(?!clock|nap|unmap|is_guarded)\w+)|malloc|calloc|realloc|mmap|eventfd|epoll_create1|epoll_ctl'
+CALLS = (r'osri_(?:alloc|resize|sys_(?!clock|nap|unmap|is_guarded|wait\b|wake\b)\w+)|malloc|calloc|realloc|mmap|eventfd|epoll_create1|epoll_ctl'
          r'|readlink|open|pwrite|pthread_create|getaddrinfo|ev_loop_new|sigaltstack|sem_wait')
 WRAPPERS = ('0_base/sys.c', '0_base/memory.c', '0_base/memory.h')
 
