@@ -23,6 +23,14 @@ OSR_TASK(serve, struct server, server) { return server->fd; }
 int accept_clients(struct server *server);
 int ask(struct server *server);
 
+struct client { int fd; struct osr_semaphore *places; };
+int answer(int fd);
+int serve_request(int fd, const char *first, size_t size);
+struct dial { struct osr_address address; int fd; };
+#ifdef SNIPPET_BODY
+OSR_TASK(talk, struct client, client) { return client->fd; }
+#endif
+
 struct tank { struct osr_lock lock; struct osr_condition risen; int level; };
 
 struct lookup { const char *name; };
@@ -68,12 +76,17 @@ void ring(void *bell);
         struct osr_post post;                                                                                         \
         struct osr_portal portal;                                                                                     \
         struct osr_task task;                                                                                         \
+        struct osr_scope request;                                                                                     \
+        struct osr_semaphore places;                                                                                  \
+        static struct dial dials[1];                                                                                  \
+        int64_t pause;                                                                                                \
         struct job job = {0};                                                                                         \
         int64_t order = 0;                                                                                            \
-        int rc = 0, i, result, number;                                                                                 \
+        int rc = 0, i, result, number, got, winner;                                                                   \
                                                                                                                       \
         (void)&group, (void)&limit, (void)&cleanup, (void)&jobs, (void)&orders, (void)&bell, (void)&server;           \
         (void)fetches, (void)tank, (void)wanted, (void)fd, (void)buffer, (void)size, (void)path, (void)n;             \
         (void)&request_key, (void)&task, (void)&job, (void)&order, (void)&rc, (void)i, (void)result;       \
-        (void)&page, (void)&config, (void)&runner, (void)&tasks, (void)hashes, (void)image, (void)&signals, (void)&post, (void)&portal, (void)number; {
+        (void)&page, (void)&config, (void)&runner, (void)&tasks, (void)hashes, (void)image, (void)&signals, (void)&post, (void)&portal, (void)number;    \
+        (void)&request, (void)&places, (void)dials, (void)pause, (void)got, (void)winner; {
 #define SNIPPET_END } return rc; }

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # What the prose shows is so. Every piece of C in README.md compiles, with tests/snippets.h for what it takes for granted,
-# but for one that has an #include, which a reader takes for the whole program; every piece of C in examples/README.md
-# stands in one of the examples, and every output in what they are expected to say. A line "…" in a piece stands for what
-# was left out.
+# but for one that has an #include, which a reader takes for the whole program, as every piece of C++ is; every piece of C
+# in examples/README.md stands in one of the examples, and every output in what they are expected to say. A line "…" in a
+# piece stands for what was left out.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-cc=${CC:-gcc}
+cc=${CC:-gcc} cxx=${CXX:-g++}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failures=0
@@ -29,9 +29,11 @@ take_pieces() { # TEXT LANGUAGE NAME
 # ---- What compiles -------------------------------------------------------------------------------------
 
 compiles() { # PIECE
-    local line program=$1.c flags=(-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wno-unused -Wno-unused-parameter)
+    local line program=$1.c flags=(-std=gnu11 -D_GNU_SOURCE -Wall -Wextra)
 
     line=$(head -n 1 "$1")
+    # Who uses what a piece defines may stand elsewhere.
+    grep -q '^#include' "$1" || flags+=(-Wno-unused -Wunused-parameter)
     {
         if grep -Eq '^(OSR_TASK|OSR_JOB|static [^=;]*$|#include)' "$1"; then
             grep -Eq '^#include|int main\(' "$1" || echo '#include "snippets.h"'
@@ -52,6 +54,20 @@ compiles() { # PIECE
 take_pieces README.md c readme
 for piece in "$work"/readme.*; do
     compiles "$piece"
+done
+
+compiles_in_cpp() { # PIECE
+    local line program=$1.cpp
+
+    line=$(head -n 1 "$1")
+    { echo "#line $line \"README.md\""; tail -n +2 "$1"; } >"$program"
+    "$cxx" -std=c++11 -Wall -Wextra -Wpedantic -Werror -Iinclude -fsyntax-only "$program" || fail "README.md:$line does not compile"
+}
+
+take_pieces README.md cpp cpp
+for piece in "$work"/cpp.*; do
+    [[ -e $piece ]] || { fail "README.md shows no C++"; continue; }
+    compiles_in_cpp "$piece"
 done
 
 # ---- What is shown -------------------------------------------------------------------------------------

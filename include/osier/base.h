@@ -59,7 +59,7 @@ OSR_API const char *osr_strerror(int code);
 
 /*
  * The symbol of a code, such as "ECONNREFUSED" or "OSR_EGROUP"; "0" for 0, "?" for a number that has
- * none. Otherwise like osr_strerror().
+ * none. Not for counts: 2 is taken for ENOENT, as -2 is. Otherwise like osr_strerror().
  */
 OSR_API const char *osr_strcode(int code);
 

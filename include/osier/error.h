@@ -3,10 +3,10 @@
  * exception group (as in Python's ExceptionGroup, PEP 654) holds the errors of a group of tasks as a tree.
  *
  * Every task has a slot for the error behind the code that it is about to return, and so has every thread
- * outside its tasks. A call of this library that fails fills it, one that succeeds leaves it alone; osr_fail() and osr_wrap() fill it with a message; a closer
- * that gives 0 or more empties it; and when a task returns its code, the error goes into the tree of the
- * task's group. A task that returns another code than the one in its slot has failed with that code, with
- * the slot's error as the cause. So the usual form works:
+ * outside its tasks. A call of this library that fails fills it, one that succeeds leaves it alone; osr_fail()
+ * and osr_wrap() fill it with a message; a closer that gives 0 or more empties it; and when a task returns its
+ * code, the error goes into the tree of the task's group. A task that returns another code than the one in its
+ * slot has failed with that code, with the slot's error as the cause. So the usual form works:
  *
  *     rc = osr_read(fd, buffer, size);
  *     if (rc < 0)

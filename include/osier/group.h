@@ -39,7 +39,8 @@ struct osr_routine {
  *
  * The body is that of a function `static int fetch_one(struct fetch *f)`; for no argument write
  * `OSR_TASK(tick, void, unused)` and spawn it with NULL. osr_spawn() checks the argument's type, which may not be a
- * const one.
+ * const one. The name is that of a constant, not of a function, and cannot be called: what is also to be called is a
+ * function of its own, which the task calls.
  */
 #define OSR_TASK(name, type, arg)                                                         \
     static int name##_body_(type *arg);                                                   \
@@ -82,7 +83,8 @@ enum osr_policy {
     OSR_COLLECT,       /* no error cancels, the body's neither; all come out in the end (ALL_COMPLETED) */
     OSR_FIRST_DONE,    /* the first child to end, well or not, cancels the others (FIRST_COMPLETED); so does an error of
                         * the body */
-    OSR_FIRST_SUCCESS  /* the first child to end well cancels the others; see osr_group_losses() for the errors before */
+    OSR_FIRST_SUCCESS  /* the first child to end well cancels the others; see osr_group_losses() for the errors before.
+                        * Another may end well too before it learns of that, and what it has made must be given back */
 };
 
 struct osr_group_options {

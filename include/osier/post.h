@@ -55,8 +55,8 @@ OSR_API int osr_post_open_cancel_here(struct osr_post *post, struct osr_scope *s
 
 /*
  * Fires the post. May be called from any thread and from signal handlers; never waits, takes no lock and no memory,
- * leaves errno and the slot of errors alone. What is fired several times before the loop gets to it is told once, with the count.
- * 0; -ESTALE if the post is closed; -EPERM in a forked child, for a post of its parent.
+ * leaves errno and the slot of errors alone. What is fired several times before the loop gets to it is told once, with
+ * the count. 0; -ESTALE if the post is closed; -EPERM in a forked child, for a post of its parent.
  */
 OSR_API int osr_post_fire(struct osr_post post);
 
@@ -100,8 +100,9 @@ OSR_API int osr_portal_post(struct osr_portal portal, void (*run)(void *arg), vo
  * tree), and fails nobody else in the group; only a fatal one counts there too. Under a limit of the group that is
  * reached it waits for its turn. From any thread but the run's own.
  *
- * What the task returned, with its error in the thread's slot; -OSR_ETASKCANCELED if it ended cancelled; -ESTALE if the portal is closed or the group
- * takes no tasks any more; -EDEADLK on the run's own thread; -EINVAL; -ENOMEM; -EPERM as above.
+ * What the task returned, with its error in the thread's slot; -OSR_ETASKCANCELED if it ended cancelled; -ESTALE if the
+ * portal is closed or the group takes no tasks any more; -EDEADLK on the run's own thread; -EINVAL; -ENOMEM; -EPERM as
+ * above.
  */
 #define osr_portal_call(portal, task, arg) \
     osr_portal_call_with((portal), &(task).routine_, (1 ? (arg) : (task).arg_), OSR_HERE)

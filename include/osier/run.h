@@ -69,7 +69,8 @@ struct osr_run_options {
     const char *where; /* the place; the macro sets it */
     const char *name;  /* of the root task; else its function's */
 
-    /* Of every task in bytes, its guard page besides; 0: 65536. Rounded up to a power of two; -EINVAL above SIZE_MAX / 64. */
+    /* Of every task in bytes, its guard page besides; 0: 65536. Rounded up to a power of two; -EINVAL above
+     * SIZE_MAX / 64. */
     size_t stack_size;
     /* So many stacks whose tasks have ended keep their memory for the next tasks for as long as the run lasts; 0: 1024. The
      * memory of others goes back to the system, but for the address space, when nobody has needed it for a second and the
@@ -113,10 +114,9 @@ struct osr_run_options {
  * called outside tasks; the thread is taken up until it returns. Several threads may each have a run.
  *
  * Gives what the root returned, with its error in the thread's slot; -OSR_ETASKCANCELED if it was cancelled, with an
- * error that says where and why;
- * the code of the first fatal error (osr_fail_fatal(), .interrupts), whatever became of it inside; -OSR_EDEADLOCK if nothing
- * could run any more, with the tree of that moment as the message; -EBUSY inside a run; -EINVAL; -ENOMEM, or what
- * the system failed with at the start.
+ * error that says where and why; the code of the first fatal error (osr_fail_fatal(), .interrupts), whatever became of
+ * it inside; -OSR_EDEADLOCK if nothing could run any more, with the tree of that moment as the message; -EBUSY inside a
+ * run; -EINVAL; -ENOMEM, or what the system failed with at the start.
  */
 #define osr_run(...) OSR_RUN_(__VA_ARGS__, .size = sizeof(struct osr_run_options))
 #define OSR_RUN_(task, argument, ...)                        \
@@ -141,9 +141,10 @@ OSR_API int osr_run_with(const struct osr_routine *routine, void *arg, const str
  *     osr_runner_free(runner);
  *
  * A run of a runner sees nothing of those before it: their handles are stale, what they registered is forgotten. Only
- * the clock goes on, also a simulated one. A run that failed, was cancelled or could not go on leaves the runner as good
- * as new, and errors taken from a run stay valid. A runner belongs to the thread that made it. In a forked child it is of
- * no use: there its calls give -EPERM.
+ * the clock goes on, also a simulated one: that stops at OSR_NEVER, after 292 years in all its runs, and from then on
+ * nothing is ever due. A run that failed, was cancelled or could not go on leaves the runner as good as new, and errors
+ * taken from a run stay valid. A runner belongs to the thread that made it. In a forked child it is of no use: there its
+ * calls give -EPERM.
  */
 struct osr_runner;
 

@@ -135,8 +135,8 @@ OSR_API int osr_scope_close_here(struct osr_scope *scope, int rc, const char *wh
 /*
  * Cancels everything inside `scope`, for good: every cancellation point in it, in this task and in the tasks of groups
  * below it, gives -ECANCELED from now on, and parked ones are woken. Any task of the runtime may cancel, and callbacks
- * (call.h, post.h) may. It never waits and switches to nobody; its cost is the scopes below. Cancelling again changes nothing:
- * the first reason stays. `text` says why, may be NULL, is not copied and must outlive the scope (a literal).
+ * (call.h, post.h) may. It never waits and switches to nobody; its cost is the scopes below. Cancelling again changes
+ * nothing: the first reason stays. `text` says why, may be NULL, is not copied and must outlive the scope (a literal).
  *
  * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -EPERM outside a runtime or from another one.
  */
@@ -249,7 +249,8 @@ OSR_API int osr_bind(struct osr_binding *binding, const void *key, void *value);
 
 /*
  * The value bound to `key` nearest to the calling task; in a job in a thread or a worker process, to the task that waits
- * for it; in a call (call.h), to the scope that it is bound to; NULL if there is none. Never waits; costs the scopes up to the one that binds it.
+ * for it; in a call (call.h), to the scope that it is bound to; NULL if there is none. Never waits; costs the scopes up
+ * to the one that binds it.
  */
 OSR_API void *osr_value(const void *key);
 

@@ -13,9 +13,14 @@
 extern "C" {
 #endif
 
-/* An address of any family. */
+/*
+ * An address of any family. It may be filled and read by hand, as from what getaddrinfo() has found:
+ *
+ *     address.size = found->ai_addrlen;
+ *     memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
+ */
 struct osr_address {
-    socklen_t size;
+    socklen_t size; /* of what is used of the storage */
     struct sockaddr_storage storage;
 };
 

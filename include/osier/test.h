@@ -35,12 +35,16 @@
  *     }
  *
  * What goes wrong is shrunk and told as a short story, which ends with a token: all that the kit chose, in one word.
- * `OSR_REPLAY=token ./test` runs that again (twice, to compare) and nothing else, for a debugger. examples/bank_test.c is
- * such a test from its beginning to its end.
+ * `OSR_REPLAY=token ./test` runs that again (twice, to compare) and nothing else, for a debugger; with OSR_TRACE=file
+ * besides, the file shows the whole run, also what happened after the injection. examples/bank_test.c is such a test from
+ * its beginning to its end.
  *
  * In each run is looked for: a check that failed; a deadlock; misuse that stops the program, and crashes; descriptors,
  * errors and memory that are left; a run that does not end; two runs that differ though the kit chose the same, because
  * the program asks a clock, a source of randomness, or the addresses of things.
+ *
+ * That a run does not end is seen by the number of its steps (osr_test.steps). A task that computes for ever and calls
+ * nothing makes no step, and is not seen: give the test program a time limit from outside (`timeout 60 ./test`).
  *
  * The calls that run a test are made outside runs, one at a time, on any thread. Those "in a test" are made by its tasks,
  * jobs, callbacks, and by begin(), end() and check() where that makes sense; outside tests they do nothing, and give 0.
