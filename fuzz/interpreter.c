@@ -1175,6 +1175,9 @@ static void make_runners(void)
     plain_runner = warm_runner(&options);
 }
 
+/* A runner's clock goes on from run to run, and time ends after 292 years, which a campaign of a minute may take. */
+static const int64_t late = OSR_NEVER / 2;
+
 /* There are more allocations than before: the runners', or some that were left, which is seen without it. */
 static void give_up_runners(void)
 {
@@ -1280,5 +1283,7 @@ void interpret(const struct program *program, enum world world, const struct log
     }
     check_end();
     if (live != before && !interpreter_hooks) /* that runner keeps what it may need again */
+        give_up_runners();
+    else if (world == WORLD_SIMULATED && machine.now > late)
         give_up_runners();
 }
