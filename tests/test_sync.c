@@ -873,6 +873,35 @@ TOLD_TEST(a_callback_sends_away_who_waits_at_a_barrier, "first: OSR_EBROKEN\n")
     return osr_group_close(&group, 0);
 }
 
+OSR_TASK(come_last_from_another_run, struct osr_barrier, barrier)
+{
+    check_int(osr_barrier_wait(barrier), -EPERM);
+    check_int(osr_barrier_reset(barrier), -EPERM);
+    return 0;
+}
+
+OSR_JOB(come_last, struct osr_barrier, barrier) { return run_simulated(come_last_from_another_run, barrier); }
+
+OSR_TASK(come_first, struct osr_barrier, barrier)
+{
+    check_int(osr_barrier_wait(barrier), 0);
+    return 0;
+}
+
+SIMULATED_TEST(tasks_of_another_run_do_not_count_at_a_barrier)
+{
+    struct osr_barrier barrier;
+    struct osr_group group;
+
+    osr_barrier_init(&barrier, 2);
+    osr_group_open(&group);
+    osr_spawn(&group, come_first, &barrier);
+    check_int(osr_yield(), 0);
+    check_int(osr_offload(come_last, &barrier), 0);
+    check_int(osr_barrier_wait(&barrier), 1);
+    return osr_group_close(&group, 0);
+}
+
 /* ---- Never keeping the thread -------------------------------------------------------------------------- */
 
 struct eager {
@@ -1465,6 +1494,7 @@ int main(void)
         story_test(limits_that_pass_until_a_cut_wait_has_its_lock_again_have_cut_it_too_the_inner),
         story_test(who_waits_at_a_condition_or_notifies_must_hold_its_lock),
         story_test(a_lock_that_tasks_of_another_run_wait_for_is_that_runs),
+        story_test(tasks_of_another_run_do_not_count_at_a_barrier),
         story_test(of_two_who_want_the_only_permit_one_waits),
         story_test(a_permit_that_was_handed_to_a_cancelled_task_is_its_own),
         story_test(a_permit_passes_over_those_who_were_cancelled),

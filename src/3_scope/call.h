@@ -13,6 +13,9 @@ int osri_call_in(struct osr_list_ *list, struct osr_call *call, void (*run)(void
 /* All calls in the list are due: they come when the running task leaves. */
 void osri_calls_due(struct sched *sched, struct osr_list_ *list);
 
+/* Whether the calls in the list, if there are any, are the run's; outside a run (NULL) they never are. */
+bool osri_calls_are_of(const struct sched *sched, const struct osr_list_ *list);
+
 /* The calls in the list will not come. */
 void osri_calls_drop(struct osr_list_ *list);
 
