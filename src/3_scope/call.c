@@ -103,6 +103,7 @@ void osri_calls_make(struct sched *sched)
         struct due *due = container_of(node, struct due, node);
 
         due->come(sched, due);
+        osri_called_back(sched);
         sched->calling = outside;
     }
     sched->calling_back = nested;

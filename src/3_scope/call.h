@@ -19,6 +19,13 @@ bool osri_calls_are_of(const struct sched *sched, const struct osr_list_ *list);
 /* The calls in the list will not come. */
 void osri_calls_drop(struct osr_list_ *list);
 
+/* To be said when code of the program's that the loop has called is back: in a forked child it stops the program. */
+static inline void osri_called_back(const struct sched *sched)
+{
+    if (unlikely(osri_sched != sched))
+        osri_die(NULL, "osier: a callback returned in a forked child, where its run does not go on\n");
+}
+
 /* Makes the calls that are due, and whatever else is (osri_due()): for the hub. What becomes due meanwhile is for the
  * next time. */
 void osri_calls_make(struct sched *sched);
