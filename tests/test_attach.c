@@ -462,6 +462,41 @@ TEST(a_deadline_that_passes_in_the_very_turn_is_not_forgotten)
     assert_checked();
 }
 
+static void cut_as_overdue(void *arg)
+{
+    tell("called");
+    check_int(osr_scope_set_deadline(arg, -OSR_NEVER), 0);
+}
+
+OSR_TASK(be_overdue_since_ever, void, unused)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, sleep_forever, NULL), 0);
+    check_int(osr_yield(), 0);
+    check_int(osr_call_at(&call, -OSR_NEVER, cut_as_overdue, &group.scope), 0);
+    rc = osr_group_close(&group, 0);
+    ev_timer_stop(loop, &first_alarm.timer);
+    return rc;
+}
+
+static void give_up(void)
+{
+    tell("nothing came");
+    osr_attachment_cancel(&tasks, NULL);
+}
+
+TEST(the_earliest_moment_of_all_is_over_too)
+{
+    attach_told(be_overdue_since_ever, NULL);
+    set_alarm(&first_alarm, 1, give_up);
+    ev_run(loop, 0);
+    assert_story("called\nended: 0 \n");
+    assert_checked();
+}
+
 static unsigned count_polls(void *arg, enum osr_choice kind, unsigned n, const char *what)
 {
     unsigned *polls = arg;
@@ -1541,6 +1576,7 @@ int main(void)
         loop_test(an_idle_run_makes_no_iterations_and_takes_no_time),
         loop_test(deadlines_come_on_time),
         loop_test(a_deadline_that_passes_in_the_very_turn_is_not_forgotten),
+        loop_test(the_earliest_moment_of_all_is_over_too),
         loop_test(as_long_as_nothing_is_due_libev_alone_says_what_is_ready),
         loop_test(a_task_that_yields_for_ever_does_not_starve_watchers),
         loop_test(a_watcher_that_always_comes_does_not_starve_tasks_nor_they_it),

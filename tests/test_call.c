@@ -1,6 +1,10 @@
 /* Calls: soon, later, at a moment, when a task is done; what they are bound to, and what they may do. */
 #include "harness.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 static void tell_it(void *arg) { tell("%s", (const char *)arg); }
 
 static void tell_when(void *arg) { tell("%s at %d ms", (const char *)arg, (int)(osr_now() / osr_ms(1))); }
@@ -429,6 +433,82 @@ SIMULATED_TEST(a_call_made_on_no_task_is_bound_to_the_run_whatever_call_came_bef
     return osr_post_close(&post);
 }
 
+/* ---- In a forked child --------------------------------------------------------------------------------- */
+
+static void return_in_child(void *arg)
+{
+    pid_t pid = fork();
+
+    (void)arg;
+    if (pid == 0)
+        alarm(30);
+    else
+        waitpid(pid, NULL, 0);
+}
+
+static void post_returns_in_child(void *arg, unsigned count)
+{
+    (void)count;
+    return_in_child(arg);
+}
+
+OSR_TASK(sleep_beside_a_call, void, unused)
+{
+    struct osr_call call = {0};
+
+    check_int(osr_call_later(&call, 1, return_in_child, NULL), 0);
+    return osr_sleep(2);
+}
+
+OSR_TASK(sleep_beside_a_post, void, unused)
+{
+    struct osr_post post;
+
+    check_int(osr_post_open(&post, post_returns_in_child, NULL), 0);
+    check_int(osr_post_fire(post), 0);
+    return osr_sleep(2);
+}
+
+OSR_TASK(sleep_beside_a_portal, void, unused)
+{
+    struct osr_portal portal;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_portal_open(&portal, &group), 0);
+    check_int(osr_portal_post(portal, return_in_child, NULL), 0);
+    check_int(osr_portal_post(portal, tell_it, TEXT("once")), 0);
+    return osr_group_close(&group, osr_sleep(2));
+}
+
+static void let_a_call_return_in_a_child(void)
+{
+    (void)run_simulated(sleep_beside_a_call, NULL);
+    die_of(SIGTERM);
+}
+
+static void let_a_post_return_in_a_child(void)
+{
+    (void)run_simulated(sleep_beside_a_post, NULL);
+    die_of(SIGTERM);
+}
+
+static void let_a_portal_return_in_a_child(void)
+{
+    (void)run_simulated(sleep_beside_a_portal, NULL);
+    die_of(SIGTERM);
+}
+
+static void a_call_that_returns_in_a_forked_child_stops_that_child(void **state)
+{
+    static const char says[] = "a callback returned in a forked child, where its run does not go on";
+
+    (void)state;
+    assert_dies(let_a_call_return_in_a_child, SIGTERM, says);
+    assert_dies(let_a_post_return_in_a_child, SIGTERM, says);
+    assert_dies(let_a_portal_return_in_a_child, SIGTERM, says);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -449,6 +529,7 @@ int main(void)
         story_test(what_waits_is_refused_in_a_call),
         story_test(nothing_is_answered_with_a_code),
         story_test(outside_a_run_no_calls_are_made),
+        story_test(a_call_that_returns_in_a_forked_child_stops_that_child),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -394,6 +394,34 @@ TOLD_TEST(a_future_with_calls_to_come_is_not_destroyed_outside_its_run, "")
     return osr_future_destroy(&future);
 }
 
+static void tell_called(void *arg)
+{
+    tell("%s", (const char *)arg);
+}
+
+OSR_TASK(end_it_from_another_run, struct osr_future, future)
+{
+    check_int(osr_future_complete(future, NULL), -EPERM);
+    check_int(osr_future_cancel(future), -EPERM);
+    check_int(osr_future_destroy(future), -EPERM);
+    return 0;
+}
+
+OSR_JOB(end_it_elsewhere, struct osr_future, future) { return run_simulated(end_it_from_another_run, future); }
+
+TOLD_TEST(a_future_that_calls_of_another_run_wait_for_is_that_runs, "called\n")
+{
+    struct osr_future future;
+    struct osr_call call = {0};
+
+    osr_future_init(&future, NULL, NULL);
+    check_int(osr_future_on_done(&future, &call, tell_called, (void *)"called"), 0);
+    check_int(osr_offload(end_it_elsewhere, &future), 0);
+    check_int(osr_future_complete(&future, NULL), 0);
+    check_int(osr_yield(), 0);
+    return osr_future_destroy(&future);
+}
+
 /* ---- On the loop, and nowhere -------------------------------------------------------------------------- */
 
 static void complete_on_the_loop(void *future)
@@ -516,6 +544,7 @@ int main(void)
         story_test(a_future_is_not_destroyed_under_those_who_wait_or_have_not_returned_yet),
         story_test(calls_for_when_it_is_done_come_once_it_is_and_not_if_it_is_destroyed),
         story_test(a_future_with_calls_to_come_is_not_destroyed_outside_its_run),
+        story_test(a_future_that_calls_of_another_run_wait_for_is_that_runs),
         story_test(a_callback_completes_futures),
         story_test(a_task_whose_futures_are_done_lets_others_run),
         story_test(nothing_is_answered_with_a_code),

@@ -817,6 +817,34 @@ TOLD_TEST(who_uses_the_queue_while_it_disposes_of_items_finds_it_whole,
     return osr_queue_destroy(&queue);
 }
 
+OSR_TASK(shut_down_from_another_run, struct osr_queue, queue)
+{
+    check_int(osr_queue_shutdown(queue, true), -EPERM);
+    check_int(osr_queue_task_done(queue), -EPERM);
+    return 0;
+}
+
+OSR_JOB(shut_down_elsewhere, struct osr_queue, queue) { return run_simulated(shut_down_from_another_run, queue); }
+
+OSR_TASK(join_from_here, struct osr_queue, queue) { return osr_queue_join(queue); }
+
+SIMULATED_TEST(a_queue_that_tasks_of_another_run_join_is_not_shut_down)
+{
+    struct osr_queue queue;
+    struct osr_group group;
+    int item = 1;
+
+    osr_queue_init(&queue, sizeof(int), 1);
+    check_int(osr_queue_put(&queue, &item), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, join_from_here, &queue);
+    check_int(osr_yield(), 0);
+    check_int(osr_offload(shut_down_elsewhere, &queue), 0);
+    check_int(osr_queue_shutdown(&queue, true), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    return osr_queue_destroy(&queue);
+}
+
 /* ---- Select -------------------------------------------------------------------------------------------- */
 
 SIMULATED_TEST(of_several_cases_that_can_be_done_the_first_is_and_no_other)
@@ -1355,6 +1383,7 @@ int main(void)
         story_test(a_select_never_meets_itself),
         story_test(a_select_gives_up_at_its_moment),
         story_test(a_select_is_told_of_a_shutdown),
+        story_test(a_queue_that_tasks_of_another_run_join_is_not_shut_down),
         story_test(a_callback_uses_a_queue_without_waiting),
         story_test(a_queue_that_makes_no_sense_is_refused),
         story_test(nothing_is_answered_with_a_code),

@@ -407,6 +407,40 @@ TEST(runs_do_not_nest)
     assert_checked();
 }
 
+/* On the thread of the run, which the simulated clock has lent it. */
+OSR_JOB(use_the_runner_that_waits, void, unused)
+{
+    int number = 2;
+
+    check_int(osr_runner_run(runner, give, &number), -EBUSY);
+    check_int(osr_runner_free(runner), -EBUSY);
+    check_int(osr_run(give, &number), 2);
+    return 0;
+}
+
+OSR_TASK(use_it_further_in, void, unused)
+{
+    check_int(osr_runner_free(runner), -EBUSY);
+    return osr_offload(use_the_runner_that_waits, NULL);
+}
+
+OSR_JOB(run_within, void, unused) { return osr_run(use_it_further_in, NULL, .clock = OSR_CLOCK_SIMULATED); }
+
+OSR_TASK(lend_the_thread, void, unused)
+{
+    int rc = osr_offload(use_the_runner_that_waits, NULL);
+
+    return rc < 0 ? rc : osr_offload(run_within, NULL);
+}
+
+TEST(a_run_that_has_lent_its_thread_to_a_job_goes_on)
+{
+    make_simulated();
+    assert_int_equal(osr_runner_run(runner, lend_the_thread, NULL), 0);
+    free_runner();
+    assert_checked();
+}
+
 TEST(two_runners_of_one_thread_take_turns)
 {
     struct osr_runner *first, *second;
@@ -582,6 +616,7 @@ int main(void)
         story_test(any_number_of_runs_leaves_nothing_behind),
         story_test(leaks_are_reported_for_the_run_that_has_left_them),
         story_test(runs_do_not_nest),
+        story_test(a_run_that_has_lent_its_thread_to_a_job_goes_on),
         story_test(two_runners_of_one_thread_take_turns),
         story_test(a_runner_belongs_to_its_thread),
         story_test(a_runner_is_of_no_use_in_a_forked_child),

@@ -446,6 +446,47 @@ SIMULATED_TEST(who_waits_at_a_condition_or_notifies_must_hold_its_lock)
     return 0;
 }
 
+/* Its root has the number of the other run's. */
+OSR_TASK(meddle_as_another_runs_root, struct shop, s)
+{
+    check_int(osr_lock_release(&s->lock), -EPERM);
+    check_int(osr_condition_wait(&s->condition), -EPERM);
+    check_int(osr_condition_notify_all(&s->condition), -EPERM);
+    return 0;
+}
+
+OSR_JOB(run_another, struct shop, s) { return run_simulated(meddle_as_another_runs_root, s); }
+
+OSR_TASK(wait_at_the_condition, struct shop, s)
+{
+    check_int(osr_lock_acquire(&s->lock), 0);
+    check_int(osr_condition_wait(&s->condition), 0);
+    return osr_lock_release(&s->lock);
+}
+
+OSR_TASK(wait_for_the_lock, struct shop, s)
+{
+    check_int(osr_lock_acquire(&s->lock), 0);
+    return osr_lock_release(&s->lock);
+}
+
+SIMULATED_TEST(a_lock_that_tasks_of_another_run_wait_for_is_that_runs)
+{
+    struct shop shop;
+    struct osr_group group;
+
+    open_shop(&shop);
+    osr_group_open(&group);
+    osr_spawn(&group, wait_at_the_condition, &shop);
+    check_int(osr_yield(), 0);
+    check_int(osr_lock_acquire(&shop.lock), 0);
+    osr_spawn(&group, wait_for_the_lock, &shop);
+    check_int(osr_offload(run_another, &shop), 0);
+    check_int(osr_condition_notify_all(&shop.condition), 1);
+    check_int(osr_lock_release(&shop.lock), 0);
+    return osr_group_close(&group, 0);
+}
+
 /* ---- Semaphores ---------------------------------------------------------------------------------------- */
 
 /* 13: corral 39dca62. */
@@ -829,6 +870,35 @@ TOLD_TEST(a_callback_sends_away_who_waits_at_a_barrier, "first: OSR_EBROKEN\n")
     osr_group_open(&group);
     bring(&group, &one, 1, wait_barrier, &barrier);
     call_on_the_loop(abort_and_reset, &barrier);
+    return osr_group_close(&group, 0);
+}
+
+OSR_TASK(come_last_from_another_run, struct osr_barrier, barrier)
+{
+    check_int(osr_barrier_wait(barrier), -EPERM);
+    check_int(osr_barrier_reset(barrier), -EPERM);
+    return 0;
+}
+
+OSR_JOB(come_last, struct osr_barrier, barrier) { return run_simulated(come_last_from_another_run, barrier); }
+
+OSR_TASK(come_first, struct osr_barrier, barrier)
+{
+    check_int(osr_barrier_wait(barrier), 0);
+    return 0;
+}
+
+SIMULATED_TEST(tasks_of_another_run_do_not_count_at_a_barrier)
+{
+    struct osr_barrier barrier;
+    struct osr_group group;
+
+    osr_barrier_init(&barrier, 2);
+    osr_group_open(&group);
+    osr_spawn(&group, come_first, &barrier);
+    check_int(osr_yield(), 0);
+    check_int(osr_offload(come_last, &barrier), 0);
+    check_int(osr_barrier_wait(&barrier), 1);
     return osr_group_close(&group, 0);
 }
 
@@ -1423,6 +1493,8 @@ int main(void)
         story_test(limits_that_pass_until_a_cut_wait_has_its_lock_again_have_cut_it_too_the_outer),
         story_test(limits_that_pass_until_a_cut_wait_has_its_lock_again_have_cut_it_too_the_inner),
         story_test(who_waits_at_a_condition_or_notifies_must_hold_its_lock),
+        story_test(a_lock_that_tasks_of_another_run_wait_for_is_that_runs),
+        story_test(tasks_of_another_run_do_not_count_at_a_barrier),
         story_test(of_two_who_want_the_only_permit_one_waits),
         story_test(a_permit_that_was_handed_to_a_cancelled_task_is_its_own),
         story_test(a_permit_passes_over_those_who_were_cancelled),

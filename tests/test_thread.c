@@ -1211,6 +1211,18 @@ static void let_a_job_return_in_a_child(void)
     die_of(SIGTERM);
 }
 
+static void let_an_inline_job_return_in_a_child(void)
+{
+    (void)run_simulated(offload_a_fork, NULL);
+    die_of(SIGTERM);
+}
+
+/* The first of all tests: no thread has been started yet. */
+TEST(so_does_one_on_the_loops_own_thread_in_a_process_without_a_pool)
+{
+    assert_dies(let_an_inline_job_return_in_a_child, SIGTERM, "returned in a forked child, where its run does not go on");
+}
+
 TEST(a_job_that_returns_in_a_forked_child_stops_that_child)
 {
     skip_where_tools_know_no_forked_threads();
@@ -1578,6 +1590,7 @@ TEST(a_simulated_run_keeps_its_thread_though_a_job_has_runs_of_its_own)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        thread_test(so_does_one_on_the_loops_own_thread_in_a_process_without_a_pool),
         thread_test(a_shutdown_names_the_jobs_that_are_stuck_and_does_not_wait_for_ever), /* the very first job of the program */
         thread_test(a_job_runs_in_a_thread_of_the_pool_and_gives_its_result),
         thread_test(nothing_is_settled_while_a_job_may_run_that_was_left_behind),

@@ -56,6 +56,11 @@ static void leave(struct osr_bound_ *bound)
     drop(osri_sched, container_of(bound, struct coming, bound));
 }
 
+bool osri_calls_are_of(const struct sched *sched, const struct osr_list_ *list)
+{
+    return list_empty(list) || ((const struct task *)coming_at(list->next)->scope->owner_)->sched == sched;
+}
+
 void osri_calls_drop(struct osr_list_ *list)
 {
     while (!list_empty(list))
@@ -98,6 +103,7 @@ void osri_calls_make(struct sched *sched)
         struct due *due = container_of(node, struct due, node);
 
         due->come(sched, due);
+        osri_called_back(sched);
         sched->calling = outside;
     }
     sched->calling_back = nested;

@@ -55,8 +55,9 @@ int osr_barrier_wait_here(struct osr_barrier *barrier, const char *where)
 
     if (rc < 0)
         return rc;
-    if (!barrier || barrier->broken_) {
-        rc = osri_task_failed(sched->current, barrier ? -OSR_EBROKEN : -EINVAL, where);
+    rc = !barrier ? -EINVAL : barrier->broken_ ? -OSR_EBROKEN : osri_may_wake(sched, &barrier->waiters_);
+    if (rc < 0) {
+        osri_task_failed(sched->current, rc, where);
         osri_at_once(sched);
         return rc;
     }

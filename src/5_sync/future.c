@@ -23,7 +23,7 @@ int osr_future_destroy(struct osr_future *future)
         return osri_failed(-EINVAL, NULL);
     if (future->waiting_ > 0)
         return osri_failed(-EBUSY, NULL);
-    if (!list_empty(&future->calls_) && !osri_sched)
+    if (!osri_calls_are_of(osri_sched, &future->calls_))
         return osri_failed(-EPERM, NULL);
     osri_calls_drop(&future->calls_);
     osr_error_release(future->error_);
@@ -38,6 +38,8 @@ static int may_complete(const struct osr_future *future)
 {
     int rc = future ? osri_may_wake(osri_sched, &future->waiters_) : -EINVAL;
 
+    if (rc == 0 && !osri_calls_are_of(osri_sched, &future->calls_))
+        rc = -EPERM;
     if (rc == 0)
         osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, future);
     return rc == 0 && osr_future_done(future) ? -EALREADY : rc;

@@ -52,13 +52,16 @@ int osr_lock_try_acquire(struct osr_lock *lock)
     return rc < 0 ? osri_failed(rc, NULL) : 0;
 }
 
-/* The lock goes to whoever has waited longest. */
+/* The lock goes to whoever has waited longest: 0; -EPERM if that is in another run, where the lock's owner is then, whose
+ * number the caller happens to have. */
 static __attribute__((noinline)) int hand_over(struct sched *sched, struct osr_lock *lock)
 {
     struct osr_waiter_ *first;
 
     osri_touch(&sched->door, OSR_TOUCH_WRITE, lock);
     first = osri_first(&lock->waiters_);
+    if (first && !osri_is_here(sched, first))
+        return -EPERM;
     lock->owner_ = first ? ((struct task *)first->wait_->task_)->number : 0;
     if (first)
         osri_wake(sched, first->wait_, 0);
@@ -81,8 +84,10 @@ int osr_lock_release(struct osr_lock *lock)
 
     if (unlikely(rc < 0))
         return osri_failed(rc, NULL);
-    if (unlikely(osri_first(&lock->waiters_) || osri_sched->door.touched))
-        return hand_over(osri_sched, lock);
+    if (unlikely(osri_first(&lock->waiters_) || osri_sched->door.touched)) {
+        rc = hand_over(osri_sched, lock);
+        return rc < 0 ? osri_failed(rc, NULL) : 0;
+    }
     lock->owner_ = 0;
     return 0;
 }
@@ -132,7 +137,9 @@ int osr_condition_wait_here(struct osr_condition *condition, const char *where)
     if (rc < 0)
         return osri_task_failed(sched->current, rc, where);
     lock = condition->lock_;
-    (void)hand_over(sched, lock);
+    rc = hand_over(sched, lock);
+    if (rc < 0)
+        return osri_task_failed(sched->current, rc, where);
     rc = osri_park(sched, &condition->waiters_, NULL, "osr_condition_wait", where);
     if (rc == 0)
         return 0;
@@ -159,6 +166,8 @@ int osr_condition_notify(struct osr_condition *condition, unsigned count)
 {
     int rc = must_hold(condition);
 
+    if (rc == 0)
+        rc = osri_may_wake(osri_sched, &condition->waiters_);
     if (rc < 0)
         return osri_failed(rc, NULL);
     osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, condition);

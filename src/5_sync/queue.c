@@ -441,6 +441,8 @@ int osr_queue_shutdown(struct osr_queue *queue, bool at_once)
     if (rc == 0)
         rc = osri_may_wake(sched, &queue->putters_);
     if (rc == 0)
+        rc = osri_may_wake(sched, &queue->joiners_);
+    if (rc == 0)
         osri_touch(&sched->door, OSR_TOUCH_WRITE, queue);
     if (rc == 0 && queue->shut_ >= (at_once ? AT_ONCE : DRAINING))
         rc = -EALREADY;

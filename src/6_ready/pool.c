@@ -99,11 +99,16 @@ static void prepare(void)
     (void)pthread_atfork(osri_pool_lock, osri_pool_unlock, in_child);
 }
 
-static void lock_prepared(void)
+static void be_prepared(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     pthread_once(&once, prepare);
+}
+
+static void lock_prepared(void)
+{
+    be_prepared();
     osri_pool_lock();
 }
 
@@ -119,6 +124,7 @@ void osri_job_run(struct job *job)
     struct job *outer = osri_job;
     const char *who = osri_thread_who;
 
+    be_prepared(); /* on the loop's own thread too: the job may fork */
     osri_job = job;
     osri_thread_who = job->who;
     job->rc = job->routine->run(job->arg);

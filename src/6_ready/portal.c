@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "3_scope/call.h"
 #include "3_scope/slot.h"
 
 /*
@@ -147,6 +148,7 @@ static struct call *next_call(struct source *source, struct inbox *inbox, uint64
 static void heard(struct source *source, enum bell_kind kind, unsigned rings)
 {
     struct inbox *inbox = atomic_load(&source->inbox);
+    const struct sched *sched = source->sched;
     uint64_t id = osri_source_id(source);
     struct call *call;
 
@@ -161,6 +163,7 @@ static void heard(struct source *source, enum bell_kind kind, unsigned rings)
             ask_place(source, call);
         } else {
             call->run(call->arg);
+            osri_called_back(sched);
             free(call);
         }
     }

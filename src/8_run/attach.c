@@ -59,8 +59,7 @@ static bool set_timer(struct attached *attached, int64_t at)
     ev_timer_stop(attached->loop, &attached->timer);
     if (at == OSR_NEVER)
         return false;
-    left = at - osri_sys_clock();
-    if (left <= 0)
+    if (__builtin_sub_overflow(at, osri_sys_clock(), &left) || left <= 0) /* the earliest moments are too long ago to count */
         return true;
     ev_now_update(attached->loop); /* from which libev counts */
     ev_timer_set(&attached->timer, (double)left * 1e-9, 0);

@@ -7,6 +7,12 @@ bool osri_runner_is_ours(const struct osr_runner *runner)
     return pthread_equal(runner->thread, pthread_self()) && runner->process == osri_forks();
 }
 
+/* Whether a run of it lasts: around the caller, or around the job that the caller runs in, with its thread. */
+static bool is_in_use(const struct osr_runner *runner)
+{
+    return osri_is_own_thread(&runner->run.sched);
+}
+
 int osr_runner_new_with(struct osr_runner **made, const struct osr_run_options *options)
 {
     const char *where = options ? options->where : NULL;
@@ -38,7 +44,7 @@ int osr_runner_run_here(struct osr_runner *runner, const struct osr_routine *rou
         return osri_failed(-EINVAL, where);
     if (!osri_runner_is_ours(runner))
         return osri_failed(-EPERM, where);
-    if (osri_sched)
+    if (osri_sched || is_in_use(runner))
         return osr_fail_here(where, -EBUSY, "osr_runner_run() inside a run");
     rc = osri_run_begin(&runner->run, routine, arg, where);
     if (rc < 0)
@@ -53,7 +59,7 @@ int osr_runner_free(struct osr_runner *runner)
         return 0;
     if (!osri_runner_is_ours(runner))
         return osri_failed(-EPERM, NULL);
-    if (osri_sched == &runner->run.sched)
+    if (is_in_use(runner))
         return osri_failed(-EBUSY, NULL);
     osri_run_close(&runner->run);
     free(runner);
