@@ -1179,9 +1179,6 @@ static void make_runners(void)
     plain_runner = warm_runner(&options);
 }
 
-/* A runner's clock goes on from run to run, and time ends after 292 years, which a campaign of a minute may take. */
-static const int64_t late = OSR_NEVER / 2;
-
 /* There are more allocations than before: the runners', or some that were left, which is seen without it. */
 static void give_up_runners(void)
 {
@@ -1289,7 +1286,5 @@ void interpret(const struct program *program, enum world world, const struct log
     if (interpreter_hooks) /* that runner keeps what it may need again, and begins its clock anew */
         return;
     if (live != before || ++programs_run == MOST_PROGRAMS || machine.now > OSR_NEVER / 2)
-        give_up_runners();
-    else if (world == WORLD_SIMULATED && machine.now > late)
         give_up_runners();
 }
