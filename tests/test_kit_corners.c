@@ -529,8 +529,8 @@ TEST(programs_are_compared_in_all_that_happens)
                                          "kind of question", "violation", "place unknown", "place known", "asked or not",
                                          "more asked"};
     static const char *const says[] = {
-        "task \"ends_with\" ends with 1; again,",       "task \"sleeps_as_said\" is woken in osr_sleep at",
-        "task \"differs\" runs; again",          "waits in osr_sleep_until at",
+        "task 2 \"ends_with\" ends with 1; again,",       "task 2 \"sleeps_as_said\" is woken in osr_sleep at",
+        "task 1 \"differs\" runs; again",          "waits in osr_sleep_until at",
         "again, with the same choices, at 0.",   "first T1 of 3 (how many) is asked; again, with the same answers, T1 of 2",
         "again, with the same answers, T1 of 2 (another) is asked",
         "again, with the same answers, nothing more is asked",
@@ -574,7 +574,7 @@ TEST(runs_that_do_not_come_about_are_compared_too)
     with("no run");
     world.test = &test;
     assert_int_equal(osr_test_run(&test), 1);
-    assert_told("first nothing more happens; again, with the same choices, at 0.000000000 s task \"does_nothing\"");
+    assert_told("first nothing more happens; again, with the same choices, at 0.000000000 s task 1 \"does_nothing\"");
     with("no other run");
     world.test = &test;
     assert_int_equal(osr_test_run(&test), 1);
@@ -2020,11 +2020,72 @@ TEST(a_story_says_what_everybody_is_doing)
 
     with(NULL);
     assert_int_equal(osr_test_run(&test), 1);
-    assert_told("task \"wakes_and_fails\" runs");
-    assert_told("task \"waiter\" was woken in osr_lock_acquire at");
-    assert_told("task \"newcomer\", spawned at");
-    assert_told("task \"yielder\" is ready");
-    assert_told("task \"sleeper\" waits in osr_sleep at ?");
+    assert_told("task 1 \"wakes_and_fails\" runs");
+    assert_told("task 2 \"waiter\" was woken in osr_lock_acquire at");
+    assert_told("task 5 \"newcomer\", spawned at");
+    assert_told("task 3 \"yielder\" is ready");
+    assert_told("task 4 \"sleeper\" waits in osr_sleep at ?");
+}
+
+OSR_TASK(prints_much, struct world, w)
+{
+    unsigned i;
+
+    (void)w;
+    for (i = 0; i < 391; i++)
+        (void)osr_test_fault(has("other") && i % 2 ? "scanner" : "printer", -ENODEV);
+    osr_test_fail("look around");
+    return 0;
+}
+
+TEST(a_story_tells_like_lines_once_and_what_it_leaves_out)
+{
+    const struct osr_test test = KIT_TEST("prints", prints_much);
+
+    with(NULL);
+    assert_int_equal(osr_test_replay(&test, whole("prints:F100+=1")), 1);
+    assert_told("  F100, a fault: \"printer\" fails, error 1 of 1, as from now on always\n  … and ");
+    assert_told(" more, up to F");
+    assert_not_told("F101");
+    assert_told(" runs\n  the run gave");
+    assert_not_told("no room");
+    with("other");
+    assert_int_equal(osr_test_replay(&test, whole("prints:F100+=1")), 1);
+    assert_told("F101, a fault: \"");
+    assert_told(" as from now on always\n  … and more, which there is no room for\n  the run gave");
+}
+
+OSR_TASK(uses, struct world, w)
+{
+    int rc = osr_sleep(osr_s(1));
+
+    (void)w;
+    osr_test_check(rc == 0);
+    return rc;
+}
+
+OSR_TASK(has_two_users, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, uses, w, .name = "user");
+    if (rc == 0)
+        rc = osr_spawn(&group, uses, w, .name = "user");
+    return osr_group_close(&group, rc);
+}
+
+TEST(a_story_tells_tasks_of_one_name_apart_and_which_call_is_cut)
+{
+    const struct osr_test test = KIT_TEST("users", has_two_users, .cancels = true);
+
+    with(NULL);
+    assert_int_equal(osr_test_explore(&test), 1);
+    assert_told("\"user\" is about to call osr_sleep, and it is cancelled\n");
+    assert_told("        task 2 \"user\" ");
+    assert_told("        task 3 \"user\" ");
+    assert_ptr_equal(strstr(strstr(told, "\"user\" runs") + 1, "\"user\" runs"), NULL); /* nothing has changed since */
 }
 
 static int handled;
@@ -2115,6 +2176,8 @@ int main(void)
         story_test(faults_of_memory_are_nobodys_when_orders_are_reduced),
         story_test(a_program_that_dies_tells_how_to_come_there_again),
         story_test(a_story_says_what_everybody_is_doing),
+        story_test(a_story_tells_like_lines_once_and_what_it_leaves_out),
+        story_test(a_story_tells_tasks_of_one_name_apart_and_which_call_is_cut),
         story_test(handlers_that_the_program_has_set_meanwhile_are_left_alone),
     };
 
