@@ -641,7 +641,9 @@ static void the_fuzz_target_dies_of_a_violation_only(void **state)
             data[i] = (uint8_t)(round * 131 + i * 197 + (round >> 3) * i);
         assert_int_equal(osr_test_fuzz(&orders, data, sizeof(data)), 0);
     }
-    assert_dies(fuzz_into_the_fault, SIGABRT, "again: OSR_REPLAY='osr1:chooses:T1=7/20.");
+    assert_dies(fuzz_into_the_fault, SIGABRT, "again: this program with the file that holds the input; or, "
+                                                     "with a program that calls osr_test_sweep() or the like for "
+                                                     "\"chooses\", OSR_REPLAY='osr1:chooses:T1=7/20.");
 }
 
 /* ---- What tests call ----------------------------------------------------------------------------------- */

@@ -1961,7 +1961,7 @@ TEST(a_program_that_dies_tells_how_to_come_there_again)
     assert_dies(die_before_anything, SIGSEGV, "the program is stopped");
     assert_dies(die_of_faults, SIGABRT, "again: OSR_REPLAY='osr1:dies:F1+=1.");
     assert_dies(die_after_much, SIGABRT, "again: OSR_REPLAY='osr1:much:T1-512=1;"); /* as much as there is room for */
-    assert_dies(fuzz_with_nothing, SIGABRT, "again: OSR_REPLAY='osr1:fails:;");
+    assert_dies(fuzz_with_nothing, SIGABRT, "for \"fails\", OSR_REPLAY='osr1:fails:;");
     assert_dies(misuse, SIGABRT, "again: OSR_REPLAY='osr1:misuse:;");
 }
 

@@ -238,6 +238,7 @@ enum { SITES = 64 };
 struct campaign {
     const struct osr_test *test;
     const char *name;
+    bool is_fuzzer;     /* it is one that has the test run, along bytes of its own */
     const char *detail; /* how the run that is tried came about, in words; NULL: none is tried */
     const char *stage;  /* what is done about it now, in words */
     unsigned long tried; /* its number */

@@ -89,6 +89,7 @@ int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size_t size)
             senseless = rc == -EINVAL ? test : NULL;
             return 0;
         }
+        campaign->is_fuzzer = true;
         osri_kit_unwatch_crashes(); /* the fuzzer has handlers of its own */
         osri_kit_hurry(campaign);
     }

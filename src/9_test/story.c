@@ -273,7 +273,11 @@ static void compose(struct play *play, enum violation violation, const char *sai
         length = append(length, "  … and more, which there is no room for\n");
     if (violation != VIOLATION_DEATH)
         length = append(length, "  the run gave %s\n", osri_kit_outcome(play->rc));
-    (void)append(length, "  again: OSR_REPLAY='%s'\n", token);
+    if (play->campaign->is_fuzzer)
+        (void)append(length, "  again: this program with the file that holds the input; or, with a program that calls "
+                     "osr_test_sweep() or the like for \"%s\", OSR_REPLAY='%s'\n", play->test->name, token);
+    else
+        (void)append(length, "  again: OSR_REPLAY='%s'\n", token);
 }
 
 void osri_kit_tell(struct play *play, const struct script *script, const char *how)
