@@ -36,6 +36,7 @@ static unsigned char ahead[CHECK_AHEAD][1024];
 static size_t ahead_sizes[CHECK_AHEAD];
 enum { NOT_BEGUN = CHECK_AHEAD };
 static unsigned begun = NOT_BEGUN; /* the one that runs */
+static unsigned long begun_run, begun_seed; /* its number, and whose it is */
 
 /* ---- Findings ---- */
 
@@ -91,6 +92,8 @@ static void dying(int number)
     signal(SIGABRT, SIG_DFL);
     signal(SIGSEGV, SIG_DFL);
     signal(SIGALRM, SIG_DFL);
+    if (begun != NOT_BEGUN)
+        fprintf(stderr, "program %lu of seed %lu: the process dies\n", begun_run, begun_seed);
     take_input();
     write_input(directory, "dies-");
     input_size = check_shrink(input, input_size);
@@ -140,6 +143,8 @@ static int run_campaign(const struct campaign *campaign)
         if (i % CHECK_AHEAD == 0)
             look_ahead(campaign, i);
         begun = i % CHECK_AHEAD;
+        begun_run = i;
+        begun_seed = campaign->seed;
         check_input(ahead[begun], ahead_sizes[begun], i % 64 == 0, &finding);
         skipped += finding.outcome == CHECK_SKIPPED;
         records += finding.verdict.count;

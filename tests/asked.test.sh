@@ -38,6 +38,39 @@ fuzz/run.sh "$nowhere" 1 5 orders token || fail "run.sh gives $?"
 grep -q -- '--networks --seed 1 --runs 1$' "$nowhere/asked" || fail "no networks were run"
 ! grep -q -- '--runs 0' "$nowhere/asked" || fail "runs without an end"
 
+# A replay ends with a verdict. What is there needs not be made.
+mkdir "$nowhere/bin"
+printf '#!/bin/sh\n' >"$nowhere/bin/make"
+printf '#!/bin/sh\necho a story\nexit "$(cat "$1")"\n' >"$nowhere/fuzzer"
+chmod +x "$nowhere/bin/make"
+replays() { # STATUS LAST-LINE
+    local said status
+    echo "$1" >"$nowhere/input"
+    said=$(PATH=$nowhere/bin:$PATH BUILD=$nowhere TARGET=orders fuzz/replay.sh "$nowhere/input" 2>&1)
+    status=$?
+    [[ $status == "$1" && $(tail -n 1 <<<"$said") == "$2" ]] || fail "a replay with status $1 gives $status: $said"
+}
+replays 0 "as expected"
+replays 1 "not as expected"
+replays 134 "not as expected"
+replays 2 "a story" # it could not be read
+
+# So does a mutant that is named, and it says of which class it is.
+mkdir "$nowhere/mutants"
+printf '#!/bin/sh\n[ "$OSR_MUTANT" != one ] || { echo "program 3 of seed 1: it differs"; exit 1; }\n' >"$nowhere/mutants/fuzzer"
+chmod +x "$nowhere/mutants/fuzzer"
+printf '%s\n' 'one [time] a.c' '    - {{a}}' '    + b' 'two [queues] a.c' '    - {{a}}' '    + b' \
+    'three [time] a.c' '    - {{a}}' '    + b' '    same: nobody sees it' >"$nowhere/list"
+mutant() { # NAME STATUS LAST-LINE
+    local said status
+    said=$(fuzz/mutants/run.py "$nowhere/list" "$nowhere/mutants" "$1" 2>&1)
+    status=$?
+    [[ $status == "$2" && $(tail -n 1 <<<"$said") == "$3" ]] || fail "mutant $1 gives $status: $said"
+}
+mutant one 0 "one, of class time: killed by 1 of 1 programs"
+mutant two 1 "two, of class queues: SURVIVES: nothing has found it out"
+mutant three 0 "three, of class time: survives, as one that nobody can tell from the original"
+
 # Figures are those of all targets.
 readme=$nowhere/README.md
 mkdir "$nowhere/logs"

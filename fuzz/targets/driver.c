@@ -23,6 +23,7 @@ enum { CANARY_RUNS = 1000000 };
 static unsigned char input[MOST_BYTES];
 static size_t input_size;
 static const char *directory = ".";
+static unsigned long begun, begun_seed; /* how many inputs a campaign has begun, and its seed */
 static bool alone; /* nobody is there to be told: a process of shrinking, or of a canary */
 
 /* Shared with the processes that try an input apart. */
@@ -185,6 +186,8 @@ static void dying(int number)
 {
     (void)number;
     if (!alone) {
+        if (begun > 0)
+            fprintf(stderr, "%s: input %lu of seed %lu\n", target.name, begun - 1, begun_seed);
         (void)write_input("found");
         shrink_anew(write_input("small"));
     }
@@ -229,6 +232,8 @@ static int run_campaign(const struct campaign *campaign)
         if (i % 256 == 0 && campaign->seconds > 0 && seconds_now() - began >= campaign->seconds)
             break;
         input_size = make_input(campaign->seed, i, input);
+        begun = i + 1;
+        begun_seed = campaign->seed;
         LLVMFuzzerTestOneInput(input, input_size);
     }
     alarm(0);
