@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "found.h"
 #include "generate.h"
 #include "network.h"
 #include "trio.h"
@@ -40,7 +41,7 @@ static unsigned long begun_run, begun_seed; /* its number, and whose it is */
 
 /* ---- Findings ---- */
 
-static const char *directory = ".";
+static const char *directory; /* NULL: found_directory() */
 
 static uint64_t hash_of_input(void)
 {
@@ -57,7 +58,7 @@ static void write_input(const char *to, const char *kind)
     char path[512];
     FILE *file;
 
-    snprintf(path, sizeof(path), "%s/%s%016llx", to, kind, (unsigned long long)hash_of_input());
+    snprintf(path, sizeof(path), "%s/%s%016llx", to ? to : found_directory(), kind, (unsigned long long)hash_of_input());
     file = fopen(path, "w");
     if (!file || fwrite(input, 1, input_size, file) != input_size)
         perror(path);
@@ -326,6 +327,16 @@ static int shrink_file(const char *path)
     return 0;
 }
 
+static int usage(FILE *to, int status)
+{
+    fprintf(to, "usage: fuzzer [--hybrid] [--faults] FILE...          the story of each input, and whether it is as expected\n"
+                "       fuzzer --check FILE...                        the same without the stories\n"
+                "       fuzzer --campaign [--seed N] [--runs N] [--seconds N] [--out DIRECTORY]\n"
+                "       fuzzer --shrink FILE                          makes it smaller, in place\n"
+                "       fuzzer --canaries | --networks | --trio ...   the head of fuzz/main.c, and fuzz/README.md\n");
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     struct campaign campaign = {.seed = 1};
@@ -338,7 +349,9 @@ int main(int argc, char **argv)
     signal(SIGSEGV, dying);
     signal(SIGALRM, dying);
     for (; *at && strncmp(*at, "--", 2) == 0; at++) {
-        if (strcmp(*at, "--campaign") == 0)
+        if (strcmp(*at, "--help") == 0)
+            return usage(stdout, 0);
+        else if (strcmp(*at, "--campaign") == 0)
             campaigns = true;
         else if (strcmp(*at, "--canaries") == 0)
             canaries = true;
@@ -373,7 +386,7 @@ int main(int argc, char **argv)
         else if (strcmp(*at, "--corpus") == 0 && at[1])
             campaign.corpus = *++at;
         else
-            return fprintf(stderr, "fuzz: what is %s?\n", *at), 2;
+            return fprintf(stderr, "fuzzer: what is %s?\n", *at), usage(stderr, 2);
     }
     if (networks)
         return network_campaign(campaign.seed, campaign.first, campaign.runs);
@@ -385,5 +398,5 @@ int main(int argc, char **argv)
         return run_canaries(campaign.seed);
     if (campaigns)
         return run_campaign(&campaign);
-    return check_files(at, !silent);
+    return *at || silent ? check_files(at, !silent) : usage(stderr, 2);
 }

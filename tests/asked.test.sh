@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the fuzzers' scripts are asked for is looked at before anything is begun: one line says what is wrong.
+# What the fuzzers, their scripts and the benchmarks are asked for is looked at before anything is begun, and what they say in
+# the end is a verdict.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -70,6 +71,31 @@ mutant() { # NAME STATUS LAST-LINE
 mutant one 0 "one, of class time: killed by 1 of 1 programs"
 mutant two 1 "two, of class queues: SURVIVES: nothing has found it out"
 mutant three 0 "three, of class time: survives, as one that nobody can tell from the original"
+
+# A fuzzer that is asked nothing, or what it does not know, says how it is used; and what it finds it writes beside itself.
+mkdir "$nowhere/programs" "$nowhere/elsewhere"
+compile() { # PROGRAM FILE...
+    "${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -pthread -Iinclude -Isrc -o "$nowhere/programs/$1" "${@:2}" "$BUILD/libosier-test.a" \
+        "$BUILD/libosier.a" -lev -lm || fail "$1 cannot be compiled"
+}
+mapfile -t of_orders < <(ls fuzz/*.c | grep -v -e /entry.c -e /explore.c)
+compile fuzzer "${of_orders[@]}"
+compile fuzz-token fuzz/targets/{driver,token,common,actors}.c fuzz/blocks.c fuzz/keep.c
+says() { # STATUS FIRST-LINE COMMAND...
+    local said status
+    said=$("${@:3}" 2>&1)
+    status=$?
+    [[ $status == "$1" && $(head -n 1 <<<"$said") == $2 ]] || fail "${*:3}: gives $status: $said"
+}
+for name in fuzzer fuzz-token; do
+    says 2 "usage: $name *" "$nowhere/programs/$name"
+    says 0 "usage: $name *" "$nowhere/programs/$name" --help
+    says 2 "*: what is --nope?" "$nowhere/programs/$name" --nope
+done
+(cd "$nowhere/elsewhere" && "$nowhere/programs/fuzzer" --wrong 1 --campaign --runs 100000) >"$nowhere/said" 2>&1 &&
+    fail "a wrong model is not found out"
+[[ -z $(ls "$nowhere/elsewhere") && -n $(ls "$nowhere/programs/found" 2>&1 | grep '^found-') ]] ||
+    fail "what was found is not beside the fuzzer: $(cat "$nowhere/said")"
 
 # Figures are those of all targets.
 readme=$nowhere/README.md
