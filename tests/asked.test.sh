@@ -97,6 +97,11 @@ done
 [[ -z $(ls "$nowhere/elsewhere") && -n $(ls "$nowhere/programs/found" 2>&1 | grep '^found-') ]] ||
     fail "what was found is not beside the fuzzer: $(cat "$nowhere/said")"
 
+# Benchmarks of which there are none are no empty table.
+compile bench -Itests tests/bench/*.c
+says 2 "bench: no workload has 'nosuch' in the name of a row*" "$nowhere/programs/bench" 1 nosuch
+says 2 "usage: *" "$nowhere/programs/bench" often
+
 # Figures are those of all targets.
 readme=$nowhere/README.md
 mkdir "$nowhere/logs"
