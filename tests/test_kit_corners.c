@@ -1394,6 +1394,33 @@ OSR_TASK(writes_thrice, struct world, w)
     return 0;
 }
 
+OSR_TASK(writes_and_reads, struct world, w)
+{
+    int fds[2], rc = osr_test_streams(fds), i;
+    char bytes[2];
+
+    (void)w;
+    for (i = 0; rc >= 0 && i < 10; i++) {
+        rc = osr_write(fds[0], "ab", 2);
+        if (rc >= 0)
+            rc = osr_read(fds[1], bytes, 2);
+    }
+    osr_test_fail("look around");
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    return rc < 0 ? rc : 0;
+}
+
+TEST(transfers_that_are_all_short_are_told_once)
+{
+    const struct osr_test test = KIT_TEST("both", writes_and_reads);
+
+    with(NULL);
+    assert_int_equal(osr_test_replay(&test, whole("both:S1+=1")), 1);
+    assert_told(" moves one byte only, as from now on always\n  … and ");
+    assert_not_told("S2,");
+}
+
 TEST(of_transfers_that_are_all_short_the_one_that_matters_is_told)
 {
     const struct osr_test test = KIT_TEST("thrice", writes_thrice);
@@ -2052,7 +2079,8 @@ TEST(a_story_tells_like_lines_once_and_what_it_leaves_out)
     with("other");
     assert_int_equal(osr_test_replay(&test, whole("prints:F100+=1")), 1);
     assert_told("F101, a fault: \"");
-    assert_told(" as from now on always\n  … and more, which there is no room for\n  the run gave");
+    assert_told(" as from now on always\n  … and more, which there is no room for\n      at 0.000000 s:\n"
+                "        task 1 \"prints_much\" runs\n  the run gave");
 }
 
 OSR_TASK(uses, struct world, w)
@@ -2154,6 +2182,7 @@ int main(void)
         story_test(the_sweep_lets_calls_fail_from_one_on),
         story_test(points_of_a_test_are_somebodys_when_orders_are_reduced),
         story_test(points_of_others_are_not_counted_to_a_call),
+        story_test(transfers_that_are_all_short_are_told_once),
         story_test(of_transfers_that_are_all_short_the_one_that_matters_is_told),
         story_test(one_of_a_thing_is_told_as_one),
         story_test(roots_that_fail_without_a_check_that_objects_are_counted),

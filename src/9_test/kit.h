@@ -145,8 +145,9 @@ struct play {
     const char *violated_at; /* place, or NULL */
     char said[2048];         /* what was found wrong */
 
-    bool scene_is_full;      /* something is left out */
-    char row[512];           /* what the last line says of a choice */
+    bool scene_is_full;      /* something is left out, which is said */
+    bool scene_ends;         /* what comes now may have the room that is kept for it */
+    char row[512];           /* what the last line says of a choice: its letter, then what makes another one like it */
     size_t row_end;          /* the scene's length behind it */
     unsigned long row_more;  /* like choices that came right after it, and the last one's ordinal */
     unsigned long row_last;
@@ -210,6 +211,9 @@ void osri_kit_scene_choice(struct play *play, const struct question *question);
 
 /* Adds who is where, unless that stands there already. */
 void osri_kit_scene_actors(struct play *play);
+
+/* The same where it went wrong, for which there is room in any case. */
+void osri_kit_scene_end(struct play *play);
 
 /* Tells the play, whose script is `script`, in which something went wrong, and keeps it for osr_test_story(). `how`: in
  * which campaign. */

@@ -28,7 +28,7 @@ void osri_kit_violated(struct play *play, enum violation violation, const char *
     vsnprintf(play->said, sizeof(play->said), format, list);
     va_end(list);
     if (play->told && play->inside)
-        osri_kit_scene_actors(play);
+        osri_kit_scene_end(play);
 }
 
 static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)

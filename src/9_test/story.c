@@ -73,12 +73,16 @@ const char *osri_kit_outcome(int rc)
 
 /* ---- Scenes ---- */
 
-/* Adds whole lines, if there is room for them. */
+static const char no_room[] = "  … and more, which there is no room for\n";
+enum { END_ROOM = 4096 };
+
+/* Adds whole lines, or says once that there is no room for them. */
 static void scene(struct play *play, const char *format, ...) OSR_PRINTF_(2, 3);
 
 static void scene(struct play *play, const char *format, ...)
 {
-    size_t left = sizeof(play->scene) - play->scene_length;
+    const size_t room = sizeof(play->scene) - (play->scene_ends ? sizeof(no_room) : END_ROOM);
+    const size_t left = room > play->scene_length ? room - play->scene_length : 0;
     va_list list;
     int n;
 
@@ -88,10 +92,12 @@ static void scene(struct play *play, const char *format, ...)
     n = vsnprintf(play->scene + play->scene_length, left, format, list);
     va_end(list);
     play->scene_is_full = (size_t)n >= left;
-    if (play->scene_is_full)
-        play->scene[play->scene_length] = '\0';
-    else
+    if (play->scene_is_full) {
+        memcpy(play->scene + play->scene_length, no_room, sizeof(no_room));
+        play->scene_length += sizeof(no_room) - 1;
+    } else {
         play->scene_length += (size_t)n;
+    }
 }
 
 static void end_row(struct play *play)
@@ -138,18 +144,22 @@ void osri_kit_scene_choice(struct play *play, const struct question *question)
     static const char *const names[] = {
         "a ready task", "equal times", "ready descriptors", "jobs", "a fault", "a cancellation", "a short transfer",
         "the test's choice"};
-    char text[sizeof(play->row)];
+    const char letter = KIND_LETTERS[question->kind];
+    char text[sizeof(play->row) - 1], row[sizeof(play->row)];
 
-    text[0] = KIND_LETTERS[question->kind];
-    describe_choice(play, question, text + 1, sizeof(text) - 1);
-    if (play->scene_length == play->row_end && strcmp(text, play->row) == 0) {
+    describe_choice(play, question, text, sizeof(text));
+    if (question->kind == OSR_CHOICE_SHORT && question->onwards)
+        snprintf(row, sizeof(row), "%c%u", letter, question->answer); /* whatever its name */
+    else
+        snprintf(row, sizeof(row), "%c%s", letter, text);
+    if (play->scene_length == play->row_end && strcmp(row, play->row) == 0) {
         play->row_more++;
         play->row_last = question->ordinal;
         return;
     }
     end_row(play);
-    scene(play, "  %c%lu, %s: %s\n", text[0], question->ordinal, names[question->kind], text + 1);
-    memcpy(play->row, text, sizeof(text));
+    scene(play, "  %c%lu, %s: %s\n", letter, question->ordinal, names[question->kind], text);
+    memcpy(play->row, row, sizeof(row));
     play->row_end = play->scene_length;
 }
 
@@ -222,6 +232,14 @@ void osri_kit_scene_actors(struct play *play)
     play->actors_end = play->scene_length;
 }
 
+void osri_kit_scene_end(struct play *play)
+{
+    end_row(play);
+    play->scene_is_full = play->scene_is_full && play->scene_ends; /* it ends twice if a program that goes on dies later */
+    play->scene_ends = true;
+    osri_kit_scene_actors(play);
+}
+
 /* ---- Stories ---- */
 
 static const char *kind_of(enum violation violation)
@@ -269,8 +287,6 @@ static void compose(struct play *play, enum violation violation, const char *sai
     if (!play->scene_length)
         length = append(length, "  nothing was injected, and all was first come, first served\n");
     length = append(length, "%s", play->scene);
-    if (play->scene_is_full)
-        length = append(length, "  … and more, which there is no room for\n");
     if (violation != VIOLATION_DEATH)
         length = append(length, "  the run gave %s\n", osri_kit_outcome(play->rc));
     if (play->campaign->is_fuzzer)
@@ -325,7 +341,7 @@ void osri_kit_tell_death(const char *why)
     token_of_dying(play);
     if (!play->told)
         scene_choices(play);
-    osri_kit_scene_actors(play);
+    osri_kit_scene_end(play);
     play->violated_at = NULL;
     if (campaign->detail)
         snprintf(how, sizeof(how), "%s, run %lu (%s)%s", campaign->name, campaign->tried, campaign->detail, campaign->stage);
