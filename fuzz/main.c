@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "found.h"
 #include "generate.h"
 #include "network.h"
 #include "trio.h"
@@ -36,10 +37,11 @@ static unsigned char ahead[CHECK_AHEAD][1024];
 static size_t ahead_sizes[CHECK_AHEAD];
 enum { NOT_BEGUN = CHECK_AHEAD };
 static unsigned begun = NOT_BEGUN; /* the one that runs */
+static unsigned long begun_run, begun_seed; /* its number, and whose it is */
 
 /* ---- Findings ---- */
 
-static const char *directory = ".";
+static const char *directory; /* NULL: found_directory() */
 
 static uint64_t hash_of_input(void)
 {
@@ -56,7 +58,7 @@ static void write_input(const char *to, const char *kind)
     char path[512];
     FILE *file;
 
-    snprintf(path, sizeof(path), "%s/%s%016llx", to, kind, (unsigned long long)hash_of_input());
+    snprintf(path, sizeof(path), "%s/%s%016llx", to ? to : found_directory(), kind, (unsigned long long)hash_of_input());
     file = fopen(path, "w");
     if (!file || fwrite(input, 1, input_size, file) != input_size)
         perror(path);
@@ -91,6 +93,8 @@ static void dying(int number)
     signal(SIGABRT, SIG_DFL);
     signal(SIGSEGV, SIG_DFL);
     signal(SIGALRM, SIG_DFL);
+    if (begun != NOT_BEGUN)
+        fprintf(stderr, "program %lu of seed %lu: the process dies\n", begun_run, begun_seed);
     take_input();
     write_input(directory, "dies-");
     input_size = check_shrink(input, input_size);
@@ -140,6 +144,8 @@ static int run_campaign(const struct campaign *campaign)
         if (i % CHECK_AHEAD == 0)
             look_ahead(campaign, i);
         begun = i % CHECK_AHEAD;
+        begun_run = i;
+        begun_seed = campaign->seed;
         check_input(ahead[begun], ahead_sizes[begun], i % 64 == 0, &finding);
         skipped += finding.outcome == CHECK_SKIPPED;
         records += finding.verdict.count;
@@ -321,6 +327,16 @@ static int shrink_file(const char *path)
     return 0;
 }
 
+static int usage(FILE *to, int status)
+{
+    fprintf(to, "usage: fuzzer [--hybrid] [--faults] FILE...          the story of each input, and whether it is as expected\n"
+                "       fuzzer --check FILE...                        the same without the stories\n"
+                "       fuzzer --campaign [--seed N] [--runs N] [--seconds N] [--out DIRECTORY]\n"
+                "       fuzzer --shrink FILE                          makes it smaller, in place\n"
+                "       fuzzer --canaries | --networks | --trio ...   the head of fuzz/main.c, and fuzz/README.md\n");
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     struct campaign campaign = {.seed = 1};
@@ -333,7 +349,9 @@ int main(int argc, char **argv)
     signal(SIGSEGV, dying);
     signal(SIGALRM, dying);
     for (; *at && strncmp(*at, "--", 2) == 0; at++) {
-        if (strcmp(*at, "--campaign") == 0)
+        if (strcmp(*at, "--help") == 0)
+            return usage(stdout, 0);
+        else if (strcmp(*at, "--campaign") == 0)
             campaigns = true;
         else if (strcmp(*at, "--canaries") == 0)
             canaries = true;
@@ -368,7 +386,7 @@ int main(int argc, char **argv)
         else if (strcmp(*at, "--corpus") == 0 && at[1])
             campaign.corpus = *++at;
         else
-            return fprintf(stderr, "fuzz: what is %s?\n", *at), 2;
+            return fprintf(stderr, "fuzzer: what is %s?\n", *at), usage(stderr, 2);
     }
     if (networks)
         return network_campaign(campaign.seed, campaign.first, campaign.runs);
@@ -380,5 +398,5 @@ int main(int argc, char **argv)
         return run_canaries(campaign.seed);
     if (campaigns)
         return run_campaign(&campaign);
-    return check_files(at, !silent);
+    return *at || silent ? check_files(at, !silent) : usage(stderr, 2);
 }

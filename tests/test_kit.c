@@ -388,6 +388,8 @@ static void a_crash_tells_its_token(void **state)
 {
     (void)state;
     assert_dies(run_crash, SIGSEGV, "again: OSR_REPLAY='osr1:crash:C1=1;");
+    assert_dies(run_crash, SIGSEGV, "(one task is cancelled); 1 step, ");
+    assert_dies(run_crash, SIGSEGV, "  C1, a cancellation: at tests/test_kit.c:");
 }
 
 /* ---- Orders -------------------------------------------------------------------------------------------- */
@@ -466,7 +468,7 @@ static void exploring_finds_every_order(void **state)
     assert_int_equal(osr_test_run(&test), 0);
     assert_int_equal(osr_test_explore(&test), 1);
     assert_true(strncmp(osr_test_token(), "osr1:orders:R1=3/4;", 19) == 0);
-    assert_told("task \"writes_b\" goes before 3 that came first");
+    assert_told(" \"writes_b\" goes before 3 that came first");
 }
 
 static void random_runs_find_the_order_and_are_shrunk(void **state)
@@ -639,7 +641,9 @@ static void the_fuzz_target_dies_of_a_violation_only(void **state)
             data[i] = (uint8_t)(round * 131 + i * 197 + (round >> 3) * i);
         assert_int_equal(osr_test_fuzz(&orders, data, sizeof(data)), 0);
     }
-    assert_dies(fuzz_into_the_fault, SIGABRT, "again: OSR_REPLAY='osr1:chooses:T1=7/20.");
+    assert_dies(fuzz_into_the_fault, SIGABRT, "again: this program with the file that holds the input; or, "
+                                                     "with a program that calls osr_test_sweep() or the like for "
+                                                     "\"chooses\", OSR_REPLAY='osr1:chooses:T1=7/20.");
 }
 
 /* ---- What tests call ----------------------------------------------------------------------------------- */
@@ -900,7 +904,7 @@ static void a_program_that_is_not_the_same_twice_is_named(void **state)
     with("clock");
     assert_int_equal(osr_test_run(&test), 1);
     assert_told("not determined by its choices");
-    assert_told("again, with the same choices, at 0.002000000 s task \"depends_on_something\"");
+    assert_told("again, with the same choices, at 0.002000000 s task 1 \"depends_on_something\"");
     snprintf(token, sizeof(token), "%s", osr_test_token());
     told[0] = '\0';
     assert_int_equal(osr_test_replay(&test, token), 1);

@@ -529,8 +529,8 @@ TEST(programs_are_compared_in_all_that_happens)
                                          "kind of question", "violation", "place unknown", "place known", "asked or not",
                                          "more asked"};
     static const char *const says[] = {
-        "task \"ends_with\" ends with 1; again,",       "task \"sleeps_as_said\" is woken in osr_sleep at",
-        "task \"differs\" runs; again",          "waits in osr_sleep_until at",
+        "task 2 \"ends_with\" ends with 1; again,",       "task 2 \"sleeps_as_said\" is woken in osr_sleep at",
+        "task 1 \"differs\" runs; again",          "waits in osr_sleep_until at",
         "again, with the same choices, at 0.",   "first T1 of 3 (how many) is asked; again, with the same answers, T1 of 2",
         "again, with the same answers, T1 of 2 (another) is asked",
         "again, with the same answers, nothing more is asked",
@@ -574,7 +574,7 @@ TEST(runs_that_do_not_come_about_are_compared_too)
     with("no run");
     world.test = &test;
     assert_int_equal(osr_test_run(&test), 1);
-    assert_told("first nothing more happens; again, with the same choices, at 0.000000000 s task \"does_nothing\"");
+    assert_told("first nothing more happens; again, with the same choices, at 0.000000000 s task 1 \"does_nothing\"");
     with("no other run");
     world.test = &test;
     assert_int_equal(osr_test_run(&test), 1);
@@ -1394,6 +1394,33 @@ OSR_TASK(writes_thrice, struct world, w)
     return 0;
 }
 
+OSR_TASK(writes_and_reads, struct world, w)
+{
+    int fds[2], rc = osr_test_streams(fds), i;
+    char bytes[2];
+
+    (void)w;
+    for (i = 0; rc >= 0 && i < 10; i++) {
+        rc = osr_write(fds[0], "ab", 2);
+        if (rc >= 0)
+            rc = osr_read(fds[1], bytes, 2);
+    }
+    osr_test_fail("look around");
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    return rc < 0 ? rc : 0;
+}
+
+TEST(transfers_that_are_all_short_are_told_once)
+{
+    const struct osr_test test = KIT_TEST("both", writes_and_reads);
+
+    with(NULL);
+    assert_int_equal(osr_test_replay(&test, whole("both:S1+=1")), 1);
+    assert_told(" moves one byte only, as from now on always\n  … and ");
+    assert_not_told("S2,");
+}
+
 TEST(of_transfers_that_are_all_short_the_one_that_matters_is_told)
 {
     const struct osr_test test = KIT_TEST("thrice", writes_thrice);
@@ -1961,7 +1988,7 @@ TEST(a_program_that_dies_tells_how_to_come_there_again)
     assert_dies(die_before_anything, SIGSEGV, "the program is stopped");
     assert_dies(die_of_faults, SIGABRT, "again: OSR_REPLAY='osr1:dies:F1+=1.");
     assert_dies(die_after_much, SIGABRT, "again: OSR_REPLAY='osr1:much:T1-512=1;"); /* as much as there is room for */
-    assert_dies(fuzz_with_nothing, SIGABRT, "again: OSR_REPLAY='osr1:fails:;");
+    assert_dies(fuzz_with_nothing, SIGABRT, "for \"fails\", OSR_REPLAY='osr1:fails:;");
     assert_dies(misuse, SIGABRT, "again: OSR_REPLAY='osr1:misuse:;");
 }
 
@@ -2020,11 +2047,73 @@ TEST(a_story_says_what_everybody_is_doing)
 
     with(NULL);
     assert_int_equal(osr_test_run(&test), 1);
-    assert_told("task \"wakes_and_fails\" runs");
-    assert_told("task \"waiter\" was woken in osr_lock_acquire at");
-    assert_told("task \"newcomer\", spawned at");
-    assert_told("task \"yielder\" is ready");
-    assert_told("task \"sleeper\" waits in osr_sleep at ?");
+    assert_told("task 1 \"wakes_and_fails\" runs");
+    assert_told("task 2 \"waiter\" was woken in osr_lock_acquire at");
+    assert_told("task 5 \"newcomer\", spawned at");
+    assert_told("task 3 \"yielder\" is ready");
+    assert_told("task 4 \"sleeper\" waits in osr_sleep at ?");
+}
+
+OSR_TASK(prints_much, struct world, w)
+{
+    unsigned i;
+
+    (void)w;
+    for (i = 0; i < 391; i++)
+        (void)osr_test_fault(has("other") && i % 2 ? "scanner" : "printer", -ENODEV);
+    osr_test_fail("look around");
+    return 0;
+}
+
+TEST(a_story_tells_like_lines_once_and_what_it_leaves_out)
+{
+    const struct osr_test test = KIT_TEST("prints", prints_much);
+
+    with(NULL);
+    assert_int_equal(osr_test_replay(&test, whole("prints:F100+=1")), 1);
+    assert_told("  F100, a fault: \"printer\" fails, error 1 of 1, as from now on always\n  … and ");
+    assert_told(" more, up to F");
+    assert_not_told("F101");
+    assert_told(" runs\n  the run gave");
+    assert_not_told("no room");
+    with("other");
+    assert_int_equal(osr_test_replay(&test, whole("prints:F100+=1")), 1);
+    assert_told("F101, a fault: \"");
+    assert_told(" as from now on always\n  … and more, which there is no room for\n      at 0.000000 s:\n"
+                "        task 1 \"prints_much\" runs\n  the run gave");
+}
+
+OSR_TASK(uses, struct world, w)
+{
+    int rc = osr_sleep(osr_s(1));
+
+    (void)w;
+    osr_test_check(rc == 0);
+    return rc;
+}
+
+OSR_TASK(has_two_users, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, uses, w, .name = "user");
+    if (rc == 0)
+        rc = osr_spawn(&group, uses, w, .name = "user");
+    return osr_group_close(&group, rc);
+}
+
+TEST(a_story_tells_tasks_of_one_name_apart_and_which_call_is_cut)
+{
+    const struct osr_test test = KIT_TEST("users", has_two_users, .cancels = true);
+
+    with(NULL);
+    assert_int_equal(osr_test_explore(&test), 1);
+    assert_told("\"user\" is about to call osr_sleep, and it is cancelled\n");
+    assert_told("        task 2 \"user\" ");
+    assert_told("        task 3 \"user\" ");
+    assert_ptr_equal(strstr(strstr(told, "\"user\" runs") + 1, "\"user\" runs"), NULL); /* nothing has changed since */
 }
 
 static int handled;
@@ -2093,6 +2182,7 @@ int main(void)
         story_test(the_sweep_lets_calls_fail_from_one_on),
         story_test(points_of_a_test_are_somebodys_when_orders_are_reduced),
         story_test(points_of_others_are_not_counted_to_a_call),
+        story_test(transfers_that_are_all_short_are_told_once),
         story_test(of_transfers_that_are_all_short_the_one_that_matters_is_told),
         story_test(one_of_a_thing_is_told_as_one),
         story_test(roots_that_fail_without_a_check_that_objects_are_counted),
@@ -2115,6 +2205,8 @@ int main(void)
         story_test(faults_of_memory_are_nobodys_when_orders_are_reduced),
         story_test(a_program_that_dies_tells_how_to_come_there_again),
         story_test(a_story_says_what_everybody_is_doing),
+        story_test(a_story_tells_like_lines_once_and_what_it_leaves_out),
+        story_test(a_story_tells_tasks_of_one_name_apart_and_which_call_is_cut),
         story_test(handlers_that_the_program_has_set_meanwhile_are_left_alone),
     };
 

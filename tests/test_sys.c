@@ -1024,6 +1024,42 @@ TEST(without_a_thread_a_job_is_refused_but_one_thread_is_enough_for_all)
     assert_child_succeeds(offload_without_threads);
 }
 
+OSR_JOB(nap_a_little, int, unused)
+{
+    (void)unused;
+    usleep(5000);
+    return 0;
+}
+
+OSR_TASK(offload_a_nap, void, unused)
+{
+    int ignored = 0;
+
+    return osr_offload(nap_a_little, &ignored);
+}
+
+OSR_TASK(have_jobs_run, void, unused)
+{
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < 8; i++)
+        osr_spawn(&group, offload_a_nap, NULL);
+    return osr_group_close(&group, 0);
+}
+
+/* Nor is one begun that would have to end at once. */
+TEST(no_more_threads_are_begun_than_the_pool_may_have)
+{
+    assert_int_equal(osr_pool_shutdown(osr_s(10), NULL, NULL), 0);
+    assert_int_equal(osr_pool_set_size(2), 0);
+    spoil("pthread_create", 1000, 0, 0); /* which counts them */
+    assert_int_equal(osr_run(have_jobs_run, NULL), 0);
+    assert_int_equal(spoilt.made, 2);
+    assert_int_equal(osr_pool_set_size(4), 0);
+}
+
 #define sys_test(function) cmocka_unit_test_setup_teardown(function, open_what_is_needed, close_what_was_needed)
 
 int main(void)
@@ -1053,6 +1089,7 @@ int main(void)
         sys_test(a_run_may_end_that_would_look_again),
         sys_test(neither_is_a_wait_for_many_descriptors_without_memory_a_busy_one),
         sys_test(without_a_thread_a_job_is_refused_but_one_thread_is_enough_for_all),
+        sys_test(no_more_threads_are_begun_than_the_pool_may_have),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

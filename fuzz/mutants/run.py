@@ -3,7 +3,8 @@
 
 DIRECTORY holds the programs, linked to the library with all mutants in it. Without a mutant all of them must succeed;
 then each mutant is tried with one after the other until one fails. Succeeds if exactly those survive that the list
-says nobody can tell from the original. With names: only those mutants, and which of all programs kill them.
+says nobody can tell from the original. With names: only those mutants, which of all programs kill each, its class, and
+whether that is as the list says.
 
 From the environment: JOBS (2), SEED (1) and RUNS (20000), for the fuzzer; SLICE=k/n tries only each n-th mutant."""
 import concurrent.futures
@@ -220,10 +221,28 @@ def in_slice(mutant):
 
 
 def show_killers(mutants, programs, pool):
+    """Gives the status: 1 if one of them lives, or does not though nobody should be able to tell."""
+    status = 0
     for mutant in mutants:
+        killers = 0
         for program, (wrong, said, _) in zip(programs, pool.map(lambda p: p.run(mutant.name), programs)):
             if wrong:
+                killers += 1
                 print(f"{mutant.name:32} {program.name:18} {program.usual:6.2f} s  {how(program, wrong, said)}")
+        verdict, as_listed = verdict_on(mutant, killers, len(programs))
+        print(f"{mutant.name}, of class {mutant.kind}: {verdict}")
+        status |= not as_listed
+    return int(status)
+
+
+def verdict_on(mutant, killers, programs):
+    """In words, and whether that is as it should be."""
+    if killers:
+        said = f"killed by {killers} of {programs} programs"
+        return said + (", but it is listed as one that nobody can tell from the original" if mutant.same else ""), not mutant.same
+    if mutant.same:
+        return "survives, as one that nobody can tell from the original", True
+    return "SURVIVES: nothing has found it out", False
 
 
 def main(listed, directory, *names):
@@ -240,8 +259,7 @@ def main(listed, directory, *names):
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
         if names:
             measure(programs, pool)
-            show_killers([mutant for mutant in mutants if mutant.name in names], programs, pool)
-            return 0
+            return show_killers([mutant for mutant in mutants if mutant.name in names], programs, pool)
         alone = {name for mutant in mutants for name in names_of_first(mutant) if "/" in name}
         programs += [Program(directory, name) for name in sorted(alone)]
         measure(programs, pool)

@@ -16,13 +16,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../found.h"
 #include "target.h"
 
 enum { CANARY_RUNS = 1000000 };
 
 static unsigned char input[MOST_BYTES];
 static size_t input_size;
-static const char *directory = ".";
+static const char *directory; /* NULL: found_directory() */
+static unsigned long begun, begun_seed; /* how many inputs a campaign has begun, and its seed */
 static bool alone; /* nobody is there to be told: a process of shrinking, or of a canary */
 
 /* Shared with the processes that try an input apart. */
@@ -85,7 +87,7 @@ static const char *write_input(const char *kind)
 
     for (i = 0; i < input_size; i++)
         hash = (hash ^ input[i]) * 0x100000001b3u;
-    snprintf(path, sizeof(path), "%s/%s-%s-%016llx", directory, target.name, kind, (unsigned long long)hash);
+    snprintf(path, sizeof(path), "%s/%s-%s-%016llx", directory ? directory : found_directory(), target.name, kind, (unsigned long long)hash);
     if (write_file(path) == 0)
         fprintf(stderr, "written: %s\n", path);
     return path;
@@ -185,6 +187,8 @@ static void dying(int number)
 {
     (void)number;
     if (!alone) {
+        if (begun > 0)
+            fprintf(stderr, "%s: input %lu of seed %lu\n", target.name, begun - 1, begun_seed);
         (void)write_input("found");
         shrink_anew(write_input("small"));
     }
@@ -229,6 +233,8 @@ static int run_campaign(const struct campaign *campaign)
         if (i % 256 == 0 && campaign->seconds > 0 && seconds_now() - began >= campaign->seconds)
             break;
         input_size = make_input(campaign->seed, i, input);
+        begun = i + 1;
+        begun_seed = campaign->seed;
         LLVMFuzzerTestOneInput(input, input_size);
     }
     alarm(0);
@@ -335,6 +341,16 @@ static int shrink_file(const char *path)
     return 1;
 }
 
+static int usage(FILE *to, int status)
+{
+    fprintf(to, "usage: fuzz-%1$s FILE...                the story of each input\n"
+                "       fuzz-%1$s --check PATH...        the same without the stories; of a directory, all files in it\n"
+                "       fuzz-%1$s --campaign [--seed N] [--runs N] [--seconds N] [--out DIRECTORY]\n"
+                "       fuzz-%1$s --canaries [--seed N] [--runs N]\n"
+                "       fuzz-%1$s --shrink FILE          makes it smaller, in place\n", target.name);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     enum { FILES, CHECK, CAMPAIGN, CANARIES } mode = FILES;
@@ -346,7 +362,9 @@ int main(int argc, char **argv)
     LLVMFuzzerInitialize(&argc, &argv);
     watch_deaths();
     for (; *at && strncmp(*at, "--", 2) == 0; at++) {
-        if (strcmp(*at, "--check") == 0)
+        if (strcmp(*at, "--help") == 0)
+            return usage(stdout, 0);
+        else if (strcmp(*at, "--check") == 0)
             mode = CHECK;
         else if (strcmp(*at, "--campaign") == 0)
             mode = CAMPAIGN;
@@ -363,8 +381,10 @@ int main(int argc, char **argv)
         else if (strcmp(*at, "--out") == 0 && at[1])
             directory = *++at;
         else
-            return fprintf(stderr, "%s: what is %s?\n", target.name, *at), 2;
+            return fprintf(stderr, "%s: what is %s?\n", target.name, *at), usage(stderr, 2);
     }
+    if (mode == FILES && !*at)
+        return usage(stderr, 2);
     if (mode == CANARIES) {
         if (campaign.runs == 0)
             campaign.runs = CANARY_RUNS;

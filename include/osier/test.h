@@ -163,7 +163,8 @@ OSR_API int osr_test_random(const struct osr_test *test, unsigned long runs, uin
 /*
  * One run along the bytes of a fuzzer: what the test chooses itself is read from the front, all else from the back, and
  * what is missing is 0. A violation is told, and aborts the process, which is what fuzzers look for. Gives 0. For the
- * function LLVMFuzzerTestOneInput(), which both libFuzzer and AFL++ (afl-clang-fast -fsanitize=fuzzer) call.
+ * function LLVMFuzzerTestOneInput(), which both libFuzzer and AFL++ (afl-clang-fast -fsanitize=fuzzer) call. It does not
+ * look at OSR_REPLAY: the input runs it again, the token does in a program that calls one of the others for this test.
  */
 OSR_API int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size_t size);
 

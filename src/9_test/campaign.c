@@ -63,6 +63,7 @@ struct campaign *osri_kit_begin(const struct osr_test *test, const char *name, i
     }
     campaign->test = test;
     campaign->name = name;
+    campaign->play.campaign = campaign->again.campaign = campaign;
     osri_kit_forget_story();
     osri_kit_watch_crashes();
     return campaign;
@@ -137,8 +138,8 @@ static void describe_event(const struct play *play, size_t i, char *text, size_t
     event = &play->events[i];
     with_code = event->code || event->kind == OSR_TRACE_END;
     where = event->kind == OSR_TRACE_END ? NULL : event->where; /* that is where it was spawned */
-    snprintf(text, size, "at %lld.%09lld s task \"%s\" %s%s%s%s%s%s%s", (long long)(event->at / 1000000000),
-             (long long)(event->at % 1000000000),
+    snprintf(text, size, "at %lld.%09lld s task %llu \"%s\" %s%s%s%s%s%s%s", (long long)(event->at / 1000000000),
+             (long long)(event->at % 1000000000), (unsigned long long)event->task,
              play->actors[event->task].name, words[event->kind],
              event->call ? " in " : "", event->call ? event->call : "", with_code ? " with " : "",
              with_code ? osri_kit_outcome(event->code) : "", where ? " at " : "", where ? where : "");
@@ -235,6 +236,7 @@ static void tell(struct campaign *campaign, const char *detail)
     memcpy(said, campaign->play.said, sizeof(said));
     (void)osr_runner_free(campaign->play.runner);
     campaign->play.runner = NULL;
+    campaign->stage = ", being shrunk";
     osri_kit_shrink(campaign);
     campaign->play.told = true;
     osri_kit_play_once(&campaign->play, campaign->test, &campaign->script, NULL);
@@ -245,6 +247,29 @@ static void tell(struct campaign *campaign, const char *detail)
         osri_kit_violated(&campaign->play, VIOLATION_DIFFERS, NULL, "once it was so, and once not: %s", said);
     }
     osri_kit_tell(&campaign->play, &campaign->script, how);
+}
+
+const char *osri_kit_call_at(const struct campaign *campaign, const char *where)
+{
+    unsigned i;
+
+    for (i = 0; i < campaign->sites_known; i++)
+        if (campaign->sites[i].where == where)
+            return campaign->sites[i].call;
+    return NULL;
+}
+
+static void learn_sites(struct campaign *campaign)
+{
+    const struct play *play = &campaign->play;
+    size_t i;
+
+    for (i = 0; i < play->happened && campaign->sites_known < SITES; i++) {
+        const struct event *event = &play->events[i];
+
+        if (event->kind == OSR_TRACE_WAIT && event->where && !osri_kit_call_at(campaign, event->where))
+            campaign->sites[campaign->sites_known++] = (struct site){event->where, event->call};
+    }
 }
 
 /* That a cancellation or a fault fails the root goes without saying. */
@@ -261,9 +286,14 @@ bool osri_kit_try(struct campaign *campaign, const struct script *script, osri_k
 {
     struct play *play = &campaign->play;
 
-    campaign->runs++;
+    campaign->tried = ++campaign->runs;
+    campaign->detail = detail;
+    campaign->stage = "";
     osri_kit_play_once(play, campaign->test, script, improvise);
     note_failure(campaign);
+    if (is_sampled(campaign->runs))
+        learn_sites(campaign);
+    campaign->stage = ", the same again";
     if ((play->violation || is_sampled(campaign->runs)) && is_same_again(campaign) && !play->violation)
         return true;
     if (!play->violation)

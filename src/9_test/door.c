@@ -141,47 +141,26 @@ static void settle_queue(struct play *play)
     play->runs = false;
 }
 
-static void note_injection(struct play *play, const struct question *question)
+/* The task that a choice is about; 0 if that is not known. */
+static uint64_t task_of(const struct play *play, const struct question *question)
 {
-    static const char *const names[] = {
-        "a ready task", "equal times", "ready descriptors", "jobs", "a fault", "a cancellation", "a short transfer",
-        "the test's choice"};
+    if (question->kind == OSR_CHOICE_CANCEL)
+        return play->current;
+    return question->kind == OSR_CHOICE_READY && play->queued == question->n ? play->queue[question->answer] : 0;
+}
 
+static void note_injection(struct play *play, struct question *question)
+{
     if (question->kind == OSR_CHOICE_CANCEL && question->ordered)
         return; /* by the kit itself */
     play->cancels += question->kind == OSR_CHOICE_CANCEL;
     play->faults += question->kind == OSR_CHOICE_FAULT;
+    question->task = task_of(play, question);
     if (!play->told)
         return;
-    osri_kit_scene(play, "  %c%lu, %s: ", KIND_LETTERS[question->kind], question->ordinal, names[question->kind]);
-    switch (question->kind) {
-    case OSR_CHOICE_CANCEL:
-        osri_kit_scene(play, "at %s task \"%s\" is about to call, and %s is cancelled\n", question->what,
-                       play->actors[play->current].name,
-                       question->answer == 1 ? "it" : "the root task");
+    osri_kit_scene_choice(play, question);
+    if (question->kind == OSR_CHOICE_CANCEL || (question->kind == OSR_CHOICE_FAULT && !question->onwards))
         osri_kit_scene_actors(play);
-        break;
-    case OSR_CHOICE_FAULT:
-        osri_kit_scene(play, "\"%s\" fails, error %u of %u%s\n", question->what, question->answer, question->n - 1,
-                       question->ordered ? ", as the test ordered" : question->onwards ? ", as from now on always" : "");
-        if (!question->onwards)
-            osri_kit_scene_actors(play);
-        break;
-    case OSR_CHOICE_READY:
-        if (play->queued == question->n)
-            osri_kit_scene(play, "task \"%s\" goes before %u that came first\n",
-                           play->actors[play->queue[question->answer]].name, question->answer);
-        else
-            osri_kit_scene(play, "the one behind %u others goes first\n", question->answer);
-        break;
-    case OSR_CHOICE_SHORT:
-        osri_kit_scene(play, "\"%s\" moves %s%s\n", question->what,
-                       question->answer == 1 ? "one byte only" : "no more than half of it",
-                       question->onwards ? ", as from now on always" : "");
-        break;
-    default:
-        osri_kit_scene(play, "%s: %u of 0 to %u\n", question->what, question->answer, question->n - 1);
-    }
 }
 
 /* Memory is nobody's; all other calls of the system, and points of the test's own, are about something that tasks may

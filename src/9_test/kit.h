@@ -71,6 +71,7 @@ struct question {
     const char *what;
     bool onwards; /* answered by such a line */
     bool ordered; /* answered as the test has said */
+    uint64_t task; /* that calls, or that goes first; 0: not known */
 };
 
 /* What happened: as the run tells it, but for the name, which lives only as long as its task. */
@@ -97,8 +98,11 @@ struct order {
 
 enum { ORDERS = 8 };
 
+struct campaign;
+
 struct play {
     const struct osr_test *test;
+    const struct campaign *campaign; /* whose play it is */
     const struct script *script;
     size_t at[KINDS]; /* the line that comes next */
     /* Answers what the script does not; NULL: 0. */
@@ -141,6 +145,13 @@ struct play {
     const char *violated_at; /* place, or NULL */
     char said[2048];         /* what was found wrong */
 
+    bool scene_is_full;      /* something is left out, which is said */
+    bool scene_ends;         /* what comes now may have the room that is kept for it */
+    char row[512];           /* what the last line says of a choice: its letter, then what makes another one like it */
+    size_t row_end;          /* the scene's length behind it */
+    unsigned long row_more;  /* like choices that came right after it, and the last one's ordinal */
+    unsigned long row_last;
+    size_t actors_begin, actors_end; /* of who was where, as it was shown last */
     char scene[16384]; /* what was injected, and who was where: in told plays */
     size_t scene_length;
     int rc;
@@ -195,15 +206,18 @@ static inline const char *osri_kit_s(unsigned long count)
 /* What a task or a run gave, in words; a number that is no code as one. Good until the next call but one. */
 const char *osri_kit_outcome(int rc);
 
-/* Adds to the play's scene. */
-void osri_kit_scene(struct play *play, const char *format, ...) OSR_PRINTF_(2, 3);
+/* Adds to the play's scene what was chosen; like choices in a row are counted. */
+void osri_kit_scene_choice(struct play *play, const struct question *question);
 
 /* Adds who is where, unless that stands there already. */
 void osri_kit_scene_actors(struct play *play);
 
+/* The same where it went wrong, for which there is room in any case. */
+void osri_kit_scene_end(struct play *play);
+
 /* Tells the play, whose script is `script`, in which something went wrong, and keeps it for osr_test_story(). `how`: in
  * which campaign. */
-void osri_kit_tell(const struct play *play, const struct script *script, const char *how);
+void osri_kit_tell(struct play *play, const struct script *script, const char *how);
 void osri_kit_forget_story(void);
 
 /* Tells that the program is about to die, or is dying, in the play that is on. */
@@ -217,10 +231,23 @@ void osri_kit_unwatch_crashes(void);
 
 typedef unsigned osri_kit_improvise(struct play *play, unsigned kind, unsigned n, const char *what);
 
+/* Which call is made at a place. */
+struct site {
+    const char *where, *call;
+};
+
+enum { SITES = 64 };
+
 /* The runs of one call, which end with the first that is not as it should be. */
 struct campaign {
     const struct osr_test *test;
     const char *name;
+    bool is_fuzzer;     /* it is one that has the test run, along bytes of its own */
+    const char *detail; /* how the run that is tried came about, in words; NULL: none is tried */
+    const char *stage;  /* what is done about it now, in words */
+    unsigned long tried; /* its number */
+    struct site sites[SITES]; /* as far as runs have told */
+    unsigned sites_known;
     unsigned long runs;
     unsigned long failed; /* of them, runs whose root failed though nothing was injected that fails it */
     int failure;          /* of the first of them */
@@ -246,6 +273,9 @@ int osri_kit_end(struct campaign *campaign);
  * `detail`: how this run came about, in words. */
 bool osri_kit_try(struct campaign *campaign, const struct script *script, osri_kit_improvise *improvise,
                   const char *detail);
+
+/* The call that is made at a place, NULL if none has waited there. */
+const char *osri_kit_call_at(const struct campaign *campaign, const char *where);
 
 /* From now on the runs are made by a runner, if no fault is to be injected. */
 void osri_kit_hurry(struct campaign *campaign);

@@ -28,7 +28,7 @@ void osri_kit_violated(struct play *play, enum violation violation, const char *
     vsnprintf(play->said, sizeof(play->said), format, list);
     va_end(list);
     if (play->told && play->inside)
-        osri_kit_scene_actors(play);
+        osri_kit_scene_end(play);
 }
 
 static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
@@ -121,6 +121,7 @@ static void reset(struct play *play, const struct osr_test *test, const struct s
 {
     struct osr_runner *runner = play->runner;
     struct orders *explored = play->explored;
+    const struct campaign *campaign = play->campaign;
     const bool told = play->told, shows = play->shows;
     struct question *questions = play->questions;
     struct event *events = play->events;
@@ -131,6 +132,7 @@ static void reset(struct play *play, const struct osr_test *test, const struct s
     play->test = test;
     play->script = script;
     play->runner = runner;
+    play->campaign = campaign;
     play->explored = explored;
     play->told = told;
     play->shows = shows;

@@ -73,6 +73,7 @@ static unsigned from_bytes(struct play *play, unsigned kind, unsigned n, const c
 
 int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size_t size)
 {
+    static const char along[] = "along the fuzzer's bytes";
     static struct campaign *campaign; /* kept from run to run: its memory has grown then */
     static const struct osr_test *senseless; /* of which has been told: once, and not for each input */
     struct play *play;
@@ -88,10 +89,14 @@ int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size_t size)
             senseless = rc == -EINVAL ? test : NULL;
             return 0;
         }
+        campaign->is_fuzzer = true;
         osri_kit_unwatch_crashes(); /* the fuzzer has handlers of its own */
         osri_kit_hurry(campaign);
     }
     play = &campaign->play;
+    campaign->tried = 1;
+    campaign->detail = along;
+    campaign->stage = "";
     bytes.front = data;
     bytes.back = size ? data + size : data;
     osri_kit_play_once(play, test, NULL, from_bytes);
@@ -100,6 +105,6 @@ int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size_t size)
     campaign->runs = 1;
     bytes.front = data;
     bytes.back = size ? data + size : data;
-    (void)osri_kit_try(campaign, NULL, from_bytes, "along the fuzzer's bytes");
+    (void)osri_kit_try(campaign, NULL, from_bytes, along);
     abort();
 }

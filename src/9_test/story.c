@@ -73,52 +73,171 @@ const char *osri_kit_outcome(int rc)
 
 /* ---- Scenes ---- */
 
-void osri_kit_scene(struct play *play, const char *format, ...)
+static const char no_room[] = "  … and more, which there is no room for\n";
+enum { END_ROOM = 4096 };
+
+/* Adds whole lines, or says once that there is no room for them. */
+static void scene(struct play *play, const char *format, ...) OSR_PRINTF_(2, 3);
+
+static void scene(struct play *play, const char *format, ...)
 {
-    size_t left = sizeof(play->scene) - play->scene_length;
+    const size_t room = sizeof(play->scene) - (play->scene_ends ? sizeof(no_room) : END_ROOM);
+    const size_t left = room > play->scene_length ? room - play->scene_length : 0;
     va_list list;
     int n;
 
+    if (play->scene_is_full)
+        return;
     va_start(list, format);
     n = vsnprintf(play->scene + play->scene_length, left, format, list);
     va_end(list);
-    play->scene_length += (size_t)n < left ? (size_t)n : left - 1;
+    play->scene_is_full = (size_t)n >= left;
+    if (play->scene_is_full) {
+        memcpy(play->scene + play->scene_length, no_room, sizeof(no_room));
+        play->scene_length += sizeof(no_room) - 1;
+    } else {
+        play->scene_length += (size_t)n;
+    }
+}
+
+static void end_row(struct play *play)
+{
+    if (play->row_more)
+        scene(play, "  … and %lu more, up to %c%lu\n", play->row_more, play->row[0], play->row_last);
+    play->row_more = 0;
+    play->row[0] = '\0';
+}
+
+static void describe_choice(const struct play *play, const struct question *question, char *text, size_t size)
+{
+    const char *from_now_on = question->onwards ? ", as from now on always" : "", *call;
+
+    switch (question->kind) {
+    case OSR_CHOICE_CANCEL:
+        call = osri_kit_call_at(play->campaign, question->what);
+        snprintf(text, size, "at %s task %llu \"%s\" is about to call%s%s, and %s is cancelled", question->what,
+                 (unsigned long long)question->task, play->actors[question->task].name, call ? " " : "", call ? call : "",
+                 question->answer == 1 ? "it" : "the root task");
+        break;
+    case OSR_CHOICE_FAULT:
+        snprintf(text, size, "\"%s\" fails, error %u of %u%s", question->what, question->answer, question->n - 1,
+                 question->ordered ? ", as the test ordered" : from_now_on);
+        break;
+    case OSR_CHOICE_READY:
+        if (question->task)
+            snprintf(text, size, "task %llu \"%s\" goes before %u that came first",
+                     (unsigned long long)question->task, play->actors[question->task].name, question->answer);
+        else
+            snprintf(text, size, "the one behind %u others goes first", question->answer);
+        break;
+    case OSR_CHOICE_SHORT:
+        snprintf(text, size, "\"%s\" moves %s%s", question->what,
+                 question->answer == 1 ? "one byte only" : "no more than half of it", from_now_on);
+        break;
+    default:
+        snprintf(text, size, "%s: %u of 0 to %u", question->what, question->answer, question->n - 1);
+    }
+}
+
+void osri_kit_scene_choice(struct play *play, const struct question *question)
+{
+    static const char *const names[] = {
+        "a ready task", "equal times", "ready descriptors", "jobs", "a fault", "a cancellation", "a short transfer",
+        "the test's choice"};
+    const char letter = KIND_LETTERS[question->kind];
+    char text[sizeof(play->row) - 1], row[sizeof(play->row)];
+
+    describe_choice(play, question, text, sizeof(text));
+    if (question->kind == OSR_CHOICE_SHORT && question->onwards)
+        snprintf(row, sizeof(row), "%c%u", letter, question->answer); /* whatever its name */
+    else
+        snprintf(row, sizeof(row), "%c%s", letter, text);
+    if (play->scene_length == play->row_end && strcmp(row, play->row) == 0) {
+        play->row_more++;
+        play->row_last = question->ordinal;
+        return;
+    }
+    end_row(play);
+    scene(play, "  %c%lu, %s: %s\n", letter, question->ordinal, names[question->kind], text);
+    memcpy(play->row, row, sizeof(row));
+    play->row_end = play->scene_length;
+}
+
+/* Of a play that was not told as it went: the same without who was where. */
+static void scene_choices(struct play *play)
+{
+    size_t i;
+
+    for (i = 0; i < play->asked; i++) {
+        const struct question *question = &play->questions[i];
+
+        if (question->answer && !(question->kind == OSR_CHOICE_CANCEL && question->ordered))
+            osri_kit_scene_choice(play, question);
+    }
 }
 
 static void scene_actor(struct play *play, uint64_t number)
 {
     const struct actor *actor = &play->actors[number];
     const char *where = actor->where ? actor->where : "?";
+    char task[OSR_NAME_SIZE + 32];
 
+    snprintf(task, sizeof(task), "task %llu \"%s\"", (unsigned long long)number, actor->name);
     switch (actor->last) {
     case OSR_TRACE_WAIT:
-        osri_kit_scene(play, "        task \"%s\" waits in %s at %s\n", actor->name, actor->call, where);
+        scene(play, "        %s waits in %s at %s\n", task, actor->call, where);
         break;
     case OSR_TRACE_WAKE:
-        osri_kit_scene(play, "        task \"%s\" was woken in %s at %s\n", actor->name, actor->call, where);
+        scene(play, "        %s was woken in %s at %s\n", task, actor->call, where);
         break;
     case OSR_TRACE_SPAWN:
-        osri_kit_scene(play, "        task \"%s\", spawned at %s, has not begun\n", actor->name, where);
+        scene(play, "        %s, spawned at %s, has not begun\n", task, where);
         break;
     case OSR_TRACE_STEP:
-        osri_kit_scene(play, "        task \"%s\" %s\n", actor->name, number == play->current ? "runs" : "is ready");
+        scene(play, "        %s %s\n", task, number == play->current ? "runs" : "is ready");
         break;
     default:
         break;
     }
 }
 
+/* Whether all is as it was when it was shown last. */
+static bool is_as_before(const struct play *play, size_t begin)
+{
+    size_t length = play->scene_length - begin;
+
+    return length == play->actors_end - play->actors_begin &&
+           memcmp(play->scene + begin, play->scene + play->actors_begin, length) == 0;
+}
+
 void osri_kit_scene_actors(struct play *play)
 {
+    size_t begin;
     uint64_t number;
 
     if (play->cast == 0 || play->shown == play->happened)
         return;
     play->shown = play->happened;
-    osri_kit_scene(play, "      at %lld.%06lld s:\n", (long long)(play->now / 1000000000),
-                   (long long)(play->now / 1000 % 1000000));
-    for (number = 1; number <= play->cast; number++)
+    end_row(play);
+    begin = play->scene_length;
+    scene(play, "      at %lld.%06lld s:\n", (long long)(play->now / 1000000000), (long long)(play->now / 1000 % 1000000));
+    for (number = 1; number <= play->cast && !play->scene_is_full; number++)
         scene_actor(play, number);
+    if (!play->scene_is_full && is_as_before(play, begin)) {
+        play->scene_length = begin;
+        play->scene[begin] = '\0';
+        return;
+    }
+    play->actors_begin = begin;
+    play->actors_end = play->scene_length;
+}
+
+void osri_kit_scene_end(struct play *play)
+{
+    end_row(play);
+    play->scene_is_full = play->scene_is_full && play->scene_ends; /* it ends twice if a program that goes on dies later */
+    play->scene_ends = true;
+    osri_kit_scene_actors(play);
 }
 
 /* ---- Stories ---- */
@@ -155,10 +274,11 @@ static size_t append(size_t length, const char *format, ...)
     return length < sizeof(story) ? length : sizeof(story) - 1;
 }
 
-static void compose(const struct play *play, enum violation violation, const char *said, const char *how)
+static void compose(struct play *play, enum violation violation, const char *said, const char *how)
 {
     size_t length = 0;
 
+    end_row(play);
     length = append(length, "osier-test: \"%s\": %s\n", play->test->name, kind_of(violation));
     length = append(length, "  %s%s%s\n", play->violated_at ? play->violated_at : "", play->violated_at ? ": " : "", said);
     length = append(length, "  in %s; %lu step%s, %zu choice%s, %lld.%06lld s of simulated time\n", how, play->steps,
@@ -169,11 +289,17 @@ static void compose(const struct play *play, enum violation violation, const cha
     length = append(length, "%s", play->scene);
     if (violation != VIOLATION_DEATH)
         length = append(length, "  the run gave %s\n", osri_kit_outcome(play->rc));
-    (void)append(length, "  again: OSR_REPLAY='%s'\n", token);
+    if (play->campaign->is_fuzzer)
+        (void)append(length, "  again: this program with the file that holds the input; or, with a program that calls "
+                     "osr_test_sweep() or the like for \"%s\", OSR_REPLAY='%s'\n", play->test->name, token);
+    else
+        (void)append(length, "  again: OSR_REPLAY='%s'\n", token);
 }
 
-void osri_kit_tell(const struct play *play, const struct script *script, const char *how)
+void osri_kit_tell(struct play *play, const struct script *script, const char *how)
 {
+    if (!play->told)
+        scene_choices(play);
     (void)osri_kit_token_format(play->test->name, script, token, sizeof(token));
     compose(play, play->violation, play->said, how);
     say_text(play->test, story);
@@ -204,16 +330,24 @@ static void token_of_dying(const struct play *play)
 void osri_kit_tell_death(const char *why)
 {
     struct play *play = osri_kit_play;
-    char line[1024];
+    const struct campaign *campaign;
+    char line[1024], how[512];
 
     if (!play)
         return;
     osri_kit_play = NULL; /* once, whatever comes */
+    campaign = play->campaign;
     snprintf(line, sizeof(line), "%.*s", (int)strcspn(why, "\n"), why);
     token_of_dying(play);
-    osri_kit_scene_actors(play);
+    if (!play->told)
+        scene_choices(play);
+    osri_kit_scene_end(play);
     play->violated_at = NULL;
-    compose(play, VIOLATION_DEATH, line, "this run");
+    if (campaign->detail)
+        snprintf(how, sizeof(how), "%s, run %lu (%s)%s", campaign->name, campaign->tried, campaign->detail, campaign->stage);
+    else
+        snprintf(how, sizeof(how), "a %s", campaign->name);
+    compose(play, VIOLATION_DEATH, line, how);
     say_text(play->test, story);
 }
 

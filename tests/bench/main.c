@@ -163,7 +163,8 @@ static void print_machine(int rounds)
     uname(&system);
     CPU_ZERO(&cores);
     sched_getaffinity(0, sizeof(cores), &cores);
-    printf("\nIn brackets: what the raw limits were on the machine where the targets were set.\n");
+    printf("\nTarget: what a row was to reach on the machine where the targets were set; elsewhere it is no measure, and a miss\n"
+           "is no failure. In brackets: what the raw limits took there.\n");
     printf("Medians of %d rounds on %s, using %d of its %ld cores, under %s %s; built " BUILD " by %s.\n", rounds,
            processor(text), CPU_COUNT(&cores), sysconf(_SC_NPROCESSORS_ONLN), system.sysname, system.release, COMPILER);
 }
@@ -192,6 +193,11 @@ int main(int count, char **arguments)
     }
     for (i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
         add(&bench, tables[i], count > 2 ? arguments[2] : NULL);
+    if (bench.count == 0) {
+        fprintf(stderr, "bench: no workload has '%s' in the name of a row; without a name all are measured\n",
+                count > 2 ? arguments[2] : "");
+        return 2;
+    }
     measure_all(&bench);
     print_all(&bench);
     while (bench.count > 0)
