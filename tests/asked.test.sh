@@ -78,7 +78,7 @@ compile() { # PROGRAM FILE...
     "${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -pthread -Iinclude -Isrc -o "$nowhere/programs/$1" "${@:2}" "$BUILD/libosier-test.a" \
         "$BUILD/libosier.a" -lev -lm || fail "$1 cannot be compiled"
 }
-mapfile -t of_orders < <(ls fuzz/*.c | grep -v -e /entry.c -e /explore.c)
+mapfile -t of_orders < <(find fuzz -maxdepth 1 -name '*.c' ! -name entry.c ! -name explore.c)
 compile fuzzer "${of_orders[@]}"
 compile fuzz-token fuzz/targets/{driver,token,common,actors}.c fuzz/blocks.c fuzz/keep.c
 says() { # STATUS FIRST-LINE COMMAND...
