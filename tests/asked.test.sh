@@ -75,7 +75,9 @@ mutant three 0 "three, of class time: survives, as one that nobody can tell from
 # A fuzzer that is asked nothing, or what it does not know, says how it is used; and what it finds it writes beside itself.
 mkdir "$nowhere/programs" "$nowhere/elsewhere"
 compile() { # PROGRAM FILE...
-    "${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -pthread -Iinclude -Isrc -o "$nowhere/programs/$1" "${@:2}" "$BUILD/libosier-test.a" \
+    local how=()
+    [[ ${CONTEXT:-} != ucontext ]] || how=(-DOSR_CONTEXT_UCONTEXT)
+    "${CC:-gcc}" "${how[@]}" -std=gnu11 -D_GNU_SOURCE -pthread -Iinclude -Isrc -o "$nowhere/programs/$1" "${@:2}" "$BUILD/libosier-test.a" \
         "$BUILD/libosier.a" -lev -lm || fail "$1 cannot be compiled"
 }
 mapfile -t of_orders < <(find fuzz -maxdepth 1 -name '*.c' ! -name entry.c ! -name explore.c)
