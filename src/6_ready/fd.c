@@ -354,7 +354,7 @@ ssize_t osri_operate(int fd, enum watch_for what, osri_attempt *attempt, void *o
                      const char *where)
 {
     struct sched *sched = osri_sched;
-    struct descriptor *descriptor;
+    struct descriptor *descriptor = NULL; /* as compilers cannot tell that it is set */
     ssize_t n = osri_enter(sched, where);
 
     if (n < 0)
