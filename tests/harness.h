@@ -100,8 +100,7 @@ static inline bool under_thread_sanitizer(void)
 /* `big`, or `small` under tools. */
 long sized(long big, long small);
 
-/* A test whose story one task tells, in simulated time; it returns 0. */
-#define SIMULATED_TEST(test)                                                   \
+#define SIMULATED_TEST_(test, and_then)                                        \
     static int test##_told(void);                                              \
     OSR_TASK(test##_root, void, unused) { return test##_told(); }              \
     static void test(void **state)                                             \
@@ -109,21 +108,15 @@ long sized(long big, long small);
         (void)state;                                                           \
         assert_int_equal(run_simulated(test##_root, NULL, .name = "root"), 0); \
         assert_checked();                                                      \
+        and_then;                                                              \
     }                                                                          \
     static int test##_told(void)
 
+/* A test whose story one task tells, in simulated time; it returns 0. */
+#define SIMULATED_TEST(test) SIMULATED_TEST_(test, (void)0)
+
 /* The same, and its story is compared. */
-#define TOLD_TEST(test, story)                                                 \
-    static int test##_told(void);                                              \
-    OSR_TASK(test##_root, void, unused) { return test##_told(); }              \
-    static void test(void **state)                                             \
-    {                                                                          \
-        (void)state;                                                           \
-        assert_int_equal(run_simulated(test##_root, NULL, .name = "root"), 0); \
-        assert_checked();                                                      \
-        assert_story(story);                                                   \
-    }                                                                          \
-    static int test##_told(void)
+#define TOLD_TEST(test, story) SIMULATED_TEST_(test, assert_story(story))
 
 /* One on the real clock. */
 #define REAL_TEST(test)                                                                 \

@@ -162,7 +162,8 @@ OSR_API int osr_runner_new_with(struct osr_runner **runner, const struct osr_run
 
 /*
  * Runs `task` with `arg` as the root task until it has ended. Gives what osr_run() gives, in the same way; -EBUSY inside a
- * run, of this or any other runner; -EINVAL; -EPERM in another thread.
+ * run, of this or any other runner, or in a job that a run of this one has begun on its own thread (the simulated clock);
+ * -EINVAL; -EPERM in another thread.
  */
 #define osr_runner_run(runner, task, argument) \
     osr_runner_run_here((runner), &(task).routine_, (1 ? (argument) : (task).arg_), OSR_HERE)
@@ -170,7 +171,7 @@ OSR_API int osr_runner_run_here(struct osr_runner *runner, const struct osr_rout
                                 const char *where);
 
 /* Gives the runner up, with its loop: watchers of the program's must be off it. NULL is ignored. 0; -EBUSY in a run of
- * its own; -EPERM in another thread, and then nothing changes. */
+ * its own or such a job; -EPERM in another thread, and then nothing changes. */
 OSR_API int osr_runner_free(struct osr_runner *runner);
 
 #ifdef __cplusplus

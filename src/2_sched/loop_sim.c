@@ -195,7 +195,8 @@ static bool may_pass(struct sched *sched, struct simulation *sim)
     return ready == 0 || (ready < 0 && was_blind);
 }
 
-/* Who waits until all have settled looks until nothing is ready: where the system can never tell, that is guessed in the end. */
+/* Who waits until all have settled looks until nothing is ready: where the system can never tell, that is taken to be so in
+ * the end. */
 static void look_once(struct sched *sched, struct simulation *sim)
 {
     if (poll_armed(sched, sim, 0, sched->guesses < MOST_GUESSES) >= 0)
