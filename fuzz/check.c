@@ -187,6 +187,7 @@ void check_input(const unsigned char *bytes, size_t size, bool twice, struct fin
         finding->outcome = CHECK_SKIPPED;
         return;
     }
+    (void)interpreter_prepare();
     run_in(WORLD_SIMULATED, finding);
     if (finding->outcome == CHECK_FINE && (twice || size % 16 == 0))
         run_plainly(finding);

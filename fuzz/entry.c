@@ -1,6 +1,5 @@
 /* The one entry point for libFuzzer and AFL++. */
 #include <malloc.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "check.h"
@@ -12,16 +11,8 @@ void __afl_coverage_discard(void) __attribute__((weak)); /* only under AFL++ */
 
 enum { WARM_UPS = 300 };
 
-static bool warm;
-
-/* In a forked child. */
-static void cool(void)
-{
-    warm = false;
-}
-
 /* What the first runs do once and for all, such as making pools, is no coverage of an input. AFL++ forks after
- * LLVMFuzzerInitialize(), and in the child some of it has to be done again. */
+ * LLVMFuzzerInitialize(), and in the child some of it has to be done again; so it has when the runners are made anew. */
 static void warm_up(void)
 {
     unsigned char bytes[160];
@@ -33,13 +24,11 @@ static void warm_up(void)
             bytes[k] = (unsigned char)((random = random * 1103515245 + 12345) >> 16);
         check_input(bytes, sizeof(bytes) - i % 100, i % 16 == 0, &finding);
     }
-    warm = true;
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
-    (void)pthread_atfork(NULL, NULL, cool);
     mallopt(M_TRIM_THRESHOLD, 1 << 28); /* what a run gives back is for the next */
     warm_up();
     return 0;
@@ -49,7 +38,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t size)
 {
     struct finding finding;
 
-    if (__afl_coverage_discard && !warm) {
+    while (__afl_coverage_discard && interpreter_prepare()) {
         warm_up();
         __afl_coverage_discard();
     }

@@ -956,6 +956,7 @@ static int meet_failure(const struct statement *at, int index, int rc)
         return REPLACED;
     case TAKE_RAISE:
         error = osr_error_take();
+        machine.verdict->tells_fault |= !error && has_failed(); /* there may be no memory for one */
         return error ? osr_raise(error) : rc;
     default:
         return rc;
@@ -1096,6 +1097,7 @@ static struct osr_run_options run_options(void)
  * goes on from program to program, and so it is given up long before that could come to OSR_NEVER. */
 static struct osr_runner *runner, *plain_runner, *parents, *plain_parents;
 static unsigned programs_run; /* since they were made */
+static bool stale;
 enum { MOST_PROGRAMS = 20000 };
 
 /* In a forked child, as shrinkers and AFL++ make them, a runner is of no use. */
@@ -1173,21 +1175,36 @@ static void make_runners(void)
 
     (void)pthread_once(&once, prepare_forks);
     programs_run = 0;
+    stale = false;
     runner = warm_runner(&options);
     options.choose = NULL;
     options.observe = NULL;
     plain_runner = warm_runner(&options);
 }
 
-/* There are more allocations than before: the runners', or some that were left, which is seen without it. */
-static void give_up_runners(void)
+/* Gives what is wrong with them, NULL: nothing. If there are more allocations than before, they are the runners', or some that
+ * were left, which is seen without them. */
+static const char *give_up_runners(void)
 {
+    const char *wrong = NULL;
+
     if (osr_runner_free(runner) < 0 || osr_runner_free(plain_runner) < 0)
-        broken("a runner cannot be freed");
+        wrong = "a runner cannot be freed";
+    else if (live != 0)
+        wrong = "allocations are left";
     runner = plain_runner = NULL;
-    if (live != 0)
-        broken("%ld allocations are left", live);
     live = 0;
+    return wrong;
+}
+
+bool interpreter_prepare(void)
+{
+    if (runner && !stale)
+        return false;
+    if (runner && give_up_runners())
+        abort(); /* after a program of which nothing was left */
+    make_runners();
+    return true;
 }
 
 static void note_rc(void *arg, int rc)
@@ -1265,6 +1282,7 @@ static void tell_end(int rc)
 
 void interpret(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict)
 {
+    const char *wrong = NULL;
     long before;
 
     if (!runner)
@@ -1285,6 +1303,9 @@ void interpret(const struct program *program, enum world world, const struct log
     check_end();
     if (interpreter_hooks) /* that runner keeps what it may need again, and begins its clock anew */
         return;
-    if (live != before || ++programs_run == MOST_PROGRAMS || machine.now > OSR_NEVER / 2)
-        give_up_runners();
+    stale = ++programs_run >= MOST_PROGRAMS || machine.now > OSR_NEVER / 2;
+    if (live != before)
+        wrong = give_up_runners();
+    if (wrong)
+        broken("%s", wrong);
 }

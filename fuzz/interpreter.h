@@ -25,6 +25,10 @@ enum world { WORLD_SIMULATED, WORLD_PLAIN, WORLD_ALONE, WORLD_LIBEV, WORLD_ATTAC
 /* The library's run must be what `expected` says. Nothing is left behind. */
 void interpret(const struct program *program, enum world world, const struct log *expected, struct verdict *verdict);
 
+/* To be said between two inputs: makes what programs run on, anew if that has run enough of them. Says whether it did, which
+ * is no input's doing. */
+bool interpreter_prepare(void);
+
 /* Which call of the library's for memory or the system fails, counted from the program's first statement; and whether all
  * after it do. */
 struct interpreter_fault {

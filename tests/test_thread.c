@@ -1062,12 +1062,12 @@ TEST(threads_that_are_too_many_end_when_they_are_idle_and_all_at_a_shutdown)
     assert_int_equal(osr_pool_set_size(1), 0);
     assert_int_equal(threads_at_last(before + 1), before + 1);
     assert_int_equal(osr_pool_shutdown(0, NULL, NULL), 0);
-    assert_int_equal(threads_now(), before);
+    assert_int_equal(threads_at_last(before), before);
     assert_int_equal(osr_pool_set_size(4), 0);
     assert_int_equal(osr_run(use_four_threads, NULL), 0); /* they are started again */
     assert_checked();
     assert_int_equal(osr_pool_shutdown(OSR_NEVER, NULL, NULL), 0);
-    assert_int_equal(threads_now(), before);
+    assert_int_equal(threads_at_last(before), before);
 }
 
 static void tell_stuck(void *arg, const char *text)
@@ -1280,7 +1280,7 @@ SIMULATED_TEST(in_simulated_time_jobs_run_on_the_loops_thread_but_see_what_a_thr
     check_int(inside.shutdown, -EPERM);
     check_int(inside.run, 0);
     check_text(inside.value, request);
-    check_int(threads_now(), before);
+    check(threads_now() <= before); /* those of another test may have been on their way out */
     return 0;
 }
 

@@ -159,7 +159,7 @@ static void check_file(const unsigned char *text, size_t size)
 static struct trace trace;
 static int file;
 static unsigned char *content;
-enum { MOST_FILE = 1 << 20, MOST_TRACE = 1 << 17 };
+enum { MOST_FILE = 1 << 20, MOST_TRACE = 1 << 14 };
 
 static void begin_file(void)
 {
