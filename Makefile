@@ -209,7 +209,8 @@ $(EXAMPLE_PROGRAMS): %: %.o $(KIT_STATIC) $(STATIC)
 
 # ---- Tests ---------------------------------------------------------------------------------------------
 
-TOOL_RUN_valgrind := valgrind -q --error-exitcode=99 --leak-check=full \
+# What jumps as often as tasks do is a twentieth faster if it is not translated beyond jumps.
+TOOL_RUN_valgrind := valgrind -q --vex-guest-chase=no --error-exitcode=99 --leak-check=full \
     --show-leak-kinds=definite,indirect,possible --errors-for-leak-kinds=definite,indirect,possible
 TOOL_ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 TOOL_ENV_tsan := TSAN_OPTIONS=second_deadlock_stack=1
@@ -342,8 +343,11 @@ fuzz-campaign: fuzz-asked fuzz-build
 fuzz-corpora: fuzz-asked fuzz-build
 	RUN='$(TOOL_RUN_$(TOOL))' $(TOOL_ENV_$(TOOL)) fuzz/corpora.sh $(BUILD) $(TARGET)
 
-# gcc optimizes the fuzzer's own files as one, by which it is a tenth faster.
-$(FUZZ_OBJECTS) $(BUILD)/fuzz/explore.o: FUZZ_FLAGS += $(if $(TOOL)$(findstring clang,$(CC)),,-flto=auto)
+# gcc optimizes the fuzzer's own files as one, by which it is a tenth faster, under Valgrind too; there stores of 16 bytes take
+# longer than two of 8.
+FUZZ_OPTIMIZED_ := -flto=auto
+FUZZ_OPTIMIZED_valgrind := -flto=auto -fno-tree-vectorize -fno-tree-slp-vectorize
+$(FUZZ_OBJECTS) $(BUILD)/fuzz/explore.o: FUZZ_FLAGS += $(if $(findstring clang,$(CC)),,$(FUZZ_OPTIMIZED_$(TOOL)))
 
 $(BUILD)/fuzz/%.o: fuzz/%.c
 	echo '  CC   $<'
