@@ -305,7 +305,7 @@ $(BUILD)/peers/%: tests/bench/peers/%.c tests/bench/peers/peer.h $(STATIC)
 	echo '  LINK $@'
 	$(CC) $(TEST_FLAGS) $(LDFLAGS) -o $@ $< $(STATIC) $(LIBS)
 
-$(BENCH_PROGRAM): $(BENCH_OBJECTS) $(STATIC)
+$(BENCH_PROGRAM): $(BENCH_OBJECTS) $(KIT_STATIC) $(STATIC)
 	echo '  LINK $@'
 	$(LINK) -o $@ $^ $(LIBS)
 

@@ -50,11 +50,16 @@ const struct osr_allocator *osr_test_allocator(void)
     return &allocator;
 }
 
-int osri_kit_lowest_descriptor(void)
+int osri_kit_next_descriptor(void)
 {
     int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 
     if (fd >= 0)
         close(fd);
     return fd;
+}
+
+bool osri_kit_is_descriptor(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
 }

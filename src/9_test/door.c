@@ -243,7 +243,7 @@ static struct actor *actor_of(struct play *play, const struct osr_trace_event *e
         play->actors[++play->cast] = (struct actor){.name = "?", .last = OSR_TRACE_END};
     actor = &play->actors[event->task];
     if (event->kind == OSR_TRACE_SPAWN)
-        snprintf(actor->name, sizeof(actor->name), "%s", event->name);
+        *(char *)mempcpy(actor->name, event->name, strnlen(event->name, sizeof(actor->name) - 1)) = '\0';
     return actor;
 }
 

@@ -101,37 +101,36 @@ enum { ORDERS = 8 };
 struct campaign;
 
 struct play {
-    const struct osr_test *test;
+    /* Stays from play to play. */
     const struct campaign *campaign; /* whose play it is */
+    /* Runs it, and others after it: faster, but not for faults, which are not asked for then, since there are fewer of
+     * them from the second run on. NULL: a run of its own. */
+    struct osr_runner *runner;
+    struct orders *explored; /* is told what steps touch; or NULL */
+    bool told;               /* the story is wanted */
+    bool shows;              /* all questions are printed */
+    struct question *questions;
+    struct event *events;
+    struct actor *actors; /* by number, from 1 on */
+    size_t questions_room, events_room, actors_room;
+
+    /* Is anew in each: from here to the texts all is 0 when it begins. */
+    const struct osr_test *test;
     const struct script *script;
     size_t at[KINDS]; /* the line that comes next */
     /* Answers what the script does not; NULL: 0. */
     unsigned (*improvise)(struct play *play, unsigned kind, unsigned n, const char *what);
 
-    /* Runs it, and others after it: faster, but not for faults, which are not asked for then, since there are fewer of
-     * them from the second run on. NULL: a run of its own. */
-    struct osr_runner *runner;
-    struct orders *explored; /* is told what steps touch; or NULL */
-
-    bool told;        /* the story is wanted */
-    bool shows;       /* all questions are printed */
     bool parted;      /* from the script, as `parting` says */
-    char parting[512];
     const struct line *missed; /* the line that was not for what was asked there, or not asked for; or NULL */
     size_t shown;     /* how much had happened when the scene last showed who was where */
 
-    struct question *questions;
-    size_t asked, questions_room;
+    size_t asked, happened, cast; /* questions, events, and actors of it */
     unsigned long ordinals[KINDS];
-    struct event *events;
-    size_t happened, events_room;
-    struct actor *actors; /* by number, from 1 on */
-    size_t actors_room, cast;
 
     uint64_t current; /* the task that runs, as far as has been told; 0: none yet */
     bool runs;        /* it has neither waited nor ended since */
-    uint64_t queue[256]; /* the ready ones, as far as can be told from events: for strategies, which may err */
-    unsigned queued;
+    unsigned queued;  /* in `queue` */
 
     struct osr_scope scope; /* around the root's function */
     bool inside;            /* the run is on */
@@ -143,19 +142,22 @@ struct play {
 
     enum violation violation;
     const char *violated_at; /* place, or NULL */
-    char said[2048];         /* what was found wrong */
-
     bool scene_is_full;      /* something is left out, which is said */
     bool scene_ends;         /* what comes now may have the room that is kept for it */
-    char row[512];           /* what the last line says of a choice: its letter, then what makes another one like it */
-    size_t row_end;          /* the scene's length behind it */
+    size_t row_end;          /* the scene's length behind `row` */
     unsigned long row_more;  /* like choices that came right after it, and the last one's ordinal */
     unsigned long row_last;
     size_t actors_begin, actors_end; /* of who was where, as it was shown last */
-    char scene[16384]; /* what was injected, and who was where: in told plays */
     size_t scene_length;
     int rc;
     int64_t now;
+
+    /* Texts, of which only the first byte is cleared; and what `queued` counts. */
+    char parting[512];
+    char said[2048]; /* what was found wrong */
+    char row[512];   /* what the last line of the scene says of a choice: its letter, then what makes another one like it */
+    char scene[16384]; /* what was injected, and who was where: in told plays */
+    uint64_t queue[256]; /* the ready ones, as far as can be told from events: for strategies, which may err */
 };
 
 /* The play that is on, NULL between plays. */
@@ -190,8 +192,9 @@ extern const struct osr_allocator osri_kit_counting;
 /* Like realloc(), but says so and stops the program if there is no memory. */
 void *osri_kit_resize(void *memory, size_t size);
 
-/* The number that the next descriptor will have: one more while a low one is leaked. */
-int osri_kit_lowest_descriptor(void);
+/* The number that the next descriptor will have, which is one as long as that is leaked. */
+int osri_kit_next_descriptor(void);
+bool osri_kit_is_descriptor(int fd);
 
 /* ---- Telling: story.c ---- */
 

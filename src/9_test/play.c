@@ -119,30 +119,10 @@ static int run(struct play *play)
 
 static void reset(struct play *play, const struct osr_test *test, const struct script *script)
 {
-    struct osr_runner *runner = play->runner;
-    struct orders *explored = play->explored;
-    const struct campaign *campaign = play->campaign;
-    const bool told = play->told, shows = play->shows;
-    struct question *questions = play->questions;
-    struct event *events = play->events;
-    struct actor *actors = play->actors;
-    size_t rooms[] = {play->questions_room, play->events_room, play->actors_room};
-
-    memset(play, 0, offsetof(struct play, scene) + 1);
+    memset(&play->test, 0, offsetof(struct play, parting) - offsetof(struct play, test));
+    play->parting[0] = play->said[0] = play->row[0] = play->scene[0] = '\0';
     play->test = test;
     play->script = script;
-    play->runner = runner;
-    play->campaign = campaign;
-    play->explored = explored;
-    play->told = told;
-    play->shows = shows;
-    play->questions = questions;
-    play->events = events;
-    play->actors = actors;
-    play->questions_room = rooms[0];
-    play->events_room = rooms[1];
-    play->actors_room = rooms[2];
-    play->scene_length = 0;
 }
 
 static void look_at_result(struct play *play, struct osr_error *error)
@@ -178,7 +158,7 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
                         unsigned (*improvise)(struct play *, unsigned, unsigned, const char *))
 {
     long blocks = osri_kit_blocks, left;
-    int lowest = osri_kit_lowest_descriptor();
+    int next = osri_kit_next_descriptor();
     struct osr_error *error;
 
     reset(play, test, script);
@@ -196,8 +176,8 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
     if (left != 0 && !test->keeps_memory)
         osri_kit_violated(play, VIOLATION_MEMORY, NULL, "%ld block%s of memory %s left", left,
                           osri_kit_s((unsigned long)left), left == 1 ? "is" : "are");
-    if (osri_kit_lowest_descriptor() != lowest)
-        osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d is left open", lowest);
+    if (osri_kit_is_descriptor(next))
+        osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d is left open", next);
     osri_kit_play = NULL;
     osri_kit_own_blocks = 0;
     look_at_script(play);

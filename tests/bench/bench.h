@@ -25,7 +25,7 @@ struct workload {
 
 /* Each ends with a workload without a function. */
 extern const struct workload bench_raw[], bench_tasks[], bench_sleepers[], bench_scopes[], bench_failures[], bench_sync[],
-    bench_threads[];
+    bench_threads[], bench_kit[];
 
 /* Defines the round of a workload that is the root task of a run of its own. */
 #define BENCH_TASK(name, results)                                                \

@@ -182,7 +182,7 @@ static void print_all(const struct bench *bench)
 int main(int count, char **arguments)
 {
     const struct workload *const tables[] = {bench_raw,      bench_tasks, bench_sleepers, bench_scopes,
-                                             bench_failures, bench_sync,  bench_threads};
+                                             bench_failures, bench_sync,  bench_threads, bench_kit};
     static struct bench bench;
     size_t i;
 
