@@ -120,18 +120,26 @@ static unsigned count_leaves(struct node *node)
 static char expected_text[MOST_TEXT];
 static size_t expected_length;
 
-static void put(const char *format, ...) OSR_PRINTF_(1, 2);
-
-static void put(const char *format, ...)
+static void put_some(const char *words, size_t length)
 {
-    size_t left = sizeof(expected_text) - expected_length;
-    va_list list;
-    int n;
+    size_t left = sizeof(expected_text) - 1 - expected_length;
 
-    va_start(list, format);
-    n = vsnprintf(expected_text + expected_length, left, format, list);
-    va_end(list);
-    expected_length += (size_t)n < left ? (size_t)n : left - 1;
+    length = length < left ? length : left;
+    memcpy(expected_text + expected_length, words, length);
+    expected_length += length;
+    expected_text[expected_length] = '\0';
+}
+
+static void put(const char *words)
+{
+    put_some(words, strlen(words));
+}
+
+static void put_name(const char *name)
+{
+    put("\"");
+    put_some(name, strnlen(name, OSR_NAME_SIZE - 1));
+    put("\"");
 }
 
 static void put_bars(unsigned depth)
@@ -140,33 +148,43 @@ static void put_bars(unsigned depth)
         put("|  ");
 }
 
+static void put_control(unsigned char c, unsigned depth)
+{
+    const char escaped[] = {'\\', 'x', "0123456789abcdef"[c / 16], "0123456789abcdef"[c % 16]};
+
+    if (c != '\n') {
+        put_some(escaped, sizeof(escaped));
+        return;
+    }
+    put("\n");
+    put_bars(depth);
+    put("     ");
+}
+
 static void put_line(const struct node *node, unsigned depth)
 {
     const char *at = node->message ? node->message : osr_strerror(node->code);
 
-    put("%s: ", osr_strcode(node->code));
-    for (; *at; at++)
-        if (*at == '\n') {
-            put("\n");
-            put_bars(depth);
-            put("     ");
-        } else if ((unsigned char)*at < ' ') {
-            put("\\x%02x", (unsigned char)*at);
-        } else {
-            size_t plain = 1;
+    put(osr_strcode(node->code));
+    put(": ");
+    while (*at) {
+        size_t plain = 0;
 
-            while ((unsigned char)at[plain] >= ' ')
-                plain++;
-            put("%.*s", (int)plain, at);
-            at += plain - 1;
-        }
-    put("  [");
-    if (node->is_group)
-        put(node->group[0] ? "group \"%.63s\" of task \"%.63s\", " : "group %.0sof task \"%.63s\", ", node->group,
-            node->task);
-    else
-        put("task \"%.63s\", ", node->task);
-    put("%s]\n", node->where);
+        while ((unsigned char)at[plain] >= ' ')
+            plain++;
+        put_some(at, plain);
+        at += plain;
+        if (*at)
+            put_control((unsigned char)*at++, depth);
+    }
+    put(node->is_group ? "  [group " : "  [");
+    if (node->is_group && node->group[0])
+        put_name(node->group);
+    put(!node->is_group ? "task " : node->group[0] ? " of task " : "of task ");
+    put_name(node->task);
+    put(", ");
+    put(node->where);
+    put("]\n");
 }
 
 /* The first line goes where the text stands. */
@@ -320,13 +338,25 @@ static int take_code(void)
     return codes[take(&input, 6)];
 }
 
+/* As sprintf() would, in a tenth of the time. */
+static char *write_number(char *to, unsigned number)
+{
+    if (number >= 10)
+        to = write_number(to, number / 10);
+    *to++ = (char)('0' + number % 10);
+    return to;
+}
+
 static const char *take_message(void)
 {
-    static const char *const kinds[] = {"number %u",  "", "two\nlines %u", "a \x01 in %u", "ends with a line %u\n ",
-                                        "100%% of %u"};
-    char *text = texts[made];
+    static const char *const before[] = {"number ", "", "two\nlines ", "a \x01 in ", "ends with a line ", "100% of "};
+    char *text = texts[made], *at;
+    unsigned kind = take(&input, 6);
 
-    snprintf(text, 40, kinds[take(&input, 6)], made);
+    at = stpcpy(text, before[kind]);
+    if (*text)
+        at = write_number(at, made);
+    strcpy(at, kind == 4 ? "\n " : "");
     return text;
 }
 
@@ -405,14 +435,25 @@ OSR_TASK(work, struct job, job)
     return rc;
 }
 
+/* Some are longer than names may be. */
+static const char *take_name(void)
+{
+    static const char zeros[] = "000000000000000000000000000000000000000000000000000000000000000000000";
+    char *name = names[tasks], *at = stpcpy(name, "task ");
+
+    if (take(&input, 8) == 0)
+        at = stpcpy(at, zeros);
+    *write_number(at, tasks++) = '\0';
+    return name;
+}
+
 /* Whether it was spawned; its error stands in the group then. */
 static void spawn_one(struct osr_group *group, unsigned depth, bool is_cancelled, struct node *node)
 {
     struct job job = {.name = names[tasks], .depth = depth, .is_cancelled = is_cancelled};
     struct osr_spawn_options options = {.size = sizeof(options), .where = "fuzz:spawn", .eager = true};
 
-    snprintf(names[tasks], sizeof(names[0]), take(&input, 8) ? "task %u" : "task %070u", tasks);
-    options.name = names[tasks++];
+    options.name = take_name();
     if (osr_spawn_with(group, &work.routine_, &job, &options) < 0) {
         check(refused > 0, "a task could not be spawned");
         osr_error_clear();
