@@ -161,6 +161,32 @@ TEST(a_task_that_returns_with_an_open_group_stops_the_program)
     assert_stops_naming_both_places(run_one_that_forgets_its_group);
 }
 
+/* What was opened inside it and closed again is not what is named. */
+OSR_TASK(return_with_an_outer_scope_open, void, unused)
+{
+    struct osr_scope outer, middle, inner;
+    struct osr_group group;
+
+    NOTE(opened), osr_scope_open(&outer);
+    osr_timeout_open(&middle, osr_s(1));
+    osr_scope_open(&inner);
+    osr_scope_close(&inner, 0);
+    osr_group_open(&group);
+    osr_group_close(&group, 0);
+    osr_scope_close(&middle, 0);
+    return 0;
+}
+
+static void run_one_that_forgets_its_outer_scope(void)
+{
+    NOTE(closed), osr_run(return_with_an_outer_scope_open, NULL);
+}
+
+TEST(a_task_that_returns_with_an_outer_scope_open_is_told_of_that_one)
+{
+    assert_stops_naming_both_places(run_one_that_forgets_its_outer_scope);
+}
+
 static void run_a_root_that_forgets_its_scope(void)
 {
     NOTE(closed), osr_run(return_with_an_open_scope, NULL);
@@ -1954,6 +1980,7 @@ int main(void)
         story_test(closing_a_group_around_an_open_group_stops_the_program),
         story_test(a_task_that_returns_with_an_open_scope_stops_the_program),
         story_test(a_task_that_returns_with_an_open_group_stops_the_program),
+        story_test(a_task_that_returns_with_an_outer_scope_open_is_told_of_that_one),
         story_test(a_root_that_returns_with_an_open_scope_stops_the_program),
         story_test(the_diagnostic_hook_hears_of_misuse_before_the_program_stops),
         story_test(tasks_that_wait_for_each_other_end_the_run_with_the_tree),

@@ -38,23 +38,29 @@ struct osr_reason {
 
 /* The fields are private; read them through the calls below. They stay readable after the close. */
 struct osr_scope {
-    void *owner_; /* the task that opened it */
+    /* One line of the cache, in which is all that a task's own scope is asked for in the common cases. */
+    uint64_t cut_at_; /* when a call was last refused or cut in it, in the count of the run's cancellations; 0: never */
     struct osr_list_ sibling_;
     unsigned char form_, state_;
     unsigned char shielded_, caught_, guarded_;
-    unsigned char laden_; /* `pending_` and what follows it mean something, and `refusal_` */
-    unsigned char pending_rides_;
-    unsigned char brief_; /* a task's that has not begun: only what stands above `cut_at_` means anything */
+    unsigned char laden_; /* `refusal_` and what stands between it and `reason_` mean something */
+    unsigned char timed_; /* it may have a deadline of its own, or has a shield: what is due in it is not what is around it */
+    unsigned char brief_; /* a task's that has not begun: of all this, only what stands here, `sibling_` and `children_` to
+                           * `parent_` mean anything */
     struct osr_scope *by_;      /* the outermost cancelled scope that can be seen from here, or NULL */
     struct osr_list_ children_; /* scopes directly inside, those of other tasks too */
     struct osr_scope *parent_;
-    uint64_t cut_at_, cancelled_at_, lifted_at_; /* in the count of the run's cancellations; 0: never */
-    struct osr_binding *values_;                 /* the latest first */
+
+    void *owner_;          /* the task that opened it */
+    const char *opened_in_; /* where the one around it was opened, of the same task */
+    uint64_t cancelled_at_, lifted_at_; /* in the same count */
+    int64_t due_;                       /* the smallest deadline up to the nearest shield */
+    struct osr_binding *values_;        /* the latest first */
     const struct osr_scope *values_from_; /* where values not bound here are looked for; it stays the same */
-    int64_t due_;                         /* the smallest deadline up to the nearest shield */
     const char *where_;                   /* where it was opened */
     struct osr_timer_ timer_;             /* the scope's own deadline */
     int refusal_;              /* the code of an open that failed */
+    unsigned char pending_rides_;
     struct osr_error *pending_;
     struct osr_bound_ *bound_; /* what is left when the scope closes, the latest first */
     struct osr_error *kept_;   /* errors that the group closed last inside has kept */

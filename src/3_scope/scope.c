@@ -59,7 +59,7 @@ static void spread(struct sched *sched, struct osr_scope *top, struct osr_scope 
     struct osr_scope *at = top;
 
     while (at) {
-        struct task *task = at->owner_;
+        struct task *task = osri_scope_owner(at);
         bool hidden = at != top && at->shielded_;
 
         __builtin_prefetch(at->sibling_.next, 1); /* often the next one, on another page */
@@ -149,8 +149,10 @@ int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const 
     osri_scope_init(scope, task);
     osri_scope_attach(scope, task->scope, (unsigned char)(form & OSR_SCOPE_FORM_), where);
     scope->guarded_ = (form & OSR_SCOPE_GUARD_) != 0;
-    if (at != OSR_NEVER)
+    if (at != OSR_NEVER) {
+        scope->timed_ = 1;
         rc = osri_timer_set(&sched->timers, &scope->timer_, at);
+    }
     if (rc < 0) {
         osri_scope_detach(sched, scope);
         if (scope->guarded_)
@@ -261,6 +263,7 @@ int osr_scope_set_deadline(struct osr_scope *scope, int64_t at)
         return osri_failed(-EINVAL, NULL);
     if (scope->cancelled_at_)
         return osri_failed(-EALREADY, NULL);
+    scope->timed_ = 1;
     if (at == OSR_NEVER) {
         osri_timer_clear(&sched->timers, &scope->timer_);
         scope->timer_.at = OSR_NEVER;
@@ -402,7 +405,7 @@ int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where)
     osri_scope_pass_cut(sched, scope, rc);
     osri_scope_relieve(scope);
     osri_scope_detach(sched, scope);
-    osri_scope_enter(task, scope->parent_);
+    osri_scope_leave(task, scope);
     return rc;
 }
 

@@ -20,6 +20,15 @@ enum scope_state { SCOPE_OPEN = 0xa5, SCOPE_ENDED = 0x96, SCOPE_CLOSED = 0x5c, S
 /* A guard promises as many errors: its own, a link to it, the group that is pending, and the body's beside it. */
 enum { GUARD_ERRORS = 4 };
 
+/* A task's own scope lies so far behind it (4_group/child.h). */
+enum { SCOPE_OFFSET = sizeof(struct task) + 24 };
+
+/* The task that has opened it, from what stands in its first line if it is a task's own. */
+static inline struct task *osri_scope_owner(const struct osr_scope *scope)
+{
+    return scope->form_ == SCOPE_TASK ? (struct task *)((uintptr_t)scope - SCOPE_OFFSET) : scope->owner_;
+}
+
 /* ---- Opening and closing ---- */
 
 void osri_scope_deadline_passed(struct osr_timer_ *timer);
@@ -35,6 +44,7 @@ static inline void osri_scope_load(struct osr_scope *scope)
         return;
     scope->laden_ = 1;
     scope->refusal_ = 0;
+    scope->pending_rides_ = 0;
     scope->pending_ = scope->kept_ = NULL;
     scope->bound_ = NULL;
 }
@@ -65,7 +75,8 @@ static inline void osri_scope_place(struct osr_scope *scope, struct osr_scope *p
     scope->form_ = form;
     scope->state_ = SCOPE_OPEN;
     scope->shielded_ = shielded;
-    scope->caught_ = scope->guarded_ = scope->laden_ = scope->pending_rides_ = 0;
+    scope->caught_ = scope->guarded_ = scope->laden_ = 0;
+    scope->timed_ = shielded;
     scope->brief_ = 1;
 }
 
@@ -96,7 +107,7 @@ static inline void osri_scope_take_place(struct osr_scope *scope, struct osr_sco
     scope->by_ = from->by_;
     scope->form_ = from->form_;
     scope->state_ = SCOPE_OPEN;
-    scope->shielded_ = scope->caught_ = scope->guarded_ = scope->laden_ = scope->pending_rides_ = 0;
+    scope->shielded_ = scope->caught_ = scope->guarded_ = scope->laden_ = scope->timed_ = 0;
     scope->brief_ = 1;
     from->state_ = SCOPE_CLOSED;
 }
@@ -112,24 +123,45 @@ static inline void osri_scope_detach(struct sched *sched, struct osr_scope *scop
 {
     if (unlikely(scope->laden_))
         osri_scope_keep(scope, NULL);
-    osri_timer_clear(&sched->timers, &scope->timer_);
+    if (scope->timed_)
+        osri_timer_clear(&sched->timers, &scope->timer_);
     osri_scope_detach_plain(scope);
+}
+
+/* Tells the task whether it is cancelled in its innermost scope, after which deadline is in effect there. */
+static inline void osri_scope_mirror_cancel(struct task *task, struct osr_scope *scope)
+{
+    task->refusal = unlikely(scope->by_ != NULL) ? &scope->cut_at_ : NULL;
+    task->attention = unlikely(scope->by_ || task->due != OSR_NEVER || task->hooked || task->sched->slowly);
 }
 
 /* Tells the task what is in effect in its innermost scope. */
 static inline void osri_scope_mirror(struct task *task, struct osr_scope *scope)
 {
-    task->refusal = unlikely(scope->by_ != NULL) ? &scope->cut_at_ : NULL;
     task->due = scope->due_;
-    task->attention = unlikely(scope->by_ || scope->due_ != OSR_NEVER || task->hooked || task->sched->slowly);
+    osri_scope_mirror_cancel(task, scope);
 }
 
 /* Makes it the innermost of its owner. */
 static inline void osri_scope_enter(struct task *task, struct osr_scope *scope)
 {
+    scope->opened_in_ = task->opened;
     task->scope = scope;
     task->opened = scope->where_;
     osri_scope_mirror(task, scope);
+}
+
+/* Makes the one around it the innermost again. If what is due there is the same, only the first line of that scope is
+ * looked at. */
+static inline void osri_scope_leave(struct task *task, const struct osr_scope *scope)
+{
+    struct osr_scope *outer = scope->parent_;
+
+    task->scope = outer;
+    task->opened = scope->opened_in_;
+    if (scope->timed_)
+        task->due = outer->due_;
+    osri_scope_mirror_cancel(task, outer);
 }
 
 /* Marks an open that failed, so that the close can tell. Gives the code. */

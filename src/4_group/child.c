@@ -75,16 +75,16 @@ static __attribute__((noinline)) void end_remarkably(struct sched *sched, struct
 
 /* The two ends that are common are told in few words, to the same effect: a success, seen by nobody; and a cancellation from
  * further out, passed on to there. What a call of a scope's has had cut matters only to those further out that are cancelled
- * by now: to nobody, if it sees none. */
+ * by now: to nobody, if it sees none. Who has asked for its own handle has a laden scope. */
 static inline bool is_remarkable(const struct sched *sched, const struct child *child, int rc)
 {
     return osri_sched != sched || child->task.scope != &child->scope || child->scope.laden_ || child->task.slot.error ||
-           child->record || !sched->plain || (rc >= 0 ? child->scope.by_ != NULL : rc != -ECANCELED || !child->scope.by_);
+           !sched->plain || (rc >= 0 ? child->scope.by_ != NULL : rc != -ECANCELED || !child->scope.by_);
 }
 
 static inline void end(struct sched *sched, struct child *child, bool usual, int rc)
 {
-    struct osr_group *group = child->group;
+    struct osr_group *group;
 
     if (unlikely(!usual || is_remarkable(sched, child, rc))) {
         end_remarkably(sched, child, rc);
@@ -92,6 +92,7 @@ static inline void end(struct sched *sched, struct child *child, bool usual, int
     }
     osri_errors_unpromise(sched, 1);
     assert(child->scope.by_ != &child->scope);
+    group = container_of(child->scope.parent_, struct osr_group, scope); /* child->group is in a line that is not needed else */
     osri_scope_detach_plain(&child->scope); /* which nobody can cancel by itself, or give a deadline */
     if (rc < 0) {
         group->scope.cut_at_ = sched->cancellations;

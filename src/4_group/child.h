@@ -35,8 +35,9 @@ struct child {
 };
 
 _Static_assert(offsetof(struct task, sched) == 64 && offsetof(struct task, number) % 64 == 0 &&
-                   offsetof(struct child, scope) % 64 == 0,
+                   offsetof(struct child, scope) % 64 == 0 && offsetof(struct osr_scope, owner_) == 64,
                "what is touched together lies in one line");
+_Static_assert(offsetof(struct child, scope) == SCOPE_OFFSET, "the owner of a task's own scope is found");
 
 enum {
     CHILD_LINE = offsetof(struct task, number) / 64,

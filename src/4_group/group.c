@@ -152,7 +152,7 @@ void osri_group_last_has_ended(struct sched *sched, struct osr_group *group)
     }
     group->scope.state_ = SCOPE_ENDED;
     osri_task_fetch(group->scope.owner_);
-    osri_wake(sched, wait_of(group->closer_.next), 0);
+    osri_wake(sched, container_of(waiter_of(group->closer_.next), struct osr_wait, waiter_), 0); /* which has no other */
 }
 
 void osri_group_hand_place_over(struct sched *sched, struct osr_group *group)
@@ -825,7 +825,7 @@ static void give_up_kept(struct osr_group *group)
     while (group->keeps_ &&
            ((node = group->kept_.next) != &group->kept_ || (node = group->ended_.next) != &group->ended_))
         osri_record_unkeep(container_of(node, struct record, node));
-    if (group->losses_)
+    if (group->policy_ == OSR_FIRST_SUCCESS && group->losses_)
         osri_scope_keep(group->scope.parent_, group->losses_);
 }
 
@@ -849,7 +849,7 @@ static int close_group(struct osr_group *group, int rc, const char *where)
     osri_scope_pass_cut(sched, &group->scope, rc);
     osri_scope_relieve(&group->scope);
     osri_scope_detach(sched, &group->scope);
-    osri_scope_enter(task, group->scope.parent_);
+    osri_scope_leave(task, &group->scope);
     return rc;
 }
 

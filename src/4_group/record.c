@@ -257,8 +257,10 @@ struct osr_task osr_self(void)
     if (!task)
         return (struct osr_task){0};
     child = child_of(task);
-    if (!child->record)
+    if (!child->record) {
         child->record = osri_record_new(osri_sched, child);
+        osri_scope_load(&child->scope); /* which makes its end one that is looked at closely */
+    }
     return child->record ? osri_record_handle(child->record) : (struct osr_task){0};
 }
 
