@@ -289,7 +289,7 @@ static int arm(struct sched *sched, struct descriptor *descriptor, struct direct
     return 0;
 }
 
-static int park(struct sched *sched, struct descriptor *descriptor, struct direction *direction, const char *call,
+static __attribute__((noinline)) int park(struct sched *sched, struct descriptor *descriptor, struct direction *direction, const char *call,
                 const char *where)
 {
     struct osr_wait wait;
