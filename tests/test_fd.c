@@ -2126,6 +2126,94 @@ TEST(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_ca
     assert_checked();
 }
 
+/* ---- What was closed while libev has it told to the system once more: it would stop the program -------- */
+
+static void spawn_waiters(struct osr_group *group, struct waiting *reader, struct waiting *writer)
+{
+    check_int(osr_spawn(group, wait_readable, reader), 0);
+    check_int(osr_sleep(osr_ms(1)), 0); /* the system has been told of it */
+    check_int(osr_spawn(group, wait_writable, writer), 0);
+    check_int(osr_yield(), 0);
+}
+
+OSR_TASK(close_elsewhere_when_the_second_begins_to_wait, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct waiting reader = {ends.a, -1}, writer = {ends.a, -1};
+    struct osr_group group;
+
+    fill(ends.a);
+    osr_group_open(&group);
+    spawn_waiters(&group, &reader, &writer);
+    close_in_another_thread(ends.a);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(reader.gave, -EBADF);
+    check_int(writer.gave, -EBADF);
+    return osr_fd_close(ends.b);
+}
+
+TEST(both_who_wait_for_what_was_closed_elsewhere_are_told_when_the_second_begins_to)
+{
+    assert_int_equal(osr_run(close_elsewhere_when_the_second_begins_to_wait, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(close_elsewhere_when_one_no_longer_waits, void, unused)
+{
+    struct ends ends = socket_ends();
+    int twin = dup(ends.a); /* by which the system goes on telling of it */
+    struct waiting reader = {ends.a, -1}, writer = {ends.a, -1};
+    struct osr_group group;
+    struct osr_scope limit;
+
+    fill(ends.a);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, wait_writable, &writer), 0);
+    osr_move_on_open(&limit, osr_ms(1));
+    check_int(osr_fd_readable(reader.fd), -ECANCELED);
+    check_int(osr_scope_close(&limit, -ECANCELED), 0);
+    close_in_another_thread(ends.a);
+    check_int(write(ends.b, "x", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(writer.gave, -EBADF);
+    check_int(osr_fd_close(twin), 0);
+    return osr_fd_close(ends.b);
+}
+
+TEST(who_waits_for_what_was_closed_elsewhere_is_told_when_the_other_direction_is_let_go)
+{
+    assert_int_equal(osr_run(close_elsewhere_when_one_no_longer_waits, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(close_one_elsewhere_and_one_that_lives_on, void, unused)
+{
+    struct ends ends = socket_ends(), others = socket_ends();
+    int twin = dup(others.a); /* as a child process may have it */
+    struct waiting reader = {ends.a, -1}, other = {others.a, -1};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, wait_readable, &reader), 0);
+    check_int(osr_spawn(&group, wait_readable, &other), 0);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    close_in_another_thread(ends.a);
+    check_int(osr_fd_close(others.a), 0);
+    check_int(write(others.b, "x", 1), 1); /* of which the system tells, for the number that was closed */
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(reader.gave, -EBADF);
+    check_int(other.gave, -EBADF);
+    check_int(osr_fd_close(twin), 0);
+    check_int(osr_fd_close(others.b), 0);
+    return osr_fd_close(ends.b);
+}
+
+TEST(who_waits_for_what_was_closed_elsewhere_is_told_when_the_loop_begins_anew)
+{
+    assert_int_equal(osr_run(close_one_elsewhere_and_one_that_lives_on, NULL), 0);
+    assert_checked();
+}
+
 static void hear_of_nothing(void *arg, enum osr_diagnosis kind, const char *text)
 {
     (void)arg, (void)kind;
@@ -2252,6 +2340,9 @@ int main(void)
         descriptor_test(a_number_that_was_closed_in_another_threads_run_is_known_anew),
         descriptor_test(so_is_a_large_one),
         descriptor_test(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_call),
+        descriptor_test(both_who_wait_for_what_was_closed_elsewhere_are_told_when_the_second_begins_to),
+        descriptor_test(who_waits_for_what_was_closed_elsewhere_is_told_when_the_other_direction_is_let_go),
+        descriptor_test(who_waits_for_what_was_closed_elsewhere_is_told_when_the_loop_begins_anew),
         descriptor_test(what_was_closed_in_another_threads_run_is_neither_leaked_nor_closed_barely),
         descriptor_test(a_number_that_was_found_closed_is_known_anew),
         story_test(addresses_of_strange_families_and_unnamed_sockets_can_be_written),

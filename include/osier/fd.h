@@ -4,7 +4,7 @@
  *
  * A descriptor that one of these calls has seen is registered with the runtime: close it with osr_fd_close(),
  * never with a bare close(), which would leave its number registered (named in debug runs). It may be closed in
- * another thread's run than the one that has used it, but who waits for it here is not told of that until the
+ * another thread's run than the one that has used it, but who waits for it here may not be told of that until the
  * next call for its number.
  */
 #ifndef OSIER_FD_H

@@ -173,6 +173,8 @@ static int note(struct sched *sched, int fd, int flags, const char *where)
         identify(descriptor, &descriptor->device, &descriptor->inode);
     direction_init(&descriptor->reading, fd, WATCH_READ, (flags & O_ACCMODE) != O_WRONLY);
     direction_init(&descriptor->writing, fd, WATCH_WRITE, (flags & O_ACCMODE) != O_RDONLY);
+    descriptor->reading.watch.twin = &descriptor->writing.watch;
+    descriptor->writing.watch.twin = &descriptor->reading.watch;
     descriptors->table[fd] = descriptor;
     return 0;
 }
