@@ -25,6 +25,7 @@
 enum { SAFE_LAG = 1000000000 };
 
 struct loop {
+    struct sched *sched;
     struct ev_loop *ev;
     bool shared;            /* the program has watchers on it */
     bool marked;            /* libev has told the system of the mark */
@@ -49,7 +50,7 @@ static struct loop *loop_new(struct sched *sched, struct ev_loop *ev)
 
     if (!loop)
         return NULL;
-    *loop = (struct loop){.ev = ev};
+    *loop = (struct loop){.sched = sched, .ev = ev};
     ev_init(&loop->timer, timer_fired);
     ev_fork_init(&loop->anew, tell_anew);
     list_init(&loop->fresh);
@@ -195,12 +196,12 @@ static void tell_anew(struct ev_loop *ev, ev_fork *anew, int events)
     struct osr_list_ *node;
 
     (void)events;
-    if (!osri_sched) /* in a forked child */
+    if (osri_sched != loop->sched) /* in a forked child */
         return;
     while ((node = list_pop(&loop->known)) != NULL)
         list_append(&loop->fresh, node);
-    (void)settle_fresh(osri_sched, loop);
-    if (list_empty(&osri_sched->fired))
+    (void)settle_fresh(loop->sched, loop);
+    if (list_empty(&loop->sched->fired))
         return;
     ev_timer_stop(ev, &loop->timer);
     ev_timer_set(&loop->timer, 0, 0);
