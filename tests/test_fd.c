@@ -798,6 +798,50 @@ TEST(large_writes_go_through_blocking_sockets_and_pipes_without_blocking)
     assert_checked();
 }
 
+/* A terminal that shows nothing of what it is told. */
+static struct ends terminal_ends(void)
+{
+    int shows = posix_openpt(O_RDWR | O_NOCTTY);
+    char name[64] = "";
+
+    check_int(grantpt(shows), 0);
+    check_int(unlockpt(shows), 0);
+    check_int(ptsname_r(shows, name, sizeof(name)), 0);
+    return (struct ends){shows, open(name, O_RDWR | O_NOCTTY)};
+}
+
+OSR_TASK(cut_a_large_write_to_a_terminal, char, words)
+{
+    struct ends ends = terminal_ends();
+    size_t length = strlen(words), written = 0, i;
+    char *lines = malloc(much);
+    struct osr_scope limit;
+    int rc;
+
+    for (i = 0; i < much; i++)
+        lines[i] = words[i % length];
+    osr_move_on_open(&limit, osr_ms(20));
+    rc = osr_write_all(ends.b, lines, much, &written);
+    check_int(rc, -ECANCELED);
+    check_int(osr_scope_close(&limit, rc), 0);
+    check(written > 0);
+    free(lines);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(a_terminal_that_takes_no_more_blocks_nobody)
+{
+    static char words[][40] = {"x", "\n", "words\n", "a longer line of words\tthan that\r\n"};
+    unsigned i;
+
+    alarm(60); /* which is nothing that a run could do */
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        assert_int_equal(osr_run(cut_a_large_write_to_a_terminal, words[i]), 0);
+    alarm(0);
+    assert_checked();
+}
+
 static int wait_on_blocking_descriptors(struct ends ends)
 {
     struct reading reader = {.fd = ends.a, .gave = -1};
@@ -2301,6 +2345,7 @@ int main(void)
         descriptor_test(a_write_that_fails_says_how_far_it_came),
         descriptor_test(descriptors_may_have_any_number),
         descriptor_test(large_writes_go_through_blocking_sockets_and_pipes_without_blocking),
+        descriptor_test(a_terminal_that_takes_no_more_blocks_nobody),
         descriptor_test(blocking_descriptors_block_nobody_and_keep_their_flags),
         descriptor_test(in_a_cancelled_scope_nothing_is_read_written_accepted_or_connected),
         descriptor_test(a_cancellation_that_races_with_data_loses_no_byte),

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "0_base/sys.h"
 #include "0_base/text.h"
@@ -169,6 +170,7 @@ static int note(struct sched *sched, int fd, int flags, const char *where)
     *descriptor = (struct descriptor){.fd = fd, .users = 1, .closes = closes_of(fd), .where = where};
     descriptor->nonblocking = flags & O_NONBLOCK;
     descriptor->socket = rc == 0;
+    descriptor->terminal = !descriptor->socket && !descriptor->nonblocking && isatty(fd);
     if (sched->debug)
         identify(descriptor, &descriptor->device, &descriptor->inode);
     direction_init(&descriptor->reading, fd, WATCH_READ, (flags & O_ACCMODE) != O_WRONLY);
