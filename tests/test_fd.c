@@ -2170,6 +2170,35 @@ TEST(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_ca
     assert_checked();
 }
 
+OSR_TASK(tell_of_a_number_that_was_closed_elsewhere, void, unused)
+{
+    struct ends was = socket_ends(), is;
+    int twin = dup(was.a); /* by which the system goes on telling of it */
+    struct osr_group group;
+    char byte = 0;
+
+    osr_group_open(&group);
+    osr_spawn(&group, read_until_it_is_closed, &was.a);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    close_in_another_thread(was.a);
+    is = socket_ends();
+    check_int(is.a, was.a);
+    check_int(write(is.b, "n", 1), 1);
+    check_int(write(was.b, "w", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(recv(is.a, &byte, 1, MSG_DONTWAIT), 1);
+    check_int(byte, 'n');
+    close_ends(is);
+    check_int(osr_fd_close(twin), 0);
+    return osr_fd_close(was.b);
+}
+
+TEST(who_waits_for_what_was_closed_in_another_threads_run_reads_nothing_of_the_next_of_that_number)
+{
+    assert_int_equal(osr_run(tell_of_a_number_that_was_closed_elsewhere, NULL), 0);
+    assert_checked();
+}
+
 /* ---- What was closed while libev has it told to the system once more: it would stop the program -------- */
 
 static void spawn_waiters(struct osr_group *group, struct waiting *reader, struct waiting *writer)
@@ -2385,6 +2414,7 @@ int main(void)
         descriptor_test(a_number_that_was_closed_in_another_threads_run_is_known_anew),
         descriptor_test(so_is_a_large_one),
         descriptor_test(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_call),
+        descriptor_test(who_waits_for_what_was_closed_in_another_threads_run_reads_nothing_of_the_next_of_that_number),
         descriptor_test(both_who_wait_for_what_was_closed_elsewhere_are_told_when_the_second_begins_to),
         descriptor_test(who_waits_for_what_was_closed_elsewhere_is_told_when_the_other_direction_is_let_go),
         descriptor_test(who_waits_for_what_was_closed_elsewhere_is_told_when_the_loop_begins_anew),

@@ -308,7 +308,9 @@ static int park(struct sched *sched, struct descriptor *descriptor, struct direc
     sched->outside--;
     if (rc < 0)
         return rc;
-    return descriptor->closed ? -EBADF : direction->watch.broken ? -ENOMEM : 0;
+    if (descriptor->closed || was_closed_elsewhere(descriptor)) /* the number may stand for something else by now */
+        return -EBADF;
+    return direction->watch.broken ? -ENOMEM : 0;
 }
 
 static ssize_t operate(struct sched *sched, struct descriptor *descriptor, struct direction *direction,
@@ -348,8 +350,9 @@ static ssize_t operate_alone(struct sched *sched, struct descriptor *descriptor,
     descriptor->users++;
     n = operate(sched, descriptor, direction, attempt, operation, call, where);
     direction->busy = false;
-    if (n == -EBADF && !descriptor->closed && osri_sys_flags(&sched->door, descriptor->fd) < 0)
-        forget(sched, descriptor); /* closed by a bare close(): the number may come to stand for something else */
+    if (n == -EBADF && !descriptor->closed &&
+        (was_closed_elsewhere(descriptor) || osri_sys_flags(&sched->door, descriptor->fd) < 0))
+        forget(sched, descriptor); /* or by a bare close(): the number may come to stand for something else */
     release(sched, descriptor);
     return n;
 }
