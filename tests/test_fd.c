@@ -798,6 +798,50 @@ TEST(large_writes_go_through_blocking_sockets_and_pipes_without_blocking)
     assert_checked();
 }
 
+/* A terminal that shows nothing of what it is told. */
+static struct ends terminal_ends(void)
+{
+    int shows = posix_openpt(O_RDWR | O_NOCTTY);
+    char name[64] = "";
+
+    check_int(grantpt(shows), 0);
+    check_int(unlockpt(shows), 0);
+    check_int(ptsname_r(shows, name, sizeof(name)), 0);
+    return (struct ends){shows, open(name, O_RDWR | O_NOCTTY)};
+}
+
+OSR_TASK(cut_a_large_write_to_a_terminal, char, words)
+{
+    struct ends ends = terminal_ends();
+    size_t length = strlen(words), written = 0, i;
+    char *lines = malloc(much);
+    struct osr_scope limit;
+    int rc;
+
+    for (i = 0; i < much; i++)
+        lines[i] = words[i % length];
+    osr_move_on_open(&limit, osr_ms(20));
+    rc = osr_write_all(ends.b, lines, much, &written);
+    check_int(rc, -ECANCELED);
+    check_int(osr_scope_close(&limit, rc), 0);
+    check(written > 0);
+    free(lines);
+    close_ends(ends);
+    return 0;
+}
+
+TEST(a_terminal_that_takes_no_more_blocks_nobody)
+{
+    static char words[][40] = {"x", "\n", "words\n", "a longer line of words\tthan that\r\n"};
+    unsigned i;
+
+    alarm(60); /* which is nothing that a run could do */
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        assert_int_equal(osr_run(cut_a_large_write_to_a_terminal, words[i]), 0);
+    alarm(0);
+    assert_checked();
+}
+
 static int wait_on_blocking_descriptors(struct ends ends)
 {
     struct reading reader = {.fd = ends.a, .gave = -1};
@@ -2126,6 +2170,123 @@ TEST(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_ca
     assert_checked();
 }
 
+OSR_TASK(tell_of_a_number_that_was_closed_elsewhere, void, unused)
+{
+    struct ends was = socket_ends(), is;
+    int twin = dup(was.a); /* by which the system goes on telling of it */
+    struct osr_group group;
+    char byte = 0;
+
+    osr_group_open(&group);
+    osr_spawn(&group, read_until_it_is_closed, &was.a);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    close_in_another_thread(was.a);
+    is = socket_ends();
+    check_int(is.a, was.a);
+    check_int(write(is.b, "n", 1), 1);
+    check_int(write(was.b, "w", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(recv(is.a, &byte, 1, MSG_DONTWAIT), 1);
+    check_int(byte, 'n');
+    close_ends(is);
+    check_int(osr_fd_close(twin), 0);
+    return osr_fd_close(was.b);
+}
+
+TEST(who_waits_for_what_was_closed_in_another_threads_run_reads_nothing_of_the_next_of_that_number)
+{
+    assert_int_equal(osr_run(tell_of_a_number_that_was_closed_elsewhere, NULL), 0);
+    assert_checked();
+}
+
+/* ---- What was closed while libev has it told to the system once more: it would stop the program -------- */
+
+static void spawn_waiters(struct osr_group *group, struct waiting *reader, struct waiting *writer)
+{
+    check_int(osr_spawn(group, wait_readable, reader), 0);
+    check_int(osr_sleep(osr_ms(1)), 0); /* the system has been told of it */
+    check_int(osr_spawn(group, wait_writable, writer), 0);
+    check_int(osr_yield(), 0);
+}
+
+OSR_TASK(close_elsewhere_when_the_second_begins_to_wait, void, unused)
+{
+    struct ends ends = socket_ends();
+    struct waiting reader = {ends.a, -1}, writer = {ends.a, -1};
+    struct osr_group group;
+
+    fill(ends.a);
+    osr_group_open(&group);
+    spawn_waiters(&group, &reader, &writer);
+    close_in_another_thread(ends.a);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(reader.gave, -EBADF);
+    check_int(writer.gave, -EBADF);
+    return osr_fd_close(ends.b);
+}
+
+TEST(both_who_wait_for_what_was_closed_elsewhere_are_told_when_the_second_begins_to)
+{
+    assert_int_equal(osr_run(close_elsewhere_when_the_second_begins_to_wait, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(close_elsewhere_when_one_no_longer_waits, void, unused)
+{
+    struct ends ends = socket_ends();
+    int twin = dup(ends.a); /* by which the system goes on telling of it */
+    struct waiting reader = {ends.a, -1}, writer = {ends.a, -1};
+    struct osr_group group;
+    struct osr_scope limit;
+
+    fill(ends.a);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, wait_writable, &writer), 0);
+    osr_move_on_open(&limit, osr_ms(1));
+    check_int(osr_fd_readable(reader.fd), -ECANCELED);
+    check_int(osr_scope_close(&limit, -ECANCELED), 0);
+    close_in_another_thread(ends.a);
+    check_int(write(ends.b, "x", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(writer.gave, -EBADF);
+    check_int(osr_fd_close(twin), 0);
+    return osr_fd_close(ends.b);
+}
+
+TEST(who_waits_for_what_was_closed_elsewhere_is_told_when_the_other_direction_is_let_go)
+{
+    assert_int_equal(osr_run(close_elsewhere_when_one_no_longer_waits, NULL), 0);
+    assert_checked();
+}
+
+OSR_TASK(close_one_elsewhere_and_one_that_lives_on, void, unused)
+{
+    struct ends ends = socket_ends(), others = socket_ends();
+    int twin = dup(others.a); /* as a child process may have it */
+    struct waiting reader = {ends.a, -1}, other = {others.a, -1};
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, wait_readable, &reader), 0);
+    check_int(osr_spawn(&group, wait_readable, &other), 0);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    close_in_another_thread(ends.a);
+    check_int(osr_fd_close(others.a), 0);
+    check_int(write(others.b, "x", 1), 1); /* of which the system tells, for the number that was closed */
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(reader.gave, -EBADF);
+    check_int(other.gave, -EBADF);
+    check_int(osr_fd_close(twin), 0);
+    check_int(osr_fd_close(others.b), 0);
+    return osr_fd_close(ends.b);
+}
+
+TEST(who_waits_for_what_was_closed_elsewhere_is_told_when_the_loop_begins_anew)
+{
+    assert_int_equal(osr_run(close_one_elsewhere_and_one_that_lives_on, NULL), 0);
+    assert_checked();
+}
+
 static void hear_of_nothing(void *arg, enum osr_diagnosis kind, const char *text)
 {
     (void)arg, (void)kind;
@@ -2213,6 +2374,7 @@ int main(void)
         descriptor_test(a_write_that_fails_says_how_far_it_came),
         descriptor_test(descriptors_may_have_any_number),
         descriptor_test(large_writes_go_through_blocking_sockets_and_pipes_without_blocking),
+        descriptor_test(a_terminal_that_takes_no_more_blocks_nobody),
         descriptor_test(blocking_descriptors_block_nobody_and_keep_their_flags),
         descriptor_test(in_a_cancelled_scope_nothing_is_read_written_accepted_or_connected),
         descriptor_test(a_cancellation_that_races_with_data_loses_no_byte),
@@ -2252,6 +2414,10 @@ int main(void)
         descriptor_test(a_number_that_was_closed_in_another_threads_run_is_known_anew),
         descriptor_test(so_is_a_large_one),
         descriptor_test(who_waits_for_what_was_closed_in_another_threads_run_is_told_by_the_next_call),
+        descriptor_test(who_waits_for_what_was_closed_in_another_threads_run_reads_nothing_of_the_next_of_that_number),
+        descriptor_test(both_who_wait_for_what_was_closed_elsewhere_are_told_when_the_second_begins_to),
+        descriptor_test(who_waits_for_what_was_closed_elsewhere_is_told_when_the_other_direction_is_let_go),
+        descriptor_test(who_waits_for_what_was_closed_elsewhere_is_told_when_the_loop_begins_anew),
         descriptor_test(what_was_closed_in_another_threads_run_is_neither_leaked_nor_closed_barely),
         descriptor_test(a_number_that_was_found_closed_is_known_anew),
         story_test(addresses_of_strange_families_and_unnamed_sockets_can_be_written),

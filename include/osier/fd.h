@@ -2,9 +2,14 @@
  * Descriptors: waiting until one is ready, reading, writing, closing. They work on any descriptor that can
  * be polled: sockets, pipes, terminals, those of other libraries. Nothing here changes a descriptor's flags.
  *
+ * Blocking ones block nobody: they are read and written only when the system says that they can be, and as much at a time
+ * as it takes then. (Unless another process takes it away just before: of what several processes read or write, have
+ * descriptors with O_NONBLOCK.) Whether a pipe or terminal has O_NONBLOCK is looked at when it is first seen, so that must
+ * not change afterwards, in a child process that shares it neither.
+ *
  * A descriptor that one of these calls has seen is registered with the runtime: close it with osr_fd_close(),
  * never with a bare close(), which would leave its number registered (named in debug runs). It may be closed in
- * another thread's run than the one that has used it, but who waits for it here is not told of that until the
+ * another thread's run than the one that has used it, but who waits for it here may not be told of that until the
  * next call for its number.
  */
 #ifndef OSIER_FD_H

@@ -20,6 +20,7 @@ struct watch {
     bool broken;                 /* the system could not watch it: told once */
     struct osr_list_ armed_node; /* the driver's */
     struct osr_list_ fired;      /* in the scheduler's queue of ready ones */
+    struct watch *twin;          /* the other direction of the same descriptor, or NULL */
     void (*ready)(struct watch *watch);
     void *driver[8]; /* libev's watcher */
 };
@@ -48,6 +49,7 @@ static inline void watch_init(struct watch *watch, int fd, enum watch_for what, 
     watch->fd = fd;
     watch->what = what;
     watch->armed = watch->broken = false;
+    watch->twin = NULL;
     watch->ready = ready;
     list_init(&watch->armed_node);
     list_init(&watch->fired);

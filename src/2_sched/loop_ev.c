@@ -25,19 +25,23 @@
 enum { SAFE_LAG = 1000000000 };
 
 struct loop {
+    struct sched *sched;
     struct ev_loop *ev;
     bool shared;            /* the program has watchers on it */
     bool marked;            /* libev has told the system of the mark */
-    struct osr_list_ fresh; /* watches that libev has not yet told the system of */
+    struct osr_list_ fresh; /* watches that libev will tell the system of when it next polls */
     struct osr_list_ known; /* and those of which it has */
     ev_timer timer; /* for the nearest of our own timers, while the loop waits */
     ev_io mark;     /* on a descriptor of its own, by which the loop can be told from others; fd -1: none yet */
+    ev_fork anew;   /* libev is about to tell the system of all that is watched once more */
 };
 
 static void timer_fired(struct ev_loop *ev, ev_timer *timer, int events)
 {
     (void)ev, (void)timer, (void)events;
 }
+
+static void tell_anew(struct ev_loop *ev, ev_fork *anew, int events);
 
 /* NULL without memory. */
 static struct loop *loop_new(struct sched *sched, struct ev_loop *ev)
@@ -46,8 +50,9 @@ static struct loop *loop_new(struct sched *sched, struct ev_loop *ev)
 
     if (!loop)
         return NULL;
-    *loop = (struct loop){.ev = ev};
+    *loop = (struct loop){.sched = sched, .ev = ev};
     ev_init(&loop->timer, timer_fired);
+    ev_fork_init(&loop->anew, tell_anew);
     list_init(&loop->fresh);
     list_init(&loop->known);
     loop->mark.fd = -1;
@@ -72,6 +77,7 @@ static int loop_open(struct sched *sched)
         return -ENOMEM;
     loop->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     if (loop->ev) {
+        ev_fork_start(loop->ev, &loop->anew);
         (void)mark_own(sched, loop); /* now, as there may be no descriptor left when it is needed */
         return 0;
     }
@@ -130,6 +136,15 @@ static void io_ready(struct ev_loop *ev, ev_io *io, int events)
         list_append(osri_sched->fired.next, &watch->fired);
 }
 
+/* libev tells the system of a descriptor in both its directions: so whether it is open is to be looked at again. */
+static void freshen(struct loop *loop, struct watch *watch)
+{
+    if (!watch || !watch->armed)
+        return;
+    list_remove(&watch->armed_node);
+    list_append(&loop->fresh, &watch->armed_node);
+}
+
 static void loop_arm(struct sched *sched, struct watch *watch)
 {
     struct loop *loop = sched->loop;
@@ -139,6 +154,7 @@ static void loop_arm(struct sched *sched, struct watch *watch)
     io->data = watch;
     ev_io_start(loop->ev, io);
     list_append(&loop->fresh, &watch->armed_node);
+    freshen(loop, watch->twin);
 }
 
 static void loop_disarm(struct sched *sched, struct watch *watch)
@@ -147,6 +163,7 @@ static void loop_disarm(struct sched *sched, struct watch *watch)
 
     list_remove(&watch->armed_node);
     ev_io_stop(loop->ev, io_of(watch));
+    freshen(loop, watch->twin);
 }
 
 /* libev tells the system of new watches when it next polls, and aborts if one has been closed by then. Those are
@@ -169,6 +186,26 @@ static bool settle_fresh(struct sched *sched, struct loop *loop)
         osri_watch_fired(sched, watch);
     }
     return any;
+}
+
+/* An event of a descriptor that is closed here and still open in a child process, say, makes libev begin again with a new
+ * epoll descriptor. Where a known one was closed, it must not wait now. */
+static void tell_anew(struct ev_loop *ev, ev_fork *anew, int events)
+{
+    struct loop *loop = container_of(anew, struct loop, anew);
+    struct osr_list_ *node;
+
+    (void)events;
+    if (osri_sched != loop->sched) /* in a forked child */
+        return;
+    while ((node = list_pop(&loop->known)) != NULL)
+        list_append(&loop->fresh, node);
+    (void)settle_fresh(loop->sched, loop);
+    if (list_empty(&loop->sched->fired))
+        return;
+    ev_timer_stop(ev, &loop->timer);
+    ev_timer_set(&loop->timer, 0, 0);
+    ev_timer_start(ev, &loop->timer);
 }
 
 /* ---- Descriptors of other loops, and our own ---- */
@@ -280,7 +317,6 @@ static void wait_until(struct loop *loop, int64_t until)
         ev_timer_set(&loop->timer, (double)left * 1e-9, 0);
         ev_timer_start(loop->ev, &loop->timer);
         ev_run(loop->ev, EVRUN_ONCE);
-        ev_timer_stop(loop->ev, &loop->timer);
     }
 }
 
@@ -338,6 +374,7 @@ static void run_loop(struct sched *sched, int64_t until)
         wait_until(loop, until);
     else
         ev_run(loop->ev, EVRUN_NOWAIT);
+    ev_timer_stop(loop->ev, &loop->timer);
     sched->calling_back = false;
 }
 
@@ -415,11 +452,19 @@ static int attached_open(struct sched *sched)
         return fd;
     }
     set_mark(loop, fd);
+    ev_fork_start(loop->ev, &loop->anew);
     return 0;
+}
+
+static void stop_own(struct loop *loop)
+{
+    ev_fork_stop(loop->ev, &loop->anew);
+    ev_timer_stop(loop->ev, &loop->timer);
 }
 
 static void attached_close(struct sched *sched)
 {
+    stop_own(sched->loop);
     loop_free(sched, sched->loop);
 }
 
@@ -452,6 +497,7 @@ void osri_loop_abandon(struct sched *sched)
     abandon(loop, &loop->fresh);
     abandon(loop, &loop->known);
     ev_io_stop(loop->ev, &loop->mark);
+    stop_own(loop);
 }
 
 const struct driver osri_driver_attached = {attached_open, attached_close, loop_now, loop_reached,

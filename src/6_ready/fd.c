@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "0_base/sys.h"
 #include "0_base/text.h"
@@ -169,10 +170,13 @@ static int note(struct sched *sched, int fd, int flags, const char *where)
     *descriptor = (struct descriptor){.fd = fd, .users = 1, .closes = closes_of(fd), .where = where};
     descriptor->nonblocking = flags & O_NONBLOCK;
     descriptor->socket = rc == 0;
+    descriptor->terminal = !descriptor->socket && !descriptor->nonblocking && isatty(fd);
     if (sched->debug)
         identify(descriptor, &descriptor->device, &descriptor->inode);
     direction_init(&descriptor->reading, fd, WATCH_READ, (flags & O_ACCMODE) != O_WRONLY);
     direction_init(&descriptor->writing, fd, WATCH_WRITE, (flags & O_ACCMODE) != O_RDONLY);
+    descriptor->reading.watch.twin = &descriptor->writing.watch;
+    descriptor->writing.watch.twin = &descriptor->reading.watch;
     descriptors->table[fd] = descriptor;
     return 0;
 }
@@ -304,7 +308,9 @@ static __attribute__((noinline)) int park(struct sched *sched, struct descriptor
     sched->outside--;
     if (rc < 0)
         return rc;
-    return descriptor->closed ? -EBADF : direction->watch.broken ? -ENOMEM : 0;
+    if (descriptor->closed || was_closed_elsewhere(descriptor)) /* the number may stand for something else by now */
+        return -EBADF;
+    return direction->watch.broken ? -ENOMEM : 0;
 }
 
 static ssize_t operate(struct sched *sched, struct descriptor *descriptor, struct direction *direction,
@@ -344,8 +350,9 @@ static ssize_t operate_alone(struct sched *sched, struct descriptor *descriptor,
     descriptor->users++;
     n = operate(sched, descriptor, direction, attempt, operation, call, where);
     direction->busy = false;
-    if (n == -EBADF && !descriptor->closed && osri_sys_flags(&sched->door, descriptor->fd) < 0)
-        forget(sched, descriptor); /* closed by a bare close(): the number may come to stand for something else */
+    if (n == -EBADF && !descriptor->closed &&
+        (was_closed_elsewhere(descriptor) || osri_sys_flags(&sched->door, descriptor->fd) < 0))
+        forget(sched, descriptor); /* or by a bare close(): the number may come to stand for something else */
     release(sched, descriptor);
     return n;
 }

@@ -27,6 +27,7 @@ struct descriptor {
     bool ours;        /* made by this library, so somebody must close it */
     bool socket;
     bool nonblocking; /* not a socket, but would not block */
+    bool terminal;    /* would block, and takes little at a time */
     unsigned closes;   /* of this number, in all runs, when it was noted */
     const char *where; /* it was made or first seen */
     uint64_t device, inode; /* of what it was, in debug runs */

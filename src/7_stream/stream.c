@@ -50,6 +50,28 @@ static ssize_t read_now(struct sched *sched, struct descriptor *descriptor, void
     return n;
 }
 
+/* What a terminal takes that says that it can be written: some letters at once, or one character that it may make more of. */
+enum { TERMINAL_BUF = 128 };
+
+static size_t terminal_takes(const unsigned char *data, size_t size)
+{
+    size_t n = 0;
+
+    while (n < size && n < TERMINAL_BUF && data[n] >= ' ')
+        n++;
+    return n > 0 ? n : 1;
+}
+
+/* How much of it does not block where the descriptor says that it can be written. */
+static size_t without_blocking(const struct descriptor *descriptor, const void *data, size_t size)
+{
+    if (descriptor->nonblocking)
+        return size;
+    if (descriptor->terminal)
+        return terminal_takes(data, size);
+    return size < PIPE_BUF ? size : PIPE_BUF;
+}
+
 static ssize_t write_now(struct sched *sched, struct descriptor *descriptor, void *operation)
 {
     const struct transfer *transfer = operation;
@@ -59,8 +81,7 @@ static ssize_t write_now(struct sched *sched, struct descriptor *descriptor, voi
     if (descriptor->socket) {
         n = osri_sys_send(&sched->door, descriptor->fd, transfer->from, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     } else {
-        if (!descriptor->nonblocking && size > PIPE_BUF)
-            size = PIPE_BUF; /* so much a pipe takes that says it can be written */
+        size = without_blocking(descriptor, transfer->from, size);
         n = would_block(sched, descriptor, POLLOUT);
         if (n == 0)
             n = osri_sys_write(&sched->door, descriptor->fd, transfer->from, size);
