@@ -12,7 +12,7 @@ enum { NUMBERS = 48 };
 /* They are kept from program to program, unless one has closed an end. */
 static struct pipe {
     int ends[2]; /* by enum stream_end */
-    bool made, broken;
+    bool made;
 } pipes[STREAMS];
 
 static char buffers[ACTORS][MOST_TRANSFER], outsiders[MOST_TRANSFER];
@@ -27,13 +27,23 @@ static int move_up(int fd)
     return up;
 }
 
+static void set_blocking(const struct pipe *pipe, bool blocks)
+{
+    int k;
+
+    for (k = 0; k < 2; k++)
+        (void)fcntl(pipe->ends[k], F_SETFL, blocks ? 0 : O_NONBLOCK);
+}
+
 static void make_pipe(struct pipe *pipe)
 {
     int ends[2];
 
     if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0 || fcntl(ends[WRITES_TO], F_SETPIPE_SZ, stream_room()) < 0)
         abort();
-    *pipe = (struct pipe){{move_up(ends[READS_FROM]), move_up(ends[WRITES_TO])}, true, false};
+    *pipe = (struct pipe){{move_up(ends[READS_FROM]), move_up(ends[WRITES_TO])}, true};
+    if (stream_blocks((unsigned)(pipe - pipes)))
+        set_blocking(pipe, true);
 }
 
 static bool is_used(int i)
@@ -113,6 +123,22 @@ int streams_warm_up(void)
     return rc;
 }
 
+/* Reads, or writes, as somebody might who has descriptors of his own, such as do not block. */
+static ssize_t move_outside(int number, bool puts, const char *data, size_t size)
+{
+    const struct pipe *pipe = &pipes[number];
+    bool blocks = stream_blocks((unsigned)number);
+    ssize_t n;
+
+    if (blocks)
+        set_blocking(pipe, false);
+    n = puts ? write(pipe->ends[WRITES_TO], data, size) : read(pipe->ends[READS_FROM], outsiders, size);
+    n = n < 0 ? -errno : n;
+    if (blocks)
+        set_blocking(pipe, true);
+    return n;
+}
+
 /* The root, in the end: what is left in them. */
 void streams_tell(void)
 {
@@ -125,7 +151,7 @@ void streams_tell(void)
         if (!is_used(i))
             continue;
         if (stream->open[READS_FROM])
-            n = read(pipes[i].ends[READS_FROM], outsiders, MOST_TRANSFER);
+            n = move_outside(i, false, NULL, MOST_TRANSFER);
         n = n < 0 ? 0 : n;
         note_value(VALUE_COUNT, n, 0);
         stream->drained = stream->open[READS_FROM];
@@ -146,11 +172,11 @@ void streams_stir(void)
 
         if (!is_used(i) || !stream->open[READS_FROM] || !stream->open[WRITES_TO])
             continue;
-        n = read(pipes[i].ends[READS_FROM], outsiders, MOST_TRANSFER);
+        n = move_outside(i, false, NULL, MOST_TRANSFER);
         if (n > 0)
             stream->read += (uint64_t)n;
         else
-            stream->written += write(pipes[i].ends[WRITES_TO], outsiders, 1) == 1;
+            stream->written += move_outside(i, true, outsiders, 1) == 1;
     }
 }
 
@@ -196,17 +222,13 @@ static int write_some(const struct statement *at, int fd, const char *place)
 static int do_outside(const struct statement *at)
 {
     struct stream *stream = &machine.streams[stream_of(at)];
-    const int *ends = pipes[stream_of(at)].ends;
     ssize_t n;
 
     if (!stream->open[READS_FROM] || !stream->open[WRITES_TO] || size_of(at) == 0)
         return 0;
-    if (outsider_puts(at))
-        n = write(ends[WRITES_TO], stream_data(machine.writes++), size_of(at));
-    else
-        n = read(ends[READS_FROM], outsiders, size_of(at));
+    n = move_outside((int)stream_of(at), outsider_puts(at), outsider_puts(at) ? stream_data(machine.writes++) : NULL, size_of(at));
     if (n < 0)
-        return -errno;
+        return (int)n;
     *(outsider_puts(at) ? &stream->written : &stream->read) += (uint64_t)n;
     return (int)n;
 }

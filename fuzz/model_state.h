@@ -305,6 +305,7 @@ struct end {
 
 struct stream {
     struct end ends[2]; /* by enum stream_end */
+    bool blocks;
     unsigned offset, length; /* of what is in its page */
     char bytes[MOST_PAGE];
 };

@@ -2,6 +2,8 @@
  * descriptors that are waited for. A stream is a pipe that has room for one page. */
 #include "model_state.h"
 
+#include <limits.h>
+
 void streams_prepare(void)
 {
     int i, k;
@@ -12,6 +14,7 @@ void streams_prepare(void)
         struct stream *stream = &model.streams[i];
 
         stream->offset = stream->length = 0;
+        stream->blocks = stream_blocks((unsigned)i);
         for (k = 0; k < 2; k++)
             stream->ends[k] = (struct end){.stream = stream, .reads = k == READS_FROM, .open = true};
     }
@@ -193,7 +196,11 @@ static int attempt(struct task *task)
     if (op == OP_READABLE || op == OP_WRITABLE)
         return is_ready(end) ? 0 : -EAGAIN;
     size = some_of(transfer->size - transfer->done);
-    if (end->reads)
+    if (!end->reads && end->stream->blocks && size > PIPE_BUF)
+        size = PIPE_BUF; /* so much a pipe takes that can be written */
+    if (end->stream->blocks && !is_ready(end))
+        n = -EAGAIN; /* it is asked before */
+    else if (end->reads)
         n = read_bytes(end->stream, size, bytes);
     else
         n = write_bytes(end->stream, size, stream_data(transfer->number) + transfer->done);

@@ -259,6 +259,9 @@ static inline bool outsider_puts(const struct statement *at) { return at->b >> 4
 enum stream_end end_of(const struct statement *at);
 unsigned size_of(const struct statement *at); /* of a transfer */
 
+/* The second one's descriptors are such as block. */
+static inline bool stream_blocks(unsigned number) { return number == 1; }
+
 /* A stream has room for a page, and its bytes are such that it shows if one is lost, or comes twice or from elsewhere. */
 enum { MOST_PAGE = 1 << 16, MOST_TRANSFER = 2 * MOST_PAGE + 100 };
 unsigned stream_room(void);
