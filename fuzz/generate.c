@@ -259,6 +259,13 @@ static const struct idiom {
     /* two are ready at once */
     {5, {{OP_SPAWN, 1}, {OP_READ, 0}, {OP_SPAWN, 1}, {OP_READ, OTHER}, {OP_YIELD, 0}, {OP_WRITE, 0}, {OP_WRITE, OTHER}}},
     {2, {{OP_SPAWN, 2}, {OP_READ, 0}, {OP_READ, OTHER}, {OP_REPEAT, 2}, {OP_WRITE_ALL, 0}, {OP_WRITE_ALL, OTHER}}},
+    /* two are woken, and the first to run takes away what the other was woken for, cancels it, or closes its descriptor */
+    {5, {{OP_SPAWN, 2}, {OP_READ, OTHER}, {OP_OUTSIDER, 0}, {OP_SPAWN, 1}, {OP_READ, 0}, {OP_YIELD, 0}, {OP_WRITE, 0},
+         {OP_WRITE, OTHER}}},
+    {5, {{OP_SPAWN, 3}, {OP_READ, OTHER}, {OP_OUTSIDER, 0}, {OP_CANCEL, 0}, {OP_SPAWN, 1}, {OP_READ, 0}, {OP_YIELD, 0},
+         {OP_WRITE, 0}, {OP_WRITE, OTHER}}},
+    {5, {{OP_SPAWN, 2}, {OP_READ, OTHER}, {OP_FD_CLOSE, 0}, {OP_SPAWN, 1}, {OP_READ, 0}, {OP_YIELD, 0}, {OP_WRITE, 0},
+         {OP_WRITE, OTHER}}},
     /* an answer to a question */
     {4, {{OP_SPAWN, 2}, {OP_READ, 0}, {OP_WRITE, OTHER}, {OP_WRITE, 0}, {OP_READ, OTHER}, {OP_FD_CLOSE, 0}}},
 };

@@ -56,10 +56,8 @@ void streams_begin(void)
     int i;
 
     for (i = 0; i < STREAMS; i++) {
-        if (is_used(i) && !pipes[i].made) {
-            signal(SIGPIPE, SIG_IGN);
+        if (is_used(i) && !pipes[i].made)
             make_pipe(&pipes[i]);
-        }
         machine.streams[i] = (struct stream){.open = {true, true}};
     }
 }
@@ -111,6 +109,7 @@ int streams_warm_up(void)
     static const struct osr_routine routine = {wait_in_vain, "", NULL};
     int fds[2 * STREAMS], rc, i;
 
+    signal(SIGPIPE, SIG_IGN); /* what is written into a pipe that nobody reads any more gives a code */
     for (i = 0; i < STREAMS; i++) {
         if (!pipes[i].made)
             make_pipe(&pipes[i]);
