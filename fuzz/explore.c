@@ -52,7 +52,7 @@ static const struct vocabulary vocabularies[] = {
     {"barriers", {CORE, {OP_MEET, 0, 0, 0}, {OP_YIELD, 0, 0, 0}, END}, 0},
     {"hand-over", {CORE, {OP_PUT, 0, 0, 0}, {OP_GET, 0, 0, 0}, END}, 0},
     {"buffered", {CORE, {OP_PUT, 4, 0, 0}, {OP_GET, 4, 0, 0}, END}, 0},
-    {"streams", {CORE, {OP_READ, 0, 0, 0}, {OP_WRITE, 0, 0, 0}, {OP_FD_CLOSE, 0, 0, 0}, END}, 0},
+    {"streams", {CORE, {OP_READ, 0, 0, 0}, {OP_WRITE, 0, 0, 0}, {OP_FD_CLOSE, 2, 0, 0}, END}, 0},
 };
 enum { VOCABULARIES = sizeof(vocabularies) / sizeof(vocabularies[0]) };
 
