@@ -129,9 +129,9 @@ static void posted(void *arg, unsigned count)
         told(arg, true, count);
 }
 
-/* A program that goes another way than was meant, for want of memory, may wait for a post that nobody fires, or for bytes. The library
- * would wait for ever then, and the program is brought to its end; or be it that it cannot wait, again for want of memory.
- * So the calls by which it waits in simulated time are stood in for. */
+/* A program that goes another way than was meant, for want of memory, may wait for a post that nobody fires, or for bytes.
+ * The library would wait for ever then, and the program is brought to its end; or be it that it cannot wait, again for want
+ * of memory. So the calls by which it waits in simulated time are stood in for. */
 static bool waits_in_vain(void)
 {
     unsigned i;

@@ -221,11 +221,13 @@ static int write_some(const struct statement *at, int fd, const char *place)
 static int do_outside(const struct statement *at)
 {
     struct stream *stream = &machine.streams[stream_of(at)];
+    const char *data;
     ssize_t n;
 
     if (!stream->open[READS_FROM] || !stream->open[WRITES_TO] || size_of(at) == 0)
         return 0;
-    n = move_outside((int)stream_of(at), outsider_puts(at), outsider_puts(at) ? stream_data(machine.writes++) : NULL, size_of(at));
+    data = outsider_puts(at) ? stream_data(machine.writes++) : NULL;
+    n = move_outside((int)stream_of(at), outsider_puts(at), data, size_of(at));
     if (n < 0)
         return (int)n;
     *(outsider_puts(at) ? &stream->written : &stream->read) += (uint64_t)n;
