@@ -52,6 +52,7 @@ static const struct vocabulary vocabularies[] = {
     {"barriers", {CORE, {OP_MEET, 0, 0, 0}, {OP_YIELD, 0, 0, 0}, END}, 0},
     {"hand-over", {CORE, {OP_PUT, 0, 0, 0}, {OP_GET, 0, 0, 0}, END}, 0},
     {"buffered", {CORE, {OP_PUT, 4, 0, 0}, {OP_GET, 4, 0, 0}, END}, 0},
+    {"streams", {CORE, {OP_READ, 0, 0, 0}, {OP_WRITE, 0, 0, 0}, {OP_FD_CLOSE, 2, 0, 0}, END}, 0},
 };
 enum { VOCABULARIES = sizeof(vocabularies) / sizeof(vocabularies[0]) };
 
@@ -629,7 +630,8 @@ static const enum model_error canaries[] = {
     WRONG_SKIPS_A_CHILD, WRONG_SHIELD_IGNORED,  WRONG_SHIELD_HIDES_ALL, WRONG_SIBLINGS_LIVE,    WRONG_SECOND_ERROR,
     WRONG_CUT_IS_ERROR,  WRONG_INNER_ABSORBS,   WRONG_IGNORED_CUT,      WRONG_DEADLINE_LATE,    WRONG_CUTS_FIRST,
     WRONG_LIFO_LOCK,     WRONG_CUT_STAYS_QUEUED, WRONG_BARGING,         WRONG_SETS_WAKE_ONE,    WRONG_BARRIER_KEEPS,
-    WRONG_JOIN_CANCELED, WRONG_PRODUCER_SLEEPS, WRONG_TWICE};
+    WRONG_JOIN_CANCELED, WRONG_PRODUCER_SLEEPS, WRONG_TWICE,            WRONG_CLOSE_UNTOLD,     WRONG_TWO_READERS,
+    WRONG_TIME_BEFORE_BYTES};
 
 static int run_canaries(void)
 {

@@ -12,6 +12,7 @@ struct generator {
     unsigned theme_number;
     unsigned object; /* its favourite queue, lock, or the like */
     enum op inside;  /* whose block is made */
+    unsigned idioms; /* so many of twelve blocks begin with one */
 };
 
 /* What follows is drawn some hundred times for each program: one multiplication each. */
@@ -64,7 +65,7 @@ struct spot {
     bool last, deep;
 };
 
-enum { THEMES = 12, SPOTS = HOMES * THEMES * 4, DRAWS = 1024 };
+enum { THEMES = 13, SPOTS = HOMES * THEMES * 4, DRAWS = 1024 };
 
 /* How much of 144 a byte is worth at a spot. */
 static unsigned worth(const struct spot *spot, unsigned byte)
@@ -73,6 +74,8 @@ static unsigned worth(const struct spot *spot, unsigned byte)
     bool block;
     enum op op = program_op(byte, &operands, &block);
 
+    if (program_needs(op) == NO_STREAMS && 1u << spot->theme != NO_STREAMS)
+        return 0; /* as they take system calls, and programs are many that take none */
     if (!is_at_home(spot->home, op))
         return share / 4;
     if (spot->home != ANYWHERE)
@@ -101,12 +104,14 @@ static unsigned char draws[SPOTS][DRAWS];
 
 static void fill_draws(const struct spot *spot, unsigned char *to)
 {
-    unsigned bytes = program_bytes(), left = DRAWS - bytes, i, sum = 0, all = 0, filled = 0;
+    unsigned bytes = program_bytes(), left = DRAWS, i, sum = 0, all = 0, filled = 0;
 
-    for (i = 0; i < bytes; i++)
-        all += worth(spot, i);
     for (i = 0; i < bytes; i++) {
-        to[left + i] = (unsigned char)i; /* each at least once */
+        all += worth(spot, i);
+        if (worth(spot, i) > 0)
+            to[--left] = (unsigned char)i; /* each at least once */
+    }
+    for (i = 0; i < bytes; i++) {
         for (sum += worth(spot, i); filled < sum * left / all; filled++)
             to[filled] = (unsigned char)i;
     }
@@ -197,8 +202,10 @@ static void make_statement(struct generator *generator, unsigned depth, bool las
 /* What must come together to mean something is rarely drawn so, and is said as a whole now and then: each operation
  * with how many of the following are in its block. Operands are drawn. */
 struct step {
-    unsigned char op, length;
+    unsigned char op, length; /* the latter with OTHER if it is about another object */
 };
+
+enum { OTHER = 16 };
 
 static const struct idiom {
     unsigned length; /* of the block that it is said in */
@@ -228,22 +235,56 @@ static const struct idiom {
     {4, {{OP_SPAWN, 1}, {OP_WAIT, 0}, {OP_SPAWN, 1}, {OP_WAIT, 0}, {OP_SLEEP, 0}, {OP_SET, 0}}},
     /* a clean-up that waits, in what is cancelled */
     {1, {{OP_SCOPE, 3}, {OP_DEFER, 1}, {OP_SLEEP, 0}, {OP_CANCEL, 0}, {OP_SLEEP, 0}}},
+}, stream_idioms[] = {
+    /* one produces, another consumes */
+    {3, {{OP_SPAWN, 1}, {OP_REPEAT, 1}, {OP_READ, 0}, {OP_REPEAT, 1}, {OP_WRITE_ALL, 0}, {OP_FD_CLOSE, 0}}},
+    {2, {{OP_SPAWN, 1}, {OP_WRITE_ALL, 0}, {OP_REPEAT, 2}, {OP_READ, 0}, {OP_SLEEP, 0}}},
+    /* a reader has a limit */
+    {3, {{OP_SPAWN, 1}, {OP_SCOPE, 1}, {OP_READ, 0}, {OP_SLEEP, 0}, {OP_WRITE, 0}}},
+    /* what is written is cut half-way, while somebody drains */
+    {2, {{OP_SPAWN, 3}, {OP_SLEEP, 0}, {OP_READ, 0}, {OP_READ, 0}, {OP_SCOPE, 1}, {OP_WRITE_ALL, 0}}},
+    {3, {{OP_SPAWN, 1}, {OP_WRITE_ALL, 0}, {OP_SLEEP, 0}, {OP_GROUP, 2}, {OP_READ, 0}, {OP_CANCEL, 0}}},
+    /* a descriptor is closed that somebody waits for, or the other end of it */
+    {3, {{OP_SPAWN, 1}, {OP_READ, 0}, {OP_SLEEP, 0}, {OP_FD_CLOSE, 0}}},
+    {3, {{OP_SPAWN, 1}, {OP_WRITE_ALL, 0}, {OP_SLEEP, 0}, {OP_FD_CLOSE, 0}}},
+    /* one is woken, and before it runs the descriptor is closed, or what was there is taken away, or it is cancelled */
+    {4, {{OP_SPAWN, 1}, {OP_READ, 0}, {OP_SLEEP, 0}, {OP_SPAWN, 1}, {OP_FD_CLOSE, 0}, {OP_WRITE, 0}}},
+    {4, {{OP_SPAWN, 1}, {OP_READ, 0}, {OP_SPAWN, 2}, {OP_SLEEP, 0}, {OP_OUTSIDER, 0}, {OP_SLEEP, 0}, {OP_WRITE, 0}}},
+    {4, {{OP_SPAWN, 1}, {OP_READABLE, 0}, {OP_WRITE, 0}, {OP_SLEEP, 0}, {OP_CANCEL, 0}}},
+    /* readable, then read; writable, then written */
+    {3, {{OP_SPAWN, 2}, {OP_READABLE, 0}, {OP_READ, 0}, {OP_YIELD, 0}, {OP_WRITE, 0}}},
+    {4, {{OP_WRITE, 0}, {OP_SPAWN, 2}, {OP_WRITABLE, 0}, {OP_WRITE, 0}, {OP_YIELD, 0}, {OP_READ, 0}}},
+    /* two at one descriptor */
+    {4, {{OP_SPAWN, 1}, {OP_READ, 0}, {OP_SPAWN, 1}, {OP_READ, 0}, {OP_SLEEP, 0}, {OP_WRITE, 0}}},
+    /* two are ready at once */
+    {5, {{OP_SPAWN, 1}, {OP_READ, 0}, {OP_SPAWN, 1}, {OP_READ, OTHER}, {OP_YIELD, 0}, {OP_WRITE, 0}, {OP_WRITE, OTHER}}},
+    {2, {{OP_SPAWN, 2}, {OP_READ, 0}, {OP_READ, OTHER}, {OP_REPEAT, 2}, {OP_WRITE_ALL, 0}, {OP_WRITE_ALL, OTHER}}},
+    /* two are woken, and the first to run takes away what the other was woken for, cancels it, or closes its descriptor */
+    {5, {{OP_SPAWN, 2}, {OP_READ, OTHER}, {OP_OUTSIDER, 0}, {OP_SPAWN, 1}, {OP_READ, 0}, {OP_YIELD, 0}, {OP_WRITE, 0},
+         {OP_WRITE, OTHER}}},
+    {5, {{OP_SPAWN, 3}, {OP_READ, OTHER}, {OP_OUTSIDER, 0}, {OP_CANCEL, 0}, {OP_SPAWN, 1}, {OP_READ, 0}, {OP_YIELD, 0},
+         {OP_WRITE, 0}, {OP_WRITE, OTHER}}},
+    {5, {{OP_SPAWN, 2}, {OP_READ, OTHER}, {OP_FD_CLOSE, 0}, {OP_SPAWN, 1}, {OP_READ, 0}, {OP_YIELD, 0}, {OP_WRITE, 0},
+         {OP_WRITE, OTHER}}},
+    /* an answer to a question */
+    {4, {{OP_SPAWN, 2}, {OP_READ, 0}, {OP_WRITE, OTHER}, {OP_WRITE, 0}, {OP_READ, OTHER}, {OP_FD_CLOSE, 0}}},
 };
 
 enum { IDIOMS = sizeof(idioms) / sizeof(idioms[0]), IDIOM_SIZE = 10 };
+enum { STREAM_IDIOMS = sizeof(stream_idioms) / sizeof(stream_idioms[0]) };
 
 /* Says the step and those in its block; gives the one after them. */
 static const struct step *make_step(struct generator *generator, const struct step *step)
 {
     uint64_t bits = random_number(generator);
     unsigned byte = byte_of[step->op], i;
-    bool unusual = take_bits(&bits, 2) == 0, same = of_byte[byte].needs & (NO_SYNC | NO_QUEUES | NO_FUTURES);
+    bool unusual = take_bits(&bits, 2) == 0, same = of_byte[byte].needs & (NO_SYNC | NO_QUEUES | NO_FUTURES | NO_STREAMS);
 
     put(generator, byte + unusual * byte_count);
     if (same) /* they are all about the same one */
-        put(generator, generator->object);
+        put(generator, generator->object ^ (step->length & OTHER) / OTHER);
     make_rest(generator, byte, same, unusual, bits);
-    i = step->length;
+    i = step->length % OTHER;
     step++;
     if (of_byte[byte].block)
         put(generator, i);
@@ -255,7 +296,8 @@ static const struct step *make_step(struct generator *generator, const struct st
 /* How much of the block's length it has taken. */
 static unsigned make_idiom(struct generator *generator, unsigned length, unsigned depth)
 {
-    const struct idiom *idiom = &idioms[below(generator, IDIOMS)];
+    const struct idiom *idiom = generator->theme == NO_STREAMS ? &stream_idioms[below(generator, STREAM_IDIOMS)]
+                                                               : &idioms[below(generator, IDIOMS)];
     const struct step *step = idiom->steps;
     unsigned i;
 
@@ -279,7 +321,7 @@ static void make_block(struct generator *generator, unsigned depth)
         length = generator->left;
     generator->left -= length;
     put(generator, length);
-    if (length > 0 && below(generator, 12) == 0)
+    if (length > 0 && below(generator, 12) < generator->idioms)
         length -= make_idiom(generator, length, depth);
     while (length-- > 0)
         make_statement(generator, depth, length == 0);
@@ -307,7 +349,7 @@ size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most
 {
     static const unsigned short themes[16] = {NO_SYNC,    NO_SYNC,     NO_QUEUES,  NO_QUEUES, NO_SHIELDS,
                                               NO_HANDLES, NO_CLEANUPS, NO_FUTURES, NO_FUTURES, NO_CALLS,
-                                              NO_CALLS,   NO_VALUES};
+                                              NO_CALLS,   NO_VALUES,   NO_STREAMS, NO_STREAMS};
     unsigned char made[ROOM];
     struct generator generator = {.state = seed * 0x9e3779b97f4a7c15u ^ index * 0xd1342543de82ef95u,
                                   .at = made,
@@ -321,6 +363,7 @@ size_t generate(uint64_t seed, uint64_t index, unsigned char *bytes, size_t most
     generator.theme = themes[off >> 60];
     generator.theme_number = generator.theme ? (unsigned)__builtin_ctz(generator.theme) : THEMES - 1;
     generator.object = below(&generator, QUEUES);
+    generator.idioms = generator.theme == NO_STREAMS ? 8 : 1; /* what streams do needs two ends */
     /* Each feature is off in three of sixteen. */
     features = (unsigned)(off & off >> 11 & (off >> 22 | off >> 33)) & 0x7ff & ~generator.theme;
     put(&generator, features & 0xff);

@@ -40,6 +40,11 @@ static bool has_failed(void)
     return interpreter_fault.at > 0 && interpreter_fault.asked >= interpreter_fault.at;
 }
 
+static bool is_of_streams(const struct statement *at)
+{
+    return program_needs((enum op)at->op) == NO_STREAMS;
+}
+
 /* The codes are those that the library gives for the first fault of each call. */
 static bool tells_of_fault(const struct record *record)
 {
@@ -51,6 +56,11 @@ static bool tells_of_fault(const struct record *record)
     case -ENOMEM:
     case -EMFILE: /* a post's descriptor */
         return true;
+    case -EBADF: /* of descriptors: these are said of those that are well, too */
+    case -EIO:
+    case -EPIPE:
+    case -ENOBUFS:
+        return record->kind == RECORD_RESULT && record->place >= 0 && is_of_streams(statement(record->place));
     case -EAGAIN: /* a job's thread; other statements give this when there is nothing to be had */
         return record->kind == RECORD_RESULT && record->place >= 0 && statement(record->place)->op == OP_OFFLOAD;
     default:
@@ -283,11 +293,15 @@ static unsigned choose(void *arg, enum osr_choice kind, unsigned n, const char *
 {
     struct record record;
 
-    (void)arg, (void)what;
+    (void)arg;
     if (warming)
         return 0;
+    if (kind == OSR_CHOICE_FAULT && fails()) {
+        machine.verdict->tells_fault |= strcmp(what, "poll") == 0; /* all descriptors are taken to be ready then */
+        return 1;
+    }
     if (kind == OSR_CHOICE_FAULT)
-        return fails();
+        return 0;
     record = record_of(RECORD_CHOICE, kind);
     record.task = 0;
     record.value = n;
@@ -561,6 +575,8 @@ static int run_group(struct actor *actor, int index)
     actor->scope = &group.scope;
     rc = osr_group_open_with(&group, &options);
     opened("a group", rc);
+    if (index == 1 && machine.program->streams)
+        opened("a deadline", osr_scope_set_deadline(&group.scope, moment_in_run(STREAMS_END)));
     register_scope(&group.scope, &group);
     actor->innermost = &group;
     rc = run_block(actor, index, NULL);
@@ -919,6 +935,14 @@ static int call(struct actor *actor, int index)
     case OP_BIND:
     case OP_VALUE:
         return use_value(index);
+    case OP_READ:
+    case OP_WRITE:
+    case OP_WRITE_ALL:
+    case OP_READABLE:
+    case OP_WRITABLE:
+    case OP_FD_CLOSE:
+    case OP_OUTSIDER:
+        return use_stream(actor, index);
     case OP_TAKE:
         return take(actor);
     case OP_RAISE:
@@ -1107,6 +1131,7 @@ static void forget_runner(void)
     plain_parents = plain_runner;
     runner = plain_runner = NULL;
     live = 0;
+    streams_forget();
 }
 
 static int sleep_once(void *arg)
@@ -1148,6 +1173,7 @@ static int warm_up(void *arg)
         (void)osr_call_later(&calls[i], 1, call_nothing, NULL);
     (void)osr_post_open_here(&post, hear_nothing, NULL, NULL);
     (void)osr_post_fire(post);
+    (void)streams_warm_up();
     return osr_gather_with(&routine, nothing, sizeof(nothing), 1, NULL);
 }
 
@@ -1292,7 +1318,11 @@ void interpret(const struct program *program, enum world world, const struct log
     machine.actors[0] = (struct actor){.statement = 0};
     machine.actor_count = 1;
     machine.attempt_of[0] = &machine.actors[0];
+    if (program->streams)
+        streams_begin();
     tell_end(run_in_world());
+    if (program->streams)
+        streams_end();
     if (world < WORLD_LIBEV && world != WORLD_PLAIN) /* there nobody tells the time */
         interpreter_simulated += (double)(machine.now - machine.began);
     if (expected && !verdict->differs && verdict->count != expected->count) {

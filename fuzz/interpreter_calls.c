@@ -129,9 +129,9 @@ static void posted(void *arg, unsigned count)
         told(arg, true, count);
 }
 
-/* A program that goes another way than was meant, for want of memory, may wait for a post that nobody fires. The library
- * would wait for ever then, and the program is brought to its end; or be it that it cannot wait, again for want of memory.
- * So the calls by which it waits in simulated time are stood in for. */
+/* A program that goes another way than was meant, for want of memory, may wait for a post that nobody fires, or for bytes.
+ * The library would wait for ever then, and the program is brought to its end; or be it that it cannot wait, again for want
+ * of memory. So the calls by which it waits in simulated time are stood in for. */
 static bool waits_in_vain(void)
 {
     unsigned i;
@@ -139,6 +139,8 @@ static bool waits_in_vain(void)
     if (machine.world > WORLD_ALONE || !machine.begun || interpreter_fault.at == 0)
         return false;
     machine.abandoned = true;
+    if (machine.program->streams)
+        streams_stir();
     for (i = 0; i < machine.post_count; i++)
         (void)osr_post_fire(machine.posts[i].post);
     return true;

@@ -44,6 +44,13 @@ struct callback {
     bool open;
 };
 
+/* A stream, as far as this run has used it. */
+struct stream {
+    bool open[2];           /* its ends */
+    bool drained;           /* it was found out what is left in it */
+    uint64_t written, read; /* bytes */
+};
+
 /* A queued item is 8 bytes: its priority and its number. */
 struct item {
     uint32_t number, priority;
@@ -64,6 +71,8 @@ struct machine {
     bool has_begun;
     unsigned call_count, post_count, job_count, binding_count;
     unsigned kept_items, actor_count, open_scope_count, open_group_count, handle_count;
+    struct stream streams[STREAMS];
+    unsigned writes;
     bool stuck, begun;
     bool only_compares, only_keeps; /* the records, as long as nothing is remarkable */
     bool abandoned; /* it waits for what nobody fires, and is brought to its end */
@@ -171,6 +180,16 @@ int run_actor(void *arg);
 void open_primitives(void);
 void close_primitives(void);
 int use_primitive(struct actor *actor, int index);
+
+/* ---- interpreter_streams.c ---- */
+
+void streams_begin(void);
+void streams_end(void);
+void streams_forget(void);
+int streams_warm_up(void);
+void streams_tell(void);
+void streams_stir(void);
+int use_stream(struct actor *actor, int index);
 
 /* ---- interpreter_calls.c ---- */
 

@@ -152,6 +152,7 @@ void close_primitives(void)
         if (osr_queue_destroy(&machine.queues[i]) < 0)
             broken("queue %u cannot be destroyed", i);
     }
+    streams_tell();
     if (n > machine.kept_items)
         broken("%u items are in the queues, %u were put and not got", n, machine.kept_items);
 }

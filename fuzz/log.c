@@ -45,7 +45,7 @@ static void print_value(const struct record *record, FILE *stream)
                                          "state",  "outcome",   "handle",   "item",              "result",
                                          "count",  "taken",     "case",     "future",
                                          "work cancelled",      "bound",    "called",            "posted",
-                                         "job",    "abandoned"};
+                                         "job",    "abandoned", "bytes",    "written"};
 
     fprintf(stream, "  task %u reads %s: %lld", record->task, values[record->what], (long long)record->value);
     print_code(record->code, stream);
@@ -76,6 +76,8 @@ void record_print(const struct record *record, FILE *stream)
                 record->what == OSR_CHOICE_READY    ? "ready tasks"
                 : record->what == OSR_CHOICE_CANCEL ? "cancellations"
                 : record->what == OSR_CHOICE_JOB    ? "jobs"
+                : record->what == OSR_CHOICE_EVENT  ? "ready descriptors"
+                : record->what == OSR_CHOICE_SHORT  ? "sizes"
                                                     : "deadlines");
         break;
     case RECORD_TRACE:

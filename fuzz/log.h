@@ -41,7 +41,9 @@ enum value_of {
     VALUE_CALLED,
     VALUE_POSTED, /* with how often */
     VALUE_JOB,
-    VALUE_ABANDONED /* with what the job gave */
+    VALUE_ABANDONED, /* with what the job gave */
+    VALUE_BYTES,     /* what was read, as a number, with how many they are */
+    VALUE_WRITTEN
 };
 
 enum error_flag { ERROR_IS_GROUP = 1, ERROR_IS_FATAL = 2, ERROR_IS_CAUSE = 4, ERROR_IS_LEAF = 8, ERROR_IS_NONE = 16 };

@@ -67,6 +67,13 @@ enum model_error {
     WRONG_CALL_LATE,          /* by a tick */
     WRONG_POSTS_COALESCE,     /* a post is told once however often it was fired */
     WRONG_JOB_WITHDRAWN,      /* a job that has begun */
+    WRONG_CUT_WROTE_ALL,      /* what of a cut write went out is not said */
+    WRONG_CLOSE_UNTOLD,       /* who waits for a descriptor that is closed is not told */
+    WRONG_BYTE_LOST,          /* a read that was cut takes one */
+    WRONG_TWO_READERS,        /* or writers at one descriptor */
+    WRONG_TRIES_FIRST,        /* also after less was read or written than was asked for */
+    WRONG_TIME_BEFORE_BYTES,  /* time passes while a descriptor is ready */
+    WRONG_LAST_WATCHED_FIRST, /* of several descriptors that are ready */
     WRONGS
 };
 extern enum model_error model_wrong;

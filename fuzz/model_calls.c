@@ -221,6 +221,8 @@ static void open_post(struct task *task)
     post->post = post->open = true;
     post->order = ++model.bound;
     model.open_posts++;
+    if (model.post_count == 1)
+        open_inbox();
 }
 
 static void fire(struct call *post)
@@ -346,6 +348,7 @@ static void take_result(struct task *task)
     struct job *job = task->job;
     int rc = job->rc;
 
+    model.outside--;
     if (rc == -ECANCELED && seen_by(task->inner)) {
         mark_cut(task->inner);
         slot_note(task, rc, task->where);
@@ -369,6 +372,7 @@ static void leave_job(struct task *task)
         job->left = true;
     job->cancelled = true;
     if (!begun || job->left) {
+        model.outside--;
         finish_refused(task);
         return;
     }
@@ -401,5 +405,6 @@ void do_offload(struct task *task)
         link = &(*link)->next;
     *link = job;
     task->job = job;
+    model.outside++;
     park(task, NULL, "osr_offload", place, offload_over);
 }

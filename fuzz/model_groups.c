@@ -30,7 +30,11 @@ struct frame *push_group(struct task *task, enum purpose purpose)
 
 void open_group(struct task *task)
 {
-    register_scope(push_group(task, FOR_GROUP)->scope);
+    struct scope *scope = push_group(task, FOR_GROUP)->scope;
+
+    if (scope->group->number == 1 && model.program->streams)
+        scope_set_deadline(scope, STREAMS_END);
+    register_scope(scope);
 }
 
 /* ---- Outcomes ---- */

@@ -123,6 +123,13 @@ struct frame {
     bool riding;               /* beside the body's error, before the clean-ups */
 };
 
+/* What a task reads or writes, from its call to its return. */
+struct transfer {
+    struct end *end; /* NULL: of no descriptor */
+    unsigned size, done, number;
+    uint64_t hash; /* of what was read */
+};
+
 enum { MOST_FRAMES = 40 };
 
 enum state { READY, RUNNING, PARKED, ENDED };
@@ -151,6 +158,7 @@ struct task {
     struct timer *timer;
     int64_t item; /* what was got */
     struct job *job;
+    struct transfer transfer;
     struct told {
         struct handle_record *record;
         unsigned generation;
@@ -285,6 +293,25 @@ struct queue {
     struct line getters, putters, joiners;
 };
 
+/* An end of a stream, as far as tasks and the loop are concerned. */
+struct end {
+    struct stream *stream;
+    bool reads, open;
+    bool busy;    /* a task is at it */
+    bool spent;   /* the last one took or gave less than it was asked for */
+    bool watched; /* by the loop, since somebody has waited */
+    struct line waiter;
+};
+
+struct stream {
+    struct end ends[2]; /* by enum stream_end */
+    bool blocks;
+    unsigned offset, length; /* of what is in its page */
+    char bytes[MOST_PAGE];
+};
+
+enum { WATCHES = 2 * STREAMS + 1 };
+
 /* ---- All of it ---- */
 
 enum { ERRORS = 6000, LINKS = 8000, SCOPES = 4096, GROUPS = 2048, TIMERS = 512, RECORDS = 2048, HANDLES = 2048 };
@@ -331,6 +358,13 @@ struct model {
     struct limiter limiters[LIMITERS];
     struct future futures[FUTURES];
 
+    /* What the loop asks the system about, in the order in which it began to: ends, and what posts ring (NULL). */
+    struct end *watched[WATCHES];
+    unsigned watched_count;
+    unsigned outside; /* tasks that wait for the world outside, or have not come back from that */
+    bool inbox_rings; /* as it does once when it is opened */
+    unsigned writes;
+
     /* What the loop has to call, the first first; what is rung; what is offloaded. */
     struct call *due, *rung;
     struct job *jobs;
@@ -351,6 +385,7 @@ struct model {
     struct starting startings[MOST_TASKS + 2];
     struct outcome_cell cells[MOST_TASKS + 2];
     struct cleanup cleanups[MOST_CLEANUPS];
+    struct stream streams[STREAMS];
 };
 
 extern struct model model;
@@ -476,6 +511,14 @@ void do_limiter(struct task *task, struct limiter *limiter);
 void release_permit(struct limiter *limiter);
 void do_future(struct task *task, struct future *future);
 int settle(struct future *future, enum settling how, const struct statement *at, short place, short who);
+
+/* ---- model_streams.c ---- */
+
+void streams_prepare(void);
+void do_stream(struct task *task);
+void open_inbox(void);
+bool something_is_ready(void);
+void tell_ready(void);
 
 /* ---- model_calls.c ---- */
 

@@ -622,6 +622,15 @@ static void execute(struct task *task)
     case OP_VALUE:
         do_value(task);
         break;
+    case OP_READ:
+    case OP_WRITE:
+    case OP_WRITE_ALL:
+    case OP_READABLE:
+    case OP_WRITABLE:
+    case OP_FD_CLOSE:
+    case OP_OUTSIDER:
+        do_stream(task);
+        break;
     default:
         if (!do_sync(task))
             do_plain(task);

@@ -5,6 +5,7 @@ void sync_prepare(void)
 {
     queues_prepare();
     futures_prepare();
+    streams_prepare();
     model.semaphores[0] = (struct semaphore){.value = 1, .bound = UINT32_MAX};
     model.semaphores[1] = (struct semaphore){.value = 2, .bound = 2};
 }
@@ -21,6 +22,9 @@ void sync_tell(void)
         tell_value(VALUE_COUNT, model.limiters[i].borrowed, (int)model.limiters[i].total);
     for (i = 0; model.program->has_queues && i < QUEUES; i++)
         tell_value(VALUE_COUNT, model.queues[i].count, 0);
+    for (i = 0; i < STREAMS; i++)
+        if (model.program->streams >> i & 1)
+            tell_value(VALUE_COUNT, model.streams[i].length, 0);
 }
 
 /* ---- Events ---- */

@@ -139,6 +139,15 @@ static struct timer *take_timer(int64_t at)
     return model.timers[i];
 }
 
+/* Nothing else is to be done before. */
+static void pass_time_to(int64_t at)
+{
+    if (at != OSR_NEVER && at >= model.now)
+        model.now = at + wrong(WRONG_DEADLINE_LATE);
+    else if (at == OSR_NEVER && model.outside > 0)
+        give_up(); /* the run would wait for whoever is outside */
+}
+
 /* At one reading of the clock: all completions first, then every scope that is due (R19). What the loop has to call
  * comes as soon as the running task leaves. */
 void look(bool wait)
@@ -146,12 +155,15 @@ void look(bool wait)
     struct timer *due[TIMERS];
     unsigned count = 0, i;
     int64_t at = earliest();
-    bool works = model.jobs && !model.current;
+    bool works = model.jobs && !model.current, asks;
 
     model.steps = model.due ? 1 : STEPS;
-    if (wait && !works && !model.rung && at != OSR_NEVER && at >= model.now)
-        model.now = at + wrong(WRONG_DEADLINE_LATE);
-    hear_posts();
+    wait &= !works;
+    asks = wait || model.outside > 0 || model.post_count > 0;
+    if (wait && (!something_is_ready() || wrong(WRONG_TIME_BEFORE_BYTES)))
+        pass_time_to(at);
+    if (asks)
+        tell_ready();
     if (works)
         run_job();
     while (model.timer_count > 0 && (at = earliest()) <= model.now - wrong(WRONG_DEADLINE_LATE)) {
@@ -432,7 +444,7 @@ static bool is_hopeless(void)
     for (job = model.jobs; job; job = job->next)
         if (!job->left)
             return false;
-    return model.ready_count == 0 && model.timer_count == 0 && !model.due && !model.rung;
+    return model.ready_count == 0 && model.outside == 0 && model.timer_count == 0 && !model.due && !model.rung;
 }
 
 void leave_for_good(struct task *task)

@@ -3,6 +3,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <osier/time.h>
 
@@ -84,6 +85,13 @@ static const struct operation operations[OPS] = {
     [OP_FIRE] = {"fire post", 1, false, 2, NO_CALLS, true},
     [OP_POST_CLOSE] = {"close post", 1, false, 1, NO_CALLS, true},
     [OP_OFFLOAD] = {"offload", 2, false, 2, NO_CALLS, false},
+    [OP_READ] = {"read", 2, false, 3, NO_STREAMS, true},
+    [OP_WRITE] = {"write", 2, false, 2, NO_STREAMS, true},
+    [OP_WRITE_ALL] = {"write all", 2, false, 3, NO_STREAMS, true},
+    [OP_READABLE] = {"wait until readable", 1, false, 1, NO_STREAMS, true},
+    [OP_WRITABLE] = {"wait until writable", 1, false, 1, NO_STREAMS, true},
+    [OP_FD_CLOSE] = {"close", 1, false, 1, NO_STREAMS, true},
+    [OP_OUTSIDER] = {"somebody outside", 2, false, 1, NO_STREAMS, true},
 };
 
 /* The operations as often as their weights say. The size is fixed, and a new operation gets its slots behind the
@@ -95,6 +103,17 @@ static unsigned char weighted[SLOTS];
 
 static char places[2 * MOST_STATEMENTS][16];
 static char names[MOST_STATEMENTS][16];
+
+static char stream_bytes[MOST_TRANSFER + 256];
+
+static void make_stream_data(void)
+{
+    uint32_t state = 1;
+    unsigned i;
+
+    for (i = 0; i < sizeof(stream_bytes); i++)
+        stream_bytes[i] = (char)((state = state * 1664525 + 1013904223) >> 24);
+}
 
 void program_names_prepare(void)
 {
@@ -114,6 +133,7 @@ void program_names_prepare(void)
     }
     for (i = slots; i < SLOTS; i++)
         weighted[i] = rest[i % 4];
+    make_stream_data();
 }
 
 const char *place_of(int statement, bool close)
@@ -260,6 +280,54 @@ enum moment when_of(const struct statement *at)
     return moments[at->a & 7];
 }
 
+enum stream_end end_of(const struct statement *at)
+{
+    bool reads = at->op == OP_READ || at->op == OP_READABLE || (at->op == OP_FD_CLOSE && at->a & 2);
+
+    if (at->a >> 4 == 15)
+        return NO_END;
+    return reads != (at->a >> 4 == 14 && at->op != OP_FD_CLOSE) ? READS_FROM : WRITES_TO;
+}
+
+unsigned size_of(const struct statement *at)
+{
+    static const struct {
+        unsigned char pages, halves;
+        short more;
+    } sizes[16] = {{0, 0, 1}, {0, 0, 100}, {1, 0, 0},  {0, 1, 0}, {0, 0, 1},  {1, 1, 0}, {1, 0, -1}, {0, 0, 3},
+                   {1, 0, 0}, {1, 0, 1},   {2, 0, 99}, {0, 1, 1}, {0, 0, 50}, {2, 0, 0}, {0, 0, 0},  {0, 0, 2}};
+
+    return sizes[at->b & 15].pages * stream_room() + sizes[at->b & 15].halves * stream_room() / 2 + sizes[at->b & 15].more;
+}
+
+unsigned stream_room(void)
+{
+    static unsigned page;
+
+    if (!page)
+        page = (unsigned)sysconf(_SC_PAGESIZE);
+    return page < MOST_PAGE ? page : MOST_PAGE;
+}
+
+const char *stream_data(unsigned number)
+{
+    return stream_bytes + number % 251;
+}
+
+uint64_t stream_hash(const char *bytes, size_t size)
+{
+    uint64_t hash = size, next;
+
+    for (; size >= sizeof(next); bytes += sizeof(next), size -= sizeof(next)) {
+        memcpy(&next, bytes, sizeof(next));
+        hash = (hash ^ next) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 29;
+    }
+    for (; size > 0; size--)
+        hash = (hash ^ (unsigned char)*bytes++) * 0x100000001b3u;
+    return hash;
+}
+
 unsigned times_of(const struct statement *at)
 {
     static const unsigned char times[8] = {2, 3, 1, 4, 9, 5, 12, 150};
@@ -351,6 +419,7 @@ static const struct operation *read_head(struct reader *reader, struct statement
     pass(reader, 1 + operation->operands + unusual + choice);
     at->op = (unsigned char)(operation->needs & off ? OP_YIELD : op);
     reader->program->has_queues |= operations[at->op].needs == NO_QUEUES;
+    reader->program->streams |= (operations[at->op].needs == NO_STREAMS) * 1u << stream_of(at);
     return operation;
 }
 
@@ -390,12 +459,14 @@ void program_read(struct program *program, const unsigned char *bytes, size_t si
 {
     struct reader reader = {program, 0};
     struct statement *root;
+    unsigned length;
 
     program_names_prepare();
     program->bytes = bytes;
     program->size = (unsigned)size;
     program->features = take(&reader);
     program->has_queues = program->picks_scopes = program->is_injected = false;
+    program->streams = 0;
     program->tells_shape = size % 4 == 0; /* for one in four, as it takes long */
     program->statements[0] =
         (struct statement){.op = OP_SPAWN, .first = 1, .next = -1, .has_block = true, .parent = -1};
@@ -407,7 +478,9 @@ void program_read(struct program *program, const unsigned char *bytes, size_t si
     apply_to_options(root, program->features);
     root->length_at = reader.at;
     program->count = 2;
-    read_block(&reader, 1, take(&reader) % ROOT_LENGTHS);
+    length = take(&reader);
+    program->features |= length / ROOT_LENGTHS % 2 ? NO_STREAMS : 0;
+    read_block(&reader, 1, length % ROOT_LENGTHS);
     program->used = reader.at;
 }
 
@@ -506,6 +579,20 @@ static void print_deed(FILE *stream, const struct statement *at)
     fprintf(stream, ": %s %u", deeds[deed_of(at)], at->b >> 3);
 }
 
+static void print_transfer(FILE *stream, const struct statement *at)
+{
+    static const char *const ends[] = {"its reading end", "its writing end", "no descriptor"};
+    enum stream_end usual = at->op == OP_READ || at->op == OP_READABLE ? READS_FROM : WRITES_TO;
+
+    if (at->op == OP_OUTSIDER)
+        fprintf(stream, " %s", outsider_puts(at) ? "writes" : "reads");
+    if (operations[at->op].operands > 1)
+        fprintf(stream, " %u bytes,", size_of(at));
+    fprintf(stream, " stream %u", stream_of(at));
+    if (at->op != OP_OUTSIDER && (at->op == OP_FD_CLOSE || end_of(at) != usual))
+        fprintf(stream, ", %s", ends[end_of(at)]);
+}
+
 static void print_operands(FILE *stream, const struct statement *at)
 {
     switch (at->op) {
@@ -569,6 +656,15 @@ static void print_operands(FILE *stream, const struct statement *at)
         fprintf(stream, " a job that %s%s",
                 (const char *[]){"gives 0 or more", "fails", "checks", "gives -ECANCELED"}[work_of(at)],
                 may_be_left(at) ? ", which may be left behind" : "");
+        break;
+    case OP_READ:
+    case OP_WRITE:
+    case OP_WRITE_ALL:
+    case OP_READABLE:
+    case OP_WRITABLE:
+    case OP_FD_CLOSE:
+    case OP_OUTSIDER:
+        print_transfer(stream, at);
         break;
     case OP_UNDEFER:
     case OP_CALL_BACK:

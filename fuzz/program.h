@@ -25,6 +25,7 @@ enum {
     LIMITERS = 2, /* of one permit, and of two */
     FUTURES = 2,
     QUEUES = 6,
+    STREAMS = 2,
     MOST_CASES = 3,     /* of a select */
     MOST_CALLS = 48,    /* that one run may make */
     MOST_POSTS = 8,     /* that one run may open */
@@ -45,7 +46,8 @@ enum feature {
     NO_ERRORS = 128,  /* errors that are wrapped, taken, raised, replaced, fatal */
     NO_FUTURES = 256, /* futures, limiters, gathering */
     NO_CALLS = 512,   /* calls, posts, jobs */
-    NO_VALUES = 1024
+    NO_VALUES = 1024,
+    NO_STREAMS = 2048 /* in the length of the root's block */
 };
 
 enum op {
@@ -115,6 +117,13 @@ enum op {
     OP_FIRE,       /* a: a post */
     OP_POST_CLOSE, /* a: a post */
     OP_OFFLOAD,    /* a: what the job does; b: may it be left behind? */
+    OP_READ,       /* a: a stream; b: how much */
+    OP_WRITE,
+    OP_WRITE_ALL,
+    OP_READABLE, /* a: a stream */
+    OP_WRITABLE,
+    OP_FD_CLOSE, /* a: a stream, and which end of it */
+    OP_OUTSIDER, /* a: a stream; b: how much somebody outside takes out of it, or puts into it */
     OPS
 };
 
@@ -148,6 +157,7 @@ struct program {
     short count;
     unsigned features;
     bool has_queues; /* says something about them */
+    unsigned streams; /* says something about these, as bits */
     bool picks_scopes; /* means one by how many were opened since */
     bool tells_shape;  /* its tree of errors is printed in the end, and looked at */
     bool is_injected;  /* the door is asked for a cancellation at each cancellation point */
@@ -241,6 +251,25 @@ static inline enum deed deed_of(const struct statement *at) { return (enum deed)
 enum work { JOB_GIVES, JOB_FAILS, JOB_CHECKS, JOB_SPURIOUS };
 static inline enum work work_of(const struct statement *at) { return (enum work)(at->a & 3); }
 static inline bool may_be_left(const struct statement *at) { return at->b & 1; }
+
+/* Of what is done with a stream: which end's descriptor, mostly the one that is open for it; or none, which is -1. */
+enum stream_end { READS_FROM, WRITES_TO, NO_END };
+static inline unsigned stream_of(const struct statement *at) { return at->a % STREAMS; }
+static inline bool outsider_puts(const struct statement *at) { return at->b >> 4 & 1; }
+enum stream_end end_of(const struct statement *at);
+unsigned size_of(const struct statement *at); /* of a transfer */
+
+/* The second one's descriptors are such as block. */
+static inline bool stream_blocks(unsigned number) { return number == 1; }
+
+/* A stream has room for a page, and its bytes are such that it shows if one is lost, or comes twice or from elsewhere. */
+enum { MOST_PAGE = 1 << 16, MOST_TRANSFER = 2 * MOST_PAGE + 100 };
+unsigned stream_room(void);
+const char *stream_data(unsigned number); /* what the number-th write writes: MOST_TRANSFER bytes */
+uint64_t stream_hash(const char *bytes, size_t size);
+
+/* Programs with streams end at this moment, when all else waits: nobody from outside would ever come. */
+enum { STREAMS_END = 100 };
 
 /* Of a spawn. */
 static inline bool copies(const struct statement *at) { return at->b >> 5 == 7; }

@@ -154,6 +154,7 @@ static void translate_all(struct program *program, bool stretch, bool narrow)
         if (narrow && program_needs(program->statements[i].op) & (NO_SYNC | NO_FUTURES))
             program->statements[i].a = 0;
     }
+    program->streams = 0; /* what was to do with them does something else */
     program->tells_shape = false;
 }
 

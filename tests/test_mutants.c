@@ -125,6 +125,35 @@ static void only_calls_refused_in_a_row_are_a_runaways(void **state)
     assert_int_equal(told_of_runaways, 0);
 }
 
+OSR_TASK(end_at_once, void, unused)
+{
+    (void)unused;
+    return 0;
+}
+
+OSR_TASK(wait_to_be_cut, char, name)
+{
+    int rc = osr_sleep(OSR_NEVER);
+
+    tell("%s: %s", name, osr_strcode(rc));
+    return rc;
+}
+
+/* The second begins on the stack that the first has left, and takes its place among the scopes of the group. */
+TOLD_TEST(who_begins_where_another_has_ended_is_cancelled_in_the_order_of_spawning, "second: ECANCELED\nthird: ECANCELED\n")
+{
+    char second[] = "second", third[] = "third";
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, end_at_once, NULL), 0);
+    check_int(osr_spawn(&group, wait_to_be_cut, second), 0);
+    check_int(osr_spawn(&group, wait_to_be_cut, third), 0);
+    osr_yield();
+    osr_scope_cancel(&group.scope, NULL);
+    return osr_group_close(&group, 0);
+}
+
 SIMULATED_TEST(a_cancellation_that_is_invented_under_a_shield_has_cut_nothing_outside)
 {
     struct osr_scope limit, shield;
@@ -579,6 +608,7 @@ int main(void)
         story_test(a_select_whose_moment_has_come_lets_nobody_run_first),
         story_test(a_scope_of_a_form_that_there_is_not_is_refused),
         story_test(only_calls_refused_in_a_row_are_a_runaways),
+        story_test(who_begins_where_another_has_ended_is_cancelled_in_the_order_of_spawning),
         story_test(a_cancellation_that_is_invented_under_a_shield_has_cut_nothing_outside),
         story_test(a_group_of_errors_names_who_cancelled_first),
         story_test(a_leaf_that_has_outlived_its_group_is_an_error_like_others),
