@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <osier/attach.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -835,7 +836,7 @@ TEST(a_terminal_that_takes_no_more_blocks_nobody)
     static char words[][40] = {"x", "\n", "words\n", "a longer line of words\tthan that\r\n"};
     unsigned i;
 
-    alarm(60); /* which is nothing that a run could do */
+    alarm(20); /* a run that is blocked cannot end itself */
     for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         assert_int_equal(osr_run(cut_a_large_write_to_a_terminal, words[i]), 0);
     alarm(0);
@@ -2287,6 +2288,51 @@ TEST(who_waits_for_what_was_closed_elsewhere_is_told_when_the_loop_begins_anew)
     assert_checked();
 }
 
+/* Attached, its tasks have a turn between libev's saying so and its telling the system. */
+OSR_TASK(close_some_elsewhere_in_a_turn, void, unused)
+{
+    struct ends ends[8], others = socket_ends();
+    int twin = dup(others.a);
+    struct waiting readers[8], other = {others.a, -1};
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, wait_readable, &other), 0);
+    for (i = 0; i < 8; i++) {
+        ends[i] = socket_ends();
+        readers[i] = (struct waiting){ends[i].a, -1};
+        check_int(osr_spawn(&group, wait_readable, &readers[i]), 0);
+    }
+    check_int(osr_sleep(osr_ms(1)), 0);
+    check_int(osr_fd_close(others.a), 0);
+    check_int(write(others.b, "x", 1), 1);
+    for (i = 0; i < 800; i++) { /* three turns */
+        if (i % 100 == 50)
+            close_in_another_thread(ends[i / 100].a);
+        check_int(osr_yield(), 0);
+    }
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(other.gave, -EBADF);
+    for (i = 0; i < 8; i++)
+        check_int(osr_fd_close(ends[i].b), 0);
+    check_int(osr_fd_close(twin), 0);
+    return osr_fd_close(others.b);
+}
+
+TEST(what_is_closed_elsewhere_in_a_turn_before_an_attached_loop_begins_anew_stops_nobody)
+{
+    struct ev_loop *loop = ev_loop_new(0);
+    struct osr_attachment tasks;
+
+    assert_int_equal(osr_attach(&tasks, loop, close_some_elsewhere_in_a_turn, NULL), 0);
+    ev_run(loop, 0);
+    assert_int_equal(osr_detach(&tasks, NULL), 0);
+    ev_loop_destroy(loop);
+    assert_checked();
+}
+
 static void hear_of_nothing(void *arg, enum osr_diagnosis kind, const char *text)
 {
     (void)arg, (void)kind;
@@ -2418,6 +2464,7 @@ int main(void)
         descriptor_test(both_who_wait_for_what_was_closed_elsewhere_are_told_when_the_second_begins_to),
         descriptor_test(who_waits_for_what_was_closed_elsewhere_is_told_when_the_other_direction_is_let_go),
         descriptor_test(who_waits_for_what_was_closed_elsewhere_is_told_when_the_loop_begins_anew),
+        descriptor_test(what_is_closed_elsewhere_in_a_turn_before_an_attached_loop_begins_anew_stops_nobody),
         descriptor_test(what_was_closed_in_another_threads_run_is_neither_leaked_nor_closed_barely),
         descriptor_test(a_number_that_was_found_closed_is_known_anew),
         story_test(addresses_of_strange_families_and_unnamed_sockets_can_be_written),

@@ -189,7 +189,8 @@ static bool settle_fresh(struct sched *sched, struct loop *loop)
 }
 
 /* An event of a descriptor that is closed here and still open in a child process, say, makes libev begin again with a new
- * epoll descriptor. Where a known one was closed, it must not wait now. */
+ * epoll descriptor. It must not wait then: some may have been closed, and some may be refused. Attached, tasks have their
+ * turn before that, and all is settled after it. */
 static void tell_anew(struct ev_loop *ev, ev_fork *anew, int events)
 {
     struct loop *loop = container_of(anew, struct loop, anew);
@@ -200,9 +201,9 @@ static void tell_anew(struct ev_loop *ev, ev_fork *anew, int events)
         return;
     while ((node = list_pop(&loop->known)) != NULL)
         list_append(&loop->fresh, node);
-    (void)settle_fresh(loop->sched, loop);
-    if (list_empty(&loop->sched->fired))
+    if (loop->sched->driver == &osri_driver_attached)
         return;
+    (void)settle_fresh(loop->sched, loop);
     ev_timer_stop(ev, &loop->timer);
     ev_timer_set(&loop->timer, 0, 0);
     ev_timer_start(ev, &loop->timer);
@@ -456,16 +457,12 @@ static int attached_open(struct sched *sched)
     return 0;
 }
 
-static void stop_own(struct loop *loop)
-{
-    ev_fork_stop(loop->ev, &loop->anew);
-    ev_timer_stop(loop->ev, &loop->timer);
-}
-
 static void attached_close(struct sched *sched)
 {
-    stop_own(sched->loop);
-    loop_free(sched, sched->loop);
+    struct loop *loop = sched->loop;
+
+    ev_fork_stop(loop->ev, &loop->anew);
+    loop_free(sched, loop);
 }
 
 /* The program runs the loop, and what that found ready is queued already. But when something is due, what is complete at
@@ -497,7 +494,7 @@ void osri_loop_abandon(struct sched *sched)
     abandon(loop, &loop->fresh);
     abandon(loop, &loop->known);
     ev_io_stop(loop->ev, &loop->mark);
-    stop_own(loop);
+    ev_fork_stop(loop->ev, &loop->anew);
 }
 
 const struct driver osri_driver_attached = {attached_open, attached_close, loop_now, loop_reached,

@@ -128,8 +128,10 @@ static bool may_turn(struct attached *attached)
     if (sched->current)
         osri_die(sched, "osier: task \"%s\", spawned at %s, runs the loop that it is attached to\n", sched->current->name,
                  sched->current->where);
-    if (attached->turning)
+    if (attached->turning) { /* a call that the run makes has libev run the loop, which is told of watches all the same */
+        (void)osri_loop_settle(sched);
         return false;
+    }
     /* In the first iteration libev has yet to hear of what loop_ev.c has put on the loop. */
     return ev_iteration(attached->loop) != attached->since;
 }
