@@ -314,18 +314,19 @@ static void tell_watches(struct sched *sched)
 
 void osri_look(struct sched *sched, int64_t until)
 {
-    bool works = has_job(sched);
+    bool works = has_job(sched), waits = until > 0 && !works;
 
     sched->steps = list_empty(&sched->calls) ? STEPS : 1; /* calls that are due come as soon as the task leaves */
     if (works)
         until = 0;
     osri_stacks_note(&sched->stacks);
-    if (until > 0) {
+    if (waits) {
         int64_t next = osri_timers_next(&sched->timers);
 
         until = tidy(sched, until < next ? until : next);
     }
-    if (until > 0 || sched->outside > 0 || sched->inbox) /* else nobody waits for what a poll could tell */
+    /* Else nobody waits for what a poll could tell. (The moment to wait for may be 0, in simulated time.) */
+    if (waits || sched->outside > 0 || sched->inbox)
         sched->driver->poll(sched, until);
     tell_watches(sched);
     if (works)
