@@ -10,7 +10,7 @@
 /* ---- Runs at random, and what is seen of them ---------------------------------------------------------- */
 
 enum { UNIFORM, PRIORITIES, DELAYS, STICKY, STRATEGIES }; /* in turns */
-enum { RUNS = 2000, EACH = RUNS / STRATEGIES, TEXT = 128 };
+enum { RUNS = 2000, EACH = RUNS / STRATEGIES, PAIRS = 8000, SEEN = PAIRS + 100, TEXT = 128 };
 
 static struct world {
     unsigned tasks, steps; /* of walkers */
@@ -28,7 +28,7 @@ static struct seen {
     struct world world;
     int rc;
     unsigned cancels, faults;
-} seen[RUNS];
+} seen[SEEN], last;
 static unsigned long run_count, fails_from;
 static bool again;
 static char told[1 << 14];
@@ -48,8 +48,9 @@ static void see(void *arg, const struct osr_test_result *result)
     (void)arg;
     if (fails_from > 0 && run_count >= fails_from)
         osr_test_fail("this far and no further");
-    if (!again && run_count <= RUNS)
-        seen[run_count - 1] = (struct seen){world, result->rc, result->cancels, result->faults};
+    last = (struct seen){world, result->rc, result->cancels, result->faults};
+    if (!again && run_count <= SEEN)
+        seen[run_count - 1] = last;
 }
 
 static void note(void *arg, const char *text)
@@ -546,6 +547,201 @@ TEST(transfers_are_short_at_random)
     assert_in_range(times[4], RUNS * 7 / 10, RUNS * 13 / 10);
 }
 
+/* ---- Bytes of a fuzzer --------------------------------------------------------------------------------- */
+
+OSR_TASK(chooses_and_walks, struct world, w)
+{
+    w->chosen = osr_test_choose(100, "first");
+    w->other = (int)osr_test_choose(100, "second");
+    return walkers.routine_.run(w);
+}
+
+TEST(bytes_say_who_goes_first_from_the_back_and_what_the_test_chooses_from_the_front)
+{
+    static const struct osr_test test = KIT_TEST("fuzzed", chooses_and_walks);
+    static const uint8_t bytes[] = {11, 22, 1, 2, 3};
+    static const struct {
+        size_t first, count;
+        const char *text;
+        unsigned chosen;
+        int other;
+    } expected[] = {
+        {0, 5, "dcba", 11, 22}, {0, 4, "cbad", 11, 22}, {0, 3, "bacd", 11, 22}, {0, 2, "abcd", 11, 22},
+        {0, 1, "abcd", 11, 0},  {0, 0, "abcd", 0, 0},   {2, 3, "dabc", 1, 2},
+    };
+    unsigned i;
+
+    world.tasks = 4;
+    world.steps = 1;
+    for (i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        start();
+        assert_int_equal(osr_test_fuzz(&test, bytes + expected[i].first, expected[i].count), 0);
+        assert_string_equal(world.text, expected[i].text);
+        assert_int_equal(world.chosen, expected[i].chosen);
+        assert_int_equal(world.other, expected[i].other);
+    }
+}
+
+TEST(few_bytes_cancel_or_fail)
+{
+    static const struct osr_test cut = KIT_TEST("cut", two_that_yield, .cancels = true);
+    static const struct osr_test faulty = KIT_TEST("faulty", prints, .faults = true), neither = KIT_TEST("neither", prints);
+    static const struct {
+        uint8_t byte;
+        int root; /* its code, if that is what all bytes are */
+        bool cancels;
+    } expected[] = {{0x00, 0, false}, {0x01, 0, false}, {0xef, 0, false}, {0xf0, -ECANCELED, true}, {0xf1, -OSR_ETASKCANCELED, true}};
+    uint8_t bytes[64];
+    unsigned i;
+
+    for (i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        memset(bytes, expected[i].byte, sizeof(bytes));
+        start();
+        assert_int_equal(osr_test_fuzz(&cut, bytes, sizeof(bytes)), 0);
+        assert_int_equal(last.cancels > 0, expected[i].cancels);
+        if (expected[i].root == -OSR_ETASKCANCELED)
+            assert_int_equal(last.rc, expected[i].root);
+        else
+            assert_int_not_equal(last.rc, -OSR_ETASKCANCELED);
+        assert_int_equal(osr_test_fuzz(&neither, bytes, sizeof(bytes)), 0);
+        assert_int_equal(last.faults, 0);
+        memset(bytes, 0, sizeof(bytes));
+        memset(bytes + 32, expected[i].byte, 32); /* the first ones are for whatever the run begins with */
+        assert_int_equal(osr_test_fuzz(&faulty, bytes, sizeof(bytes)), 0);
+        assert_int_equal(last.faults > 0, expected[i].cancels);
+    }
+}
+
+/* ---- Sweeps -------------------------------------------------------------------------------------------- */
+
+TEST(a_sweep_shortens_each_transfer_in_each_way_and_all_of_them)
+{
+    const struct osr_test test = KIT_TEST("writes", writes);
+    unsigned alone[9][6] = {{0}}, all = 0, i, k;
+
+    start();
+    assert_int_equal(osr_test_sweep(&test), 0);
+    for (i = 0; i < run_count; i++) {
+        const int *moved = seen[i].world.moved;
+        unsigned full = 0, least = 0;
+
+        for (k = 0; k < 6; k++) {
+            full += moved[k] == 8;
+            least += moved[k] == 1;
+        }
+        for (k = 0; k < 6 && full == 5; k++)
+            if (moved[k] > 0)
+                alone[moved[k]][k]++;
+        all += least == 6;
+    }
+    for (k = 0; k < 6; k++)
+        assert_true(alone[1][k] == 1 && alone[4][k] == 1);
+    assert_int_equal(all, 1);
+}
+
+enum { DOORS = 3 };
+
+OSR_TASK(meddles, struct world, w)
+{
+    int fds[2], rc, i;
+
+    write_letter(w, 'a');
+    for (i = 0; i < DOORS; i++)
+        w->failed |= osr_test_fault("printer", -ENODEV) < 0 ? 1 << i : 0;
+    w->chosen = osr_test_choose(3, "digit");
+    rc = osr_test_streams(fds);
+    if (rc < 0)
+        return rc;
+    for (i = 0; i < 2; i++)
+        w->moved[i] = osr_write(fds[0], "abcdefgh", 8);
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    rc = osr_yield();
+    w->cut = rc < 0;
+    return rc;
+}
+
+OSR_TASK(comes_second, struct world, w)
+{
+    write_letter(w, 'b');
+    return 0;
+}
+
+OSR_TASK(two_meddlers, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, meddles, w);
+    rc = rc == 0 ? osr_spawn(&group, comes_second, w) : rc;
+    return osr_group_close(&group, rc);
+}
+
+/* How many of its points have failed; not from one on. */
+static unsigned doors_of(const struct world *w)
+{
+    unsigned failed = (unsigned)w->failed;
+
+    return failed == 7 ? 0 : (failed & 1) + (failed >> 1 & 1) + (failed >> 2 & 1);
+}
+
+/* Any two of what can be injected, each as often as the others, with each of their answers; and nothing else is chosen. */
+TEST(a_sweep_draws_pairs_of_all_injections)
+{
+    const struct osr_test test = KIT_TEST("pairs", two_meddlers, .pairs = PAIRS);
+    unsigned doors[8] = {0}, with_door[2][9] = {{0}}, moved[9][9] = {{0}}, cut = 0, all = 0, i, k, m;
+
+    start();
+    assert_int_equal(osr_test_sweep(&test), 0);
+    assert_in_range(run_count, PAIRS + 1, SEEN);
+    for (i = 0; i < run_count; i++) {
+        const struct world *w = &seen[i].world;
+        unsigned failed = doors_of(w);
+
+        assert_int_equal(w->chosen, 0);
+        assert_int_not_equal(w->text[0], 'b');
+        doors[failed == 2 ? w->failed : 0]++;
+        for (k = 0; k < 2 && failed > 0; k++)
+            with_door[k][w->moved[k] > 0 ? w->moved[k] : 0]++;
+        if (w->moved[0] > 0 && w->moved[1] > 0)
+            moved[w->moved[0]][w->moved[1]]++;
+        cut += failed > 0 && w->cut && seen[i].rc != -OSR_ETASKCANCELED;
+        all += failed > 0 && w->cut && seen[i].rc == -OSR_ETASKCANCELED;
+    }
+    /* Of 28 injections: of all pairs one in 392. */
+    assert_true(doors[3] >= 10 && doors[5] >= 10 && doors[6] >= 10);
+    assert_in_range(doors[3] + doors[5] + doors[6], PAIRS * 3 / 392 * 3 / 4, PAIRS * 3 / 392 * 5 / 4);
+    for (k = 1; k <= 4; k += 3) {
+        assert_true(with_door[0][k] >= 10 && with_door[1][k] >= 10);
+        for (m = 1; m <= 4; m += 3)
+            assert_true(moved[k][m] >= 1);
+    }
+    assert_true(cut >= 20 && all >= 20);
+}
+
+OSR_TASK(asks_otherwise_after_a_fault, struct world, w)
+{
+    if (osr_test_fault("printer", -ENODEV) < 0)
+        w->other += osr_test_fault("spare printer", -ENODEV) < 0;
+    else
+        (void)osr_test_fault("scanner", -ENODEV);
+    return 0;
+}
+
+/* After the first injection the second one meets what is asked there then. */
+TEST(the_second_of_a_pair_may_meet_another_question)
+{
+    const struct osr_test test = KIT_TEST("otherwise", asks_otherwise_after_a_fault, .pairs = 300);
+    unsigned both = 0, i;
+
+    start();
+    assert_int_equal(osr_test_sweep(&test), 0);
+    for (i = 0; i < run_count; i++)
+        both += seen[i].world.other;
+    assert_true(both >= 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -561,6 +757,11 @@ int main(void)
         story_test(cancellations_come_at_random),
         story_test(faults_come_at_random),
         story_test(transfers_are_short_at_random),
+        story_test(bytes_say_who_goes_first_from_the_back_and_what_the_test_chooses_from_the_front),
+        story_test(few_bytes_cancel_or_fail),
+        story_test(a_sweep_shortens_each_transfer_in_each_way_and_all_of_them),
+        story_test(a_sweep_draws_pairs_of_all_injections),
+        story_test(the_second_of_a_pair_may_meet_another_question),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
