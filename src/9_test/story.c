@@ -358,24 +358,25 @@ static char spare_stack[1 << 16]; /* for the handler, if a task's is used up */
 static stack_t stack_before;
 static bool watching;
 
-/* Back to whoever was there: the instruction, or abort(), comes again. */
-static void crashed(int number)
+/* Back to whoever was there: the instruction comes again by itself; what was sent, by abort() or raise(), is sent again. */
+static void crashed(int number, siginfo_t *info, void *context)
 {
     char why[64];
     int i;
 
+    (void)context;
     snprintf(why, sizeof(why), "signal %d (%s)", number, strsignal(number));
     osri_kit_tell_death(why);
     for (i = 0; i < CRASHES; i++)
         if (crashes[i] == number)
             sigaction(number, &before[i], NULL);
-    if (number == SIGABRT)
+    if (info->si_code <= 0)
         raise(number);
 }
 
 void osri_kit_watch_crashes(void)
 {
-    struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK};
+    struct sigaction action = {.sa_sigaction = crashed, .sa_flags = SA_ONSTACK | SA_SIGINFO};
     const stack_t stack = {.ss_sp = spare_stack, .ss_size = sizeof(spare_stack)};
     int i;
 
