@@ -15,9 +15,6 @@ static struct world {
     const char *fault; /* which one is in */
     int runs;          /* that have begun */
     int seen;
-    struct osr_group *group;
-    struct osr_queue queue;
-    bool has_queue;
 } world;
 static struct osr_test_result result_of_last;
 static char told[1 << 16];
@@ -108,6 +105,7 @@ OSR_TASK(chooses, struct world, w)
     if (has("lowered, then dropped")) {
         size = osr_test_choose(3, "size");
         osr_test_check(osr_test_choose(2, "bit") ? size == 0 : size != 1);
+        return 0; /* nothing else is dropped, by which it would be tried once more */
     }
     for (i = 1; i <= BITS; i++)
         bits[i] = osr_test_choose(2, "bit") > 0;
@@ -233,14 +231,15 @@ TEST(exploring_stops_by_itself_only_after_very_many_runs)
 
 OSR_TASK(uses_a_queue, struct world, w)
 {
-    int item = 1, rc = osr_queue_init(&w->queue, sizeof(int), 4);
+    static struct osr_queue queues[8]; /* what is left in them is still known */
+    struct osr_queue *queue = &queues[w->runs % 8];
+    int item = 1, rc = osr_queue_init(queue, sizeof(int), 4);
 
-    w->has_queue = rc == 0;
-    rc = rc == 0 ? osr_queue_put(&w->queue, &item) : rc;
-    if (w->has_queue && !has("forgets")) {
-        osr_queue_destroy(&w->queue);
-        w->has_queue = false;
-    }
+    if (rc < 0)
+        return rc;
+    rc = osr_queue_put(queue, &item);
+    if (!has("forgets"))
+        osr_queue_destroy(queue);
     return rc;
 }
 
@@ -284,6 +283,9 @@ TEST(what_is_left_of_the_librarys_and_what_is_given_back_twice_is_found)
     assert_int_equal(osr_test_run(&closes), 0);
     assert_int_equal(osr_test_run(&frees), 1);
     assert_told("\"frees\": memory is left\n");
+    with("forgets");
+    assert_int_equal(osr_test_run(&queue), 1);
+    assert_told("\"queue\": memory is left\n");
     with("close");
     assert_int_equal(osr_test_run(&closes), 1);
     assert_told("was closed by a bare close()");
@@ -858,6 +860,80 @@ TEST(the_token_of_a_death_has_what_was_chosen_and_no_more)
     assert_dies(die_of_faults, SIGABRT, lines);
 }
 
+enum { LONG = 5000, TOO_LONG = 20000, ROOM = (1 << 17) - 1 };
+
+static char long_token[1 << 18];
+
+/* Of one choice after the other, none of which is like the one before. */
+static size_t make_long_token(unsigned choices)
+{
+    struct token_writer writer;
+    unsigned i;
+
+    osri_kit_token_begin(&writer, "long", long_token, sizeof(long_token));
+    for (i = 1; i <= choices; i++)
+        osri_kit_token_add(&writer, &(const struct line){.kind = KIND_TEST, .first = i, .last = i, .answer = 1 + i % 2});
+    return osri_kit_token_end(&writer);
+}
+
+OSR_TASK(chooses_much, struct world, w)
+{
+    unsigned i, answer, right = 0, choices = death ? LONG : TOO_LONG;
+
+    for (i = 1; i <= choices; i++) {
+        answer = osr_test_choose(3, "digit");
+        right += answer == 1 + i % 2;
+    }
+    w->seen = (int)right;
+    if (death && right == choices)
+        abort();
+    osr_test_check(right < choices);
+    if (world.fault)
+        abort();
+    return 0;
+}
+
+static void die_after_much(void)
+{
+    static const struct osr_test test = OSR_TEST("long", chooses_much, &world, .begin = begin);
+
+    osr_test_replay(&test, long_token);
+}
+
+TEST(a_long_token_is_told_whole)
+{
+    char *end;
+
+    death = "abort";
+    with(NULL);
+    assert_true(make_long_token(LONG) < ROOM);
+    end = strrchr(long_token, 'T');
+    assert_memory_equal(end, "T5000=1;", 8);
+    assert_dies(die_after_much, SIGABRT, "T4999=2,T5000=1;");
+    assert_dies(die_after_much, SIGABRT, end); /* with its check sum */
+}
+
+TEST(a_token_that_is_too_long_says_so)
+{
+    const struct osr_test test = KIT_TEST("long", chooses_much);
+    char expected[128];
+    size_t length;
+
+    death = NULL;
+    with(NULL);
+    length = make_long_token(TOO_LONG);
+    assert_true(length > ROOM && length < sizeof(long_token));
+    assert_int_equal(osr_test_replay(&test, long_token), 1);
+    assert_int_equal(strlen(osr_test_token()), ROOM);
+    assert_non_null(strstr(osr_test_story(), "'\n  that token is cut, and no good: the whole has "));
+    with("dies");
+    snprintf(expected, sizeof(expected), "'\n  that token is cut, and no good: the whole has %zu characters, and there is room for %d\n",
+             length, ROOM);
+    assert_dies(die_after_much, SIGABRT, expected);
+    with(NULL);
+    assert_int_equal(osr_test_replay(&test, osr_test_token()), -EINVAL);
+}
+
 TEST(the_stack_for_signals_is_the_programs_again)
 {
     static char own[1 << 15];
@@ -900,6 +976,8 @@ int main(void)
         story_test(a_stack_that_is_used_up_is_told),
         story_test(misuse_is_told_in_one_line),
         story_test(the_token_of_a_death_has_what_was_chosen_and_no_more),
+        story_test(a_long_token_is_told_whole),
+        story_test(a_token_that_is_too_long_says_so),
         story_test(the_stack_for_signals_is_the_programs_again),
     };
 
