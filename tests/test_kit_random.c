@@ -258,6 +258,55 @@ TEST(priorities_change_at_few_moments)
     assert_true(in_turn >= 30 && swapped < in_turn / 5); /* who fell later comes later; all may fall once more */
 }
 
+OSR_TASK(sleeps_and_walks, struct walker, walker)
+{
+    struct world *w = walker->world;
+    unsigned i;
+    int rc = 0;
+
+    for (i = 0; i < w->steps && rc == 0; i++) {
+        rc = osr_sleep_until(osr_ms(i + 1));
+        write_letter(w, walker->letter);
+    }
+    return rc;
+}
+
+OSR_TASK(sleepers, struct world, w)
+{
+    struct walker walking[3];
+    struct osr_group group;
+    unsigned i;
+    int rc = 0;
+
+    osr_group_open(&group);
+    for (i = 0; i < 3 && rc == 0; i++) {
+        walking[i] = (struct walker){w, (char)('a' + i)};
+        rc = osr_spawn(&group, sleeps_and_walks, &walking[i]);
+    }
+    return osr_group_close(&group, rc);
+}
+
+/* Whenever they are woken together they come in the same order, but for who has fallen. */
+TEST(priorities_hold_over_waits)
+{
+    const struct osr_test test = KIT_TEST("sleepers", sleepers);
+    unsigned i, k, all = 0;
+
+    world.tasks = 3;
+    world.steps = 20;
+    run_at_random(&test, 7);
+    for (i = 0; i < EACH; i++) {
+        const char *text = run_of(PRIORITIES, i)->world.text;
+        unsigned changes = 0;
+
+        for (k = 3; k < 60; k += 3)
+            changes += memcmp(text + k, text + k - 3, 3) != 0;
+        assert_true(changes <= 6);
+        all += changes;
+    }
+    assert_true(all >= EACH);
+}
+
 /* At three moments at most somebody is passed over; they lie anywhere, and as many are passed over as may be. */
 TEST(few_are_delayed_where_it_is_first_come_first_served)
 {
@@ -421,6 +470,26 @@ OSR_TASK(chooses, struct world, w)
 {
     w->chosen = osr_test_choose(5, "digit");
     return 0;
+}
+
+TEST(exploring_takes_equal_times_and_jobs_in_any_order)
+{
+    const struct osr_test calls = KIT_TEST("calls", three_are_called), jobs = KIT_TEST("jobs", three_jobs);
+    unsigned i, k, orders;
+
+    for (k = 0; k < 2; k++) {
+        start();
+        assert_int_equal(osr_test_explore(k ? &jobs : &calls), 0);
+        assert_true(run_count >= 6 && run_count < RUNS);
+        for (orders = i = 0; i < run_count; i++) {
+            static const char *const all[] = {"abc", "acb", "bac", "bca", "cab", "cba"};
+            unsigned m;
+
+            for (m = 0; m < 6; m++)
+                orders |= strcmp(seen[i].world.text, all[m]) == 0 ? 1u << m : 0;
+        }
+        assert_int_equal(orders, 63);
+    }
 }
 
 TEST(what_a_test_chooses_is_any_of_its_alternatives)
@@ -748,11 +817,13 @@ int main(void)
         story_test(each_strategy_reaches_all_orders_of_few_steps),
         story_test(all_at_random_goes_on_with_anybody),
         story_test(priorities_change_at_few_moments),
+        story_test(priorities_hold_over_waits),
         story_test(few_are_delayed_where_it_is_first_come_first_served),
         story_test(the_same_task_goes_on_for_long),
         story_test(a_seed_gives_the_same_runs_again_and_another_seed_others),
         story_test(a_story_names_the_strategy_and_the_seed),
         story_test(equal_times_and_jobs_come_in_any_order),
+        story_test(exploring_takes_equal_times_and_jobs_in_any_order),
         story_test(what_a_test_chooses_is_any_of_its_alternatives),
         story_test(cancellations_come_at_random),
         story_test(faults_come_at_random),
