@@ -153,7 +153,7 @@ static void die_in_child(void (*body)(void), int out)
 
 void assert_dies(void (*body)(void), int signal, const char *text)
 {
-    static char said[1 << 16];
+    static char said[1 << 18];
     size_t length = 0;
     ssize_t n;
     int pipes[2], status;

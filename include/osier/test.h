@@ -188,7 +188,8 @@ OSR_API int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size
  */
 OSR_API int osr_test_replay(const struct osr_test *test, const char *token);
 
-/* The token, and the whole story, of the last violation that was found; "" if there was none. Until the next call. */
+/* The token, and the whole story, of the last violation that was found; "" if there was none. Until the next call. A token
+ * of 128 KB and more is cut, and no good, which the story says. */
 OSR_API const char *osr_test_token(void);
 OSR_API const char *osr_test_story(void);
 

@@ -42,7 +42,19 @@ void osri_kit_script_free(struct script *script);
 
 uint16_t osri_kit_hash(const char *what);
 
-/* Writes the script as a token, cut at `size`; gives the length of the whole. */
+/* Writes a token, cut at `size`, line by line; the end gives the length of the whole. Takes no memory. */
+struct token_writer {
+    char *buffer;
+    size_t size, length;
+    unsigned long lines; /* written */
+    struct line last;    /* added, but not written, since the next one may go on with it; none: its answer is 0 */
+};
+
+void osri_kit_token_begin(struct token_writer *writer, const char *name, char *buffer, size_t size);
+void osri_kit_token_add(struct token_writer *writer, const struct line *line);
+size_t osri_kit_token_end(struct token_writer *writer);
+
+/* Writes the script as a token, in the same way. */
 size_t osri_kit_token_format(const char *name, const struct script *script, char *buffer, size_t size);
 
 /* Reads a token. 0, or -EINVAL with why and where in `why`, or -ENOENT for one of another test. */

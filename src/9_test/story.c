@@ -9,7 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static char story[1 << 16], token[1 << 15];
+/* A variable of the environment has no more room than such a token. */
+enum { TOKEN_SIZE = 1 << 17 };
+
+static char story[TOKEN_SIZE + (1 << 15)], token[TOKEN_SIZE];
+static size_t token_length; /* of the whole */
 
 const char *osr_test_token(void)
 {
@@ -290,41 +294,45 @@ static void compose(struct play *play, enum violation violation, const char *sai
     if (violation != VIOLATION_DEATH)
         length = append(length, "  the run gave %s\n", osri_kit_outcome(play->rc));
     if (play->campaign->is_fuzzer)
-        (void)append(length, "  again: this program with the file that holds the input; or, with a program that calls "
+        length = append(length, "  again: this program with the file that holds the input; or, with a program that calls "
                      "osr_test_sweep() or the like for \"%s\", OSR_REPLAY='%s'\n", play->test->name, token);
     else
-        (void)append(length, "  again: OSR_REPLAY='%s'\n", token);
+        length = append(length, "  again: OSR_REPLAY='%s'\n", token);
+    if (token_length >= TOKEN_SIZE)
+        (void)append(length, "  that token is cut, and no good: the whole has %zu characters, and there is room for %d\n",
+                     token_length, TOKEN_SIZE - 1);
 }
 
 void osri_kit_tell(struct play *play, const struct script *script, const char *how)
 {
     if (!play->told)
         scene_choices(play);
-    (void)osri_kit_token_format(play->test->name, script, token, sizeof(token));
+    token_length = osri_kit_token_format(play->test->name, script, token, sizeof(token));
     compose(play, play->violation, play->said, how);
     say_text(play->test, story);
 }
 
 /* ---- Dying ---- */
 
-/* As much of the token as fits, from what was asked. */
+/* From what was asked. */
 static void token_of_dying(const struct play *play)
 {
-    static struct line lines[512];
-    struct script script = {lines, 0, sizeof(lines) / sizeof(lines[0])};
+    struct token_writer writer;
     size_t i;
 
-    for (i = 0; play->script && i < play->script->count && script.count < script.capacity; i++)
+    osri_kit_token_begin(&writer, play->test->name, token, sizeof(token));
+    for (i = 0; play->script && i < play->script->count; i++)
         if (play->script->lines[i].onwards)
-            lines[script.count++] = play->script->lines[i];
-    for (i = 0; i < play->asked && script.count < script.capacity; i++) {
+            osri_kit_token_add(&writer, &play->script->lines[i]);
+    for (i = 0; i < play->asked; i++) {
         const struct question *question = &play->questions[i];
+        const struct line line = {.kind = question->kind, .first = question->ordinal, .last = question->ordinal,
+                                  .answer = question->answer};
 
         if (question->answer && !question->onwards && !question->ordered)
-            lines[script.count++] = (struct line){.kind = question->kind, .first = question->ordinal,
-                                                  .last = question->ordinal, .answer = question->answer};
+            osri_kit_token_add(&writer, &line);
     }
-    (void)osri_kit_token_format(play->test->name, &script, token, sizeof(token));
+    token_length = osri_kit_token_end(&writer);
 }
 
 void osri_kit_tell_death(const char *why)
@@ -358,24 +366,25 @@ static char spare_stack[1 << 16]; /* for the handler, if a task's is used up */
 static stack_t stack_before;
 static bool watching;
 
-/* Back to whoever was there: the instruction, or abort(), comes again. */
-static void crashed(int number)
+/* Back to whoever was there: the instruction comes again by itself; what was sent, by abort() or raise(), is sent again. */
+static void crashed(int number, siginfo_t *info, void *context)
 {
     char why[64];
     int i;
 
+    (void)context;
     snprintf(why, sizeof(why), "signal %d (%s)", number, strsignal(number));
     osri_kit_tell_death(why);
     for (i = 0; i < CRASHES; i++)
         if (crashes[i] == number)
             sigaction(number, &before[i], NULL);
-    if (number == SIGABRT)
+    if (info->si_code <= 0)
         raise(number);
 }
 
 void osri_kit_watch_crashes(void)
 {
-    struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK};
+    struct sigaction action = {.sa_sigaction = crashed, .sa_flags = SA_ONSTACK | SA_SIGINFO};
     const stack_t stack = {.ss_sp = spare_stack, .ss_size = sizeof(spare_stack)};
     int i;
 

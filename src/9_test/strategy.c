@@ -112,11 +112,13 @@ static unsigned by_priority(struct play *play)
     return best;
 }
 
+/* One step in eight goes to anybody, however many are ready. */
 static unsigned same_again(const struct play *play, unsigned n)
 {
+    const bool goes_on = draw(8) > 0;
     unsigned i;
 
-    for (i = 0; i < play->queued && draw(8) > 0; i++)
+    for (i = 0; goes_on && i < play->queued; i++)
         if (play->queue[i] == play->current)
             return i;
     return draw(n);

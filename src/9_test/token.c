@@ -57,14 +57,9 @@ uint16_t osri_kit_hash(const char *what)
 
 /* ---- Writing ---- */
 
-struct writer {
-    char *buffer;
-    size_t size, length;
-};
+static void put(struct token_writer *writer, const char *format, ...) OSR_PRINTF_(2, 3);
 
-static void put(struct writer *writer, const char *format, ...) OSR_PRINTF_(2, 3);
-
-static void put(struct writer *writer, const char *format, ...)
+static void put(struct token_writer *writer, const char *format, ...)
 {
     size_t left = writer->length < writer->size ? writer->size - writer->length : 0;
     va_list list;
@@ -82,9 +77,9 @@ static bool goes_on(const struct line *line, const struct line *next)
            !line->onwards && !next->onwards;
 }
 
-static void put_line(struct writer *writer, const struct line *line)
+static void put_line(struct token_writer *writer, const struct line *line)
 {
-    put(writer, "%c%lu", KIND_LETTERS[line->kind], line->first);
+    put(writer, "%s%c%lu", writer->lines++ > 0 ? "," : "", KIND_LETTERS[line->kind], line->first);
     if (line->onwards)
         put(writer, "+");
     else if (line->last > line->first)
@@ -96,25 +91,43 @@ static void put_line(struct writer *writer, const struct line *line)
         put(writer, ".%04x", line->what);
 }
 
+void osri_kit_token_begin(struct token_writer *writer, const char *name, char *buffer, size_t size)
+{
+    *writer = (struct token_writer){.buffer = buffer, .size = size};
+    put(writer, "osr1:%s:", name);
+}
+
+void osri_kit_token_add(struct token_writer *writer, const struct line *line)
+{
+    struct line *last = &writer->last;
+
+    if (last->answer && goes_on(last, line)) {
+        last->last = line->last;
+        last->n = last->what = 0; /* each has its own */
+        return;
+    }
+    if (last->answer)
+        put_line(writer, last);
+    *last = *line;
+}
+
+size_t osri_kit_token_end(struct token_writer *writer)
+{
+    if (writer->last.answer)
+        put_line(writer, &writer->last);
+    put(writer, ";%04x", writer->length < writer->size ? fold(sum(writer->buffer, writer->length)) : 0);
+    return writer->length;
+}
+
 size_t osri_kit_token_format(const char *name, const struct script *script, char *buffer, size_t size)
 {
-    struct writer writer = {buffer, size, 0};
+    struct token_writer writer;
     size_t i;
 
-    put(&writer, "osr1:%s:", name);
-    for (i = 0; i < script->count; i++) {
-        struct line line = script->lines[i];
-
-        while (i + 1 < script->count && goes_on(&line, &script->lines[i + 1])) {
-            line.last = script->lines[++i].last;
-            line.n = line.what = 0; /* each has its own */
-        }
-        put(&writer, "%s", writer.length < size && buffer[writer.length - 1] != ':' ? "," : "");
-        put_line(&writer, &line);
-    }
-    if (writer.length < size)
-        put(&writer, ";%04x", fold(sum(buffer, writer.length)));
-    return writer.length;
+    osri_kit_token_begin(&writer, name, buffer, size);
+    for (i = 0; i < script->count; i++)
+        osri_kit_token_add(&writer, &script->lines[i]);
+    return osri_kit_token_end(&writer);
 }
 
 /* ---- Reading ---- */
