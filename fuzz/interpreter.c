@@ -1156,17 +1156,22 @@ static void call_nothing(void *arg)
     (void)arg;
 }
 
-/* As many tasks, clean-ups and calls at once as any program has, and a post: so that the runner has all that it will
- * ever keep, and what else is left later is a leak. */
+/* As many tasks, clean-ups, calls and deadlines at once as any program has, and a post: so that the runner has all that it
+ * will ever keep, and what else is left later is a leak. */
 static int warm_up(void *arg)
 {
     static const struct osr_routine routine = {sleep_once, "", NULL};
     static unsigned char nothing[MOST_TASKS + 2];
     static struct osr_call calls[MOST_CALLS];
+    static struct osr_scope limits[MOST_TASKS * MOST_DEPTH];
     struct osr_post post;
     int i;
 
     (void)arg;
+    for (i = 0; i < MOST_TASKS * MOST_DEPTH; i++)
+        (void)osr_timeout_open(&limits[i], OSR_NEVER / 4);
+    while (i-- > 0)
+        (void)osr_scope_close(&limits[i], 0);
     for (i = 0; i < MOST_CLEANUPS; i++)
         (void)osr_defer_here(NULL, do_nothing, NULL, OSR_NEVER, NULL);
     for (i = 0; i < MOST_CALLS; i++)

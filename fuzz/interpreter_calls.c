@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "interpreter_state.h"
+#include "pipes.h"
 
 /* ---- Values ---- */
 
@@ -148,11 +149,9 @@ static bool waits_in_vain(void)
 
 int poll(struct pollfd *fds, nfds_t count, int timeout)
 {
-    struct timespec left = {timeout / 1000, timeout % 1000 * 1000000L};
-
     if (timeout < 0)
         (void)waits_in_vain();
-    return (int)syscall(SYS_ppoll, fds, count, timeout < 0 ? NULL : &left, NULL, 0);
+    return pipes_poll(fds, count, timeout);
 }
 
 int nanosleep(const struct timespec *time, struct timespec *left)

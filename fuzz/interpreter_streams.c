@@ -1,19 +1,23 @@
 /* Statements about streams, which are pipes with room for a page. */
 #include "interpreter_state.h"
+#include "pipes.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 /* Beyond all numbers that are given out in a run, so that the number of a closed one stands for nothing. */
 enum { NUMBERS = 48 };
 
-/* They are kept from program to program, unless one has closed an end. */
+/* They are kept from program to program, unless one has closed an end. Under libev they are the system's, else they lie in
+ * memory where that is possible. */
 static struct pipe {
     int ends[2]; /* by enum stream_end */
     bool made;
-} pipes[STREAMS];
+} kept[2][STREAMS];
+static struct pipe *pipes = kept[0];
 
 static char buffers[ACTORS][MOST_TRANSFER], outsiders[MOST_TRANSFER];
 
@@ -35,15 +39,30 @@ static void set_blocking(const struct pipe *pipe, bool blocks)
         (void)fcntl(pipe->ends[k], F_SETFL, blocks ? 0 : O_NONBLOCK);
 }
 
+static int stand_in(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+
+    if (fd < 0)
+        abort();
+    return fd;
+}
+
 static void make_pipe(struct pipe *pipe)
 {
+    bool in_memory = pipes == kept[0] && pipes_are_possible();
     int ends[2];
 
-    if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0 || fcntl(ends[WRITES_TO], F_SETPIPE_SZ, stream_room()) < 0)
+    if (in_memory) {
+        ends[READS_FROM] = stand_in();
+        ends[WRITES_TO] = stand_in();
+    } else if (pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[WRITES_TO], F_SETPIPE_SZ, stream_room()) < 0) {
         abort();
+    }
     *pipe = (struct pipe){{move_up(ends[READS_FROM]), move_up(ends[WRITES_TO])}, true};
-    if (stream_blocks((unsigned)(pipe - pipes)))
-        set_blocking(pipe, true);
+    if (in_memory)
+        pipes_begin(pipe->ends[READS_FROM], pipe->ends[WRITES_TO]);
+    set_blocking(pipe, stream_blocks((unsigned)(pipe - pipes)));
 }
 
 static bool is_used(int i)
@@ -55,6 +74,7 @@ void streams_begin(void)
 {
     int i;
 
+    pipes = kept[machine.world >= WORLD_LIBEV];
     for (i = 0; i < STREAMS; i++) {
         if (is_used(i) && !pipes[i].made)
             make_pipe(&pipes[i]);
@@ -85,12 +105,13 @@ void streams_end(void)
 /* In a forked child, where they are the parent's too. */
 void streams_forget(void)
 {
-    int i, k;
+    struct pipe *pipe;
+    int k;
 
-    for (i = 0; i < STREAMS; i++) {
-        for (k = 0; pipes[i].made && k < 2; k++)
-            close(pipes[i].ends[k]);
-        pipes[i].made = false;
+    for (pipe = kept[0]; pipe < kept[0] + 2 * STREAMS; pipe++) {
+        for (k = 0; pipe->made && k < 2; k++)
+            close(pipe->ends[k]);
+        pipe->made = false;
     }
 }
 
@@ -109,6 +130,7 @@ int streams_warm_up(void)
     static const struct osr_routine routine = {wait_in_vain, "", NULL};
     int fds[2 * STREAMS], rc, i;
 
+    pipes = kept[0];
     signal(SIGPIPE, SIG_IGN); /* what is written into a pipe that nobody reads any more gives a code */
     for (i = 0; i < STREAMS; i++) {
         if (!pipes[i].made)
