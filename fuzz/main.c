@@ -282,6 +282,11 @@ static int read_input(const char *path)
         return -1;
     }
     input_size = fread(input, 1, sizeof(input), file);
+    if (ferror(file)) { /* a directory, say */
+        perror(path);
+        fclose(file);
+        return -1;
+    }
     fclose(file);
     return 0;
 }
