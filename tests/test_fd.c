@@ -821,6 +821,7 @@ OSR_TASK(cut_a_large_write_to_a_terminal, char, words)
 
     for (i = 0; i < much; i++)
         lines[i] = words[i % length];
+    check_int(osr_write(ends.b, "a few", 5), 5);
     osr_move_on_open(&limit, osr_ms(20));
     rc = osr_write_all(ends.b, lines, much, &written);
     check_int(rc, -ECANCELED);
