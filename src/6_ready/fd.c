@@ -293,8 +293,9 @@ static int arm(struct sched *sched, struct descriptor *descriptor, struct direct
     return 0;
 }
 
-static __attribute__((noinline)) int park(struct sched *sched, struct descriptor *descriptor, struct direction *direction, const char *call,
-                const char *where)
+/* In a frame of its own, so that what does not wait keeps to fewer lines of the stack. */
+static __attribute__((noinline)) int park(struct sched *sched, struct descriptor *descriptor, struct direction *direction,
+                                          const char *call, const char *where)
 {
     struct osr_wait wait;
     int rc = arm(sched, descriptor, direction);
