@@ -12,8 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The code with which the door fails this call, one of those given (ended with 0); 0 if it does not. */
-static int fault(const struct door *door, const char *call, const int *codes)
+int osri_sys_fault(const struct door *door, const char *call, const int *codes)
 {
     unsigned n = 0, pick;
 
@@ -22,24 +21,6 @@ static int fault(const struct door *door, const char *call, const int *codes)
     pick = osri_choose(door, OSR_CHOICE_FAULT, n + 1, call);
     return pick ? -codes[pick - 1] : 0;
 }
-
-/* Leaves the calling function with the fault that the door chose, if there is one and it did. */
-#define MAY_FAIL(door, call, ...)                                                                      \
-    do {                                                                                               \
-        int fault_ = unlikely((door)->choose) ? fault(door, call, (const int[]){__VA_ARGS__, 0}) : 0; \
-        if (unlikely(fault_ != 0))                                                                     \
-            return fault_;                                                                             \
-    } while (0)
-
-/* The result of a call that is made again as long as signals interrupt it. */
-#define RETRY(type, call)                          \
-    do {                                           \
-        type result_;                              \
-        do                                         \
-            result_ = (call);                      \
-        while (result_ < 0 && errno == EINTR);     \
-        return result_ < 0 ? -errno : result_;     \
-    } while (0)
 
 /* ---- Memory and time ---- */
 
@@ -171,18 +152,6 @@ ssize_t osri_sys_write(const struct door *door, int fd, const void *data, size_t
 {
     MAY_FAIL(door, "write", EPIPE, ENOSPC, EIO);
     RETRY(ssize_t, write(fd, data, size));
-}
-
-ssize_t osri_sys_receive(const struct door *door, int fd, void *buffer, size_t size, int flags)
-{
-    MAY_FAIL(door, "recv", ECONNRESET, ETIMEDOUT, ENOMEM);
-    RETRY(ssize_t, recv(fd, buffer, size, flags));
-}
-
-ssize_t osri_sys_send(const struct door *door, int fd, const void *data, size_t size, int flags)
-{
-    MAY_FAIL(door, "send", EPIPE, ECONNRESET, ENOBUFS);
-    RETRY(ssize_t, send(fd, data, size, flags));
 }
 
 int osri_sys_close(const struct door *door, int fd)

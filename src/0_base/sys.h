@@ -5,6 +5,7 @@
 #ifndef OSIER_BASE_SYS_H
 #define OSIER_BASE_SYS_H
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -12,6 +13,27 @@
 #include <sys/types.h>
 
 #include "0_base/door.h"
+
+/* The code with which the door fails this call, one of those given (ended with 0); 0 if it does not. */
+int osri_sys_fault(const struct door *door, const char *call, const int *codes);
+
+/* Leaves the calling function with the fault that the door chose, if there is one and it did. */
+#define MAY_FAIL(door, call, ...)                                                                               \
+    do {                                                                                                        \
+        int fault_ = unlikely((door)->choose) ? osri_sys_fault(door, call, (const int[]){__VA_ARGS__, 0}) : 0; \
+        if (unlikely(fault_ != 0))                                                                              \
+            return fault_;                                                                                      \
+    } while (0)
+
+/* The result of a call that is made again as long as signals interrupt it. */
+#define RETRY(type, call)                                \
+    do {                                                 \
+        type result_;                                    \
+        do                                               \
+            result_ = (call);                            \
+        while (unlikely(result_ < 0) && errno == EINTR); \
+        return unlikely(result_ < 0) ? -errno : result_; \
+    } while (0)
 
 /* Gives NULL and the code. */
 void *osri_sys_map(const struct door *door, size_t size, int *code);
@@ -47,8 +69,19 @@ int osri_sys_eventfd(const struct door *door);
 
 ssize_t osri_sys_read(const struct door *door, int fd, void *buffer, size_t size);
 ssize_t osri_sys_write(const struct door *door, int fd, const void *data, size_t size);
-ssize_t osri_sys_receive(const struct door *door, int fd, void *buffer, size_t size, int flags);
-ssize_t osri_sys_send(const struct door *door, int fd, const void *data, size_t size, int flags);
+
+static inline ssize_t osri_sys_receive(const struct door *door, int fd, void *buffer, size_t size, int flags)
+{
+    MAY_FAIL(door, "recv", ECONNRESET, ETIMEDOUT, ENOMEM);
+    RETRY(ssize_t, recv(fd, buffer, size, flags));
+}
+
+static inline ssize_t osri_sys_send(const struct door *door, int fd, const void *data, size_t size, int flags)
+{
+    MAY_FAIL(door, "send", EPIPE, ECONNRESET, ENOBUFS);
+    RETRY(ssize_t, send(fd, data, size, flags));
+}
+
 /* The descriptor is closed whatever this gives. */
 int osri_sys_close(const struct door *door, int fd);
 

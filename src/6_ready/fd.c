@@ -11,21 +11,18 @@
 
 /* ---- Closes in other runs ---- */
 
-/* How often osr_fd_close() has closed each number, in whichever run: so a run notices that what it knows has been
- * closed in another thread's. Larger numbers than the system's usual limit are not watched over. */
-enum { NUMBERS = 1 << 20 };
-static atomic_uint closes[NUMBERS];
+atomic_uint osri_closes[CLOSES];
 
 static unsigned closes_of(int fd)
 {
-    return fd < NUMBERS ? atomic_load_explicit(&closes[fd], memory_order_acquire) : 0;
+    return fd < CLOSES ? atomic_load_explicit(&osri_closes[fd], memory_order_acquire) : 0;
 }
 
 /* Before it is closed: as soon as it is, the number may stand for something else. */
 static void count_close(int fd)
 {
-    if (fd < NUMBERS)
-        atomic_fetch_add_explicit(&closes[fd], 1, memory_order_release);
+    if (fd < CLOSES)
+        atomic_fetch_add_explicit(&osri_closes[fd], 1, memory_order_release);
 }
 
 static bool was_closed_elsewhere(const struct descriptor *descriptor)
@@ -34,11 +31,6 @@ static bool was_closed_elsewhere(const struct descriptor *descriptor)
 }
 
 /* ---- The table ---- */
-
-struct descriptors {
-    struct descriptor **table; /* by number */
-    int capacity;
-};
 
 static struct descriptors *descriptors_of(struct sched *sched)
 {
@@ -77,13 +69,8 @@ static int grow(struct sched *sched, struct descriptors *descriptors, int fd)
            (size_t)(capacity - descriptors->capacity) * sizeof(struct descriptor *));
     descriptors->table = table;
     descriptors->capacity = capacity;
+    descriptors->quick = sched->debug ? 0 : (unsigned)(capacity < CLOSES ? capacity : CLOSES);
     return 0;
-}
-
-static void release(struct sched *sched, struct descriptor *descriptor)
-{
-    if (--descriptor->users == 0)
-        osri_free(&sched->memory, descriptor);
 }
 
 static void dismiss(struct sched *sched, struct direction *direction)
@@ -100,7 +87,7 @@ static void forget(struct sched *sched, struct descriptor *descriptor)
     descriptor->closed = true;
     dismiss(sched, &descriptor->reading);
     dismiss(sched, &descriptor->writing);
-    release(sched, descriptor);
+    osri_descriptor_release(sched, descriptor);
 }
 
 void osri_descriptors_close(struct sched *sched)
@@ -209,8 +196,7 @@ static bool drop_replaced(struct sched *sched, struct descriptor *descriptor, co
     return true;
 }
 
-/* 0 and the descriptor, known from now on; -EBADF; -ENOMEM; what the system gives. */
-static int look_up(struct sched *sched, int fd, const char *where, struct descriptor **found)
+int osri_descriptor_look_up(struct sched *sched, int fd, const char *where, struct descriptor **found)
 {
     struct descriptor *descriptor;
     int rc;
@@ -276,11 +262,6 @@ int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched
 
 /* ---- Operations ---- */
 
-static struct direction *direction_of(struct descriptor *descriptor, enum watch_for what)
-{
-    return what == WATCH_READ ? &descriptor->reading : &descriptor->writing;
-}
-
 /* libev insists that what it is given to watch is open. */
 static int arm(struct sched *sched, struct descriptor *descriptor, struct direction *direction)
 {
@@ -294,8 +275,8 @@ static int arm(struct sched *sched, struct descriptor *descriptor, struct direct
 }
 
 /* In a frame of its own, so that what does not wait keeps to fewer lines of the stack. */
-static __attribute__((noinline)) int park(struct sched *sched, struct descriptor *descriptor, struct direction *direction,
-                                          const char *call, const char *where)
+int osri_descriptor_park(struct sched *sched, struct descriptor *descriptor, struct direction *direction, const char *call,
+                         const char *where)
 {
     struct osr_wait wait;
     int rc = arm(sched, descriptor, direction);
@@ -314,66 +295,11 @@ static __attribute__((noinline)) int park(struct sched *sched, struct descriptor
     return direction->watch.broken ? -ENOMEM : 0;
 }
 
-static ssize_t operate(struct sched *sched, struct descriptor *descriptor, struct direction *direction,
-                       osri_attempt *attempt, void *operation, const char *call, const char *where)
+void osri_descriptor_is_bad(struct sched *sched, struct descriptor *descriptor)
 {
-    ssize_t n = -EAGAIN;
-
-    if (!direction->spent)
-        n = attempt(sched, descriptor, operation);
-    while (n == -EAGAIN) {
-        n = park(sched, descriptor, direction, call, where);
-        if (n < 0)
-            return n;
-        n = attempt(sched, descriptor, operation);
-        if (n == -EAGAIN) { /* there was nothing after all: before it waits again, the call is as good as new */
-            int rc = osri_enter(sched, where);
-
-            if (rc < 0)
-                return rc;
-        }
-    }
-    return n;
-}
-
-/* One task at a time in each direction, from the first attempt to the last. */
-static ssize_t operate_alone(struct sched *sched, struct descriptor *descriptor, enum watch_for what,
-                             osri_attempt *attempt, void *operation, const char *call, const char *where)
-{
-    struct direction *direction = direction_of(descriptor, what);
-    ssize_t n;
-
-    if (!direction->possible)
-        return -EBADF;
-    if (direction->busy)
-        return -EBUSY;
-    direction->busy = true;
-    descriptor->users++;
-    n = operate(sched, descriptor, direction, attempt, operation, call, where);
-    direction->busy = false;
-    if (n == -EBADF && !descriptor->closed &&
+    if (!descriptor->closed &&
         (was_closed_elsewhere(descriptor) || osri_sys_flags(&sched->door, descriptor->fd) < 0))
         forget(sched, descriptor); /* or by a bare close(): the number may come to stand for something else */
-    release(sched, descriptor);
-    return n;
-}
-
-ssize_t osri_operate(int fd, enum watch_for what, osri_attempt *attempt, void *operation, const char *call,
-                     const char *where)
-{
-    struct sched *sched = osri_sched;
-    struct descriptor *descriptor = NULL; /* as compilers cannot tell that it is set */
-    ssize_t n = osri_enter(sched, where);
-
-    if (n < 0)
-        return n;
-    n = look_up(sched, fd, where, &descriptor);
-    if (n == 0)
-        n = operate_alone(sched, descriptor, what, attempt, operation, call, where);
-    osri_at_once(sched);
-    if (n < 0)
-        osri_task_failed(sched->current, (int)n, where);
-    return n;
 }
 
 /* ---- Waiting for readiness alone ---- */

@@ -11,7 +11,7 @@ struct transfer {
 };
 
 /* How much of it is moved at a time: all, unless the door wants it short. */
-static size_t some_of(struct sched *sched, size_t size, const char *call)
+static inline __attribute__((always_inline)) size_t some_of(struct sched *sched, size_t size, const char *call)
 {
     unsigned pick;
 
@@ -22,7 +22,7 @@ static size_t some_of(struct sched *sched, size_t size, const char *call)
 }
 
 /* A descriptor that is no socket may be a blocking one: 0 if it would not block now, -EAGAIN if it would, or a code. */
-static int would_block(struct sched *sched, const struct descriptor *descriptor, short events)
+static __attribute__((noinline)) int would_block(struct sched *sched, const struct descriptor *descriptor, short events)
 {
     struct pollfd poll = {descriptor->fd, events, 0};
     int n;
@@ -39,7 +39,7 @@ static ssize_t read_now(struct sched *sched, struct descriptor *descriptor, void
     size_t size = some_of(sched, transfer->size, "read");
     ssize_t n;
 
-    if (descriptor->socket) {
+    if (likely(descriptor->socket)) {
         n = osri_sys_receive(&sched->door, descriptor->fd, transfer->into, size, MSG_DONTWAIT);
     } else {
         n = would_block(sched, descriptor, POLLIN);
@@ -63,7 +63,7 @@ static size_t terminal_takes(const unsigned char *data, size_t size)
 }
 
 /* How much of it does not block where the descriptor says that it can be written. */
-static size_t without_blocking(const struct descriptor *descriptor, const void *data, size_t size)
+static __attribute__((noinline)) size_t without_blocking(const struct descriptor *descriptor, const void *data, size_t size)
 {
     if (descriptor->nonblocking)
         return size;
@@ -78,7 +78,7 @@ static ssize_t write_now(struct sched *sched, struct descriptor *descriptor, voi
     size_t size = some_of(sched, transfer->size, "write");
     ssize_t n;
 
-    if (descriptor->socket) {
+    if (likely(descriptor->socket)) {
         n = osri_sys_send(&sched->door, descriptor->fd, transfer->from, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     } else {
         size = without_blocking(descriptor, transfer->from, size);
@@ -118,32 +118,32 @@ int osr_read_here(int fd, void *buffer, size_t size, const char *where)
     return (int)osri_operate(fd, WATCH_READ, read_now, &transfer, "osr_read", where);
 }
 
-int osr_write_here(int fd, const void *data, size_t size, const char *where)
+/* What there is room for. */
+static ssize_t write_some(int fd, const void *data, size_t size, const char *call, const char *where)
 {
     struct transfer transfer = {.from = data, .size = size};
 
+    return osri_operate(fd, WATCH_WRITE, write_now, &transfer, call, where);
+}
+
+int osr_write_here(int fd, const void *data, size_t size, const char *where)
+{
     if (size == 0 || !is_transfer(data, size))
         return transfer_nothing(is_transfer(data, size), where);
-    return (int)osri_operate(fd, WATCH_WRITE, write_now, &transfer, "osr_write", where);
+    return (int)write_some(fd, data, size, "osr_write", where);
 }
 
 int osr_write_all_here(int fd, const void *data, size_t size, size_t *written, const char *where)
 {
+    ssize_t n = likely(size > 0 && data) ? 0 : transfer_nothing(data || size == 0, where);
     size_t done = 0;
-    int rc = 0;
 
-    if (size == 0 || !data)
-        rc = transfer_nothing(data || size == 0, where);
-    while (rc == 0 && done < size) {
-        struct transfer transfer = {.from = (const char *)data + done, .size = size - done};
-        ssize_t n = osri_operate(fd, WATCH_WRITE, write_now, &transfer, "osr_write_all", where);
-
-        if (n < 0)
-            rc = (int)n;
-        else
+    while (n >= 0 && done < size) {
+        n = write_some(fd, (const char *)data + done, size - done, "osr_write_all", where);
+        if (likely(n > 0))
             done += (size_t)n;
     }
     if (written)
         *written = done;
-    return rc;
+    return n < 0 ? (int)n : 0;
 }
