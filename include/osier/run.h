@@ -69,7 +69,7 @@ struct osr_run_options {
     const char *where; /* the place; the macro sets it */
     const char *name;  /* of the root task; else its function's */
 
-    /* Of every task in bytes, its guard page besides; 0: 65536. Rounded up to a power of two; -EINVAL above
+    /* Of every task in bytes, its guard besides; 0: 65536. Rounded up to a power of two; -EINVAL above
      * SIZE_MAX / 64. */
     size_t stack_size;
     /* So many stacks whose tasks have ended keep their memory for the next tasks for as long as the run lasts; 0: 1024. The

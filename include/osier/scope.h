@@ -85,11 +85,11 @@ enum osr_scope_form {
  * from the opening; one of 0 or less has passed already, and the first cancellation point inside gives
  * -ECANCELED; OSR_NEVER sets no limit.
  *
- * 0; -EINVAL for OSR_TIME_INVALID; -ENOMEM; -EPERM; also -EINVAL, and nothing changes, for the innermost open scope
- * itself, as of a loop that has not closed it, and in debug runs for any that is open around the caller. A scope that
- * could not be opened may be used like an open one all the same: osr_scope_close() then gives the code again, unless the
- * body failed itself. So the result of an open need not be checked, unless something is bound to the scope: osr_defer(),
- * osr_bind() and calls (call.h) go to the innermost one that is open.
+ * 0; -EPERM outside a task; -EINVAL, and nothing changes, for the innermost open scope itself, as of a loop that has not
+ * closed it, and in debug runs for any that is open around the caller; and if the limit cannot be set, -EINVAL for
+ * OSR_TIME_INVALID, or -ENOMEM. That does not come to no limit: the scope is open, but cancelled from the start, so that
+ * what is inside is refused, and osr_scope_close() gives the code again, of a move-on scope too, unless the body failed
+ * itself. So in a task the result of an open need not be checked.
  */
 
 /* A scope to cancel by hand, without a limit. */

@@ -987,7 +987,7 @@ void osr_group_leave_(struct osr_group *group)
     int rc;
 
     if (group->scope.state_ == SCOPE_REFUSED && task)
-        osri_scope_leave_refused(task, &group->scope);
+        osri_scope_leave_code(task->scope, group->scope.refusal_);
     if (group->scope.state_ != SCOPE_OPEN || !task)
         return;
     kept = task->slot;
