@@ -1012,6 +1012,26 @@ OSR_TASK(draw_when_cancelled, void, unused)
     return rc;
 }
 
+static void draw(void)
+{
+    check(osr_tree_format(drawn, sizeof(drawn)) > 0);
+    check_int(osr_tree_print(NULL), -EINVAL);
+    set_event();
+}
+
+OSR_TASK(await_the_event, void, unused) { return osr_event_wait(&event); }
+
+TEST(a_callback_may_draw_the_tree)
+{
+    osr_event_init(&event);
+    attach_told(await_the_event, NULL);
+    set_alarm(&first_alarm, 0.002, draw);
+    ev_run(loop, 0);
+    assert_non_null(strstr(drawn, "await_the_event"));
+    assert_non_null(strstr(drawn, "waits in osr_event_wait at tests/test_attach.c:"));
+    assert_checked();
+}
+
 static void cancel_here(void)
 {
     check_int(osr_attachment_cancel(&tasks, "the user is bored"), 0);
@@ -1591,6 +1611,7 @@ int main(void)
         loop_test(the_root_may_end_in_a_nested_run_of_the_loop_while_it_is_detached),
         loop_test(a_root_that_has_not_begun_still_begins),
         loop_test(the_error_is_in_the_slot_whatever_was_called_at_the_end),
+        loop_test(a_callback_may_draw_the_tree),
         loop_test(a_callback_may_cancel_the_root_with_a_reason_and_go_on),
         loop_test(so_may_a_task),
         loop_test(a_break_during_detaching_is_for_the_programs_own_run_of_the_loop),

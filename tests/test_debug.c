@@ -143,7 +143,7 @@ TEST(a_step_that_takes_long_is_told_with_the_way_in_which_it_ended)
     snprintf(where, sizeof(where), "waited in osr_sleep at %s", sleeps_at);
     assert_int_equal(heard.kinds, 1u << OSR_DIAGNOSIS_SLOW);
     assert_left("task \"compute_and_return\"", "returned");
-    assert_left("task \"the yielder\"", "yielded");
+    assert_left("task \"the yielder\"", "let others run");
     assert_left("task \"compute_and_sleep\"", where);
     assert_left("task \"compute_and_spawn\"", "spawned eagerly at tests/test_debug.c:");
 }

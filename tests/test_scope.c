@@ -1171,6 +1171,11 @@ SIMULATED_TEST(test_a_scope_that_was_never_opened_cannot_be_closed)
 
     memset(&scope, 0, sizeof(scope));
     check_int(osr_scope_close(&scope, 0), -EINVAL);
+    check_text(osr_error_message(osr_error_last()), "Invalid argument");
+    osr_scope_open(&scope);
+    osr_scope_close(&scope, 0);
+    check_int(osr_scope_close(&scope, 0), -EINVAL);
+    check_text(osr_error_message(osr_error_last()), "the scope is closed already");
     check_int(osr_check(), 0);
     return 0;
 }

@@ -150,7 +150,8 @@ OSR_API int osr_scope_close_here(struct osr_scope *scope, int rc, const char *wh
 OSR_API int osr_scope_cancel_here(struct osr_scope *scope, const char *text, const char *where);
 
 /*
- * Moves the deadline to the moment `at` (OSR_NEVER takes it away), for all that is inside. One that has passed
+ * Moves the deadline to `at`, for all that is inside: a moment, not a duration (osr_time_add(osr_now(), osr_s(5)));
+ * OSR_NEVER takes it away. One that has passed
  * is noticed at the next cancellation point inside, or by the loop. Never waits; costs the scopes below. For tasks and
  * callbacks of the runtime.
  *
@@ -173,7 +174,8 @@ OSR_API int osr_scope_unshield(struct osr_scope *scope);
 /* Whether the scope itself was cancelled, by hand or by its deadline. */
 OSR_API bool osr_scope_cancelled(const struct osr_scope *scope);
 
-/* Whether the scope took a cancellation up when it closed, also if real errors went up beside it. */
+/* Whether the scope took a cancellation up when it closed, also if real errors went up beside it, and that of a group which
+ * its policy had cancelled, as the first child had ended: osr_scope_reason() tells. */
 OSR_API bool osr_scope_caught(const struct osr_scope *scope);
 
 /* Why it was cancelled, NULL if it was not. Lives as long as the scope's storage. */

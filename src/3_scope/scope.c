@@ -325,6 +325,8 @@ int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, cons
         scope->state_ = SCOPE_CLOSED;
         return rc < 0 ? rc : osri_failed(scope->refusal_, where);
     }
+    if (scope->state_ == SCOPE_CLOSED)
+        return osr_fail_here(where, -EINVAL, "the %s is closed already", what);
     if (scope->state_ != SCOPE_OPEN)
         return osri_failed(-EINVAL, where);
     if (!task || task != scope->owner_)
