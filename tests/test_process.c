@@ -582,6 +582,7 @@ REAL_TEST(a_cancelled_call_forks_nothing)
     osr_scope_cancel(&scope, "never mind");
     before = children();
     check_int(osr_worker(give_number, &number, .got = &got), -ECANCELED);
+    check_int(got, 0);
     check_int(children(), before);
     check_int(osr_scope_close(&scope, -ECANCELED), -OSR_ESCOPECANCELED);
     return 0;
