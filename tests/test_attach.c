@@ -1455,6 +1455,39 @@ TEST(in_a_forked_child_the_run_leaves_the_loop_and_goes_on_here)
     assert_checked();
 }
 
+static void attach_in_a_child(void)
+{
+    struct osr_attachment another;
+    int ms = 2;
+
+    ev_loop_fork(loop);
+    check_int(osr_attach(&another, loop, nap, &ms), 0);
+    ev_run(loop, 0);
+    check_int(osr_detach(&another, NULL), 0);
+}
+
+static void fork_and_attach(void) { assert_child_succeeds(attach_in_a_child); }
+
+TEST(what_is_ready_for_a_parents_task_is_not_told_to_a_run_that_its_forked_child_attaches)
+{
+    int pipes[2];
+
+    assert_return_code(pipe(pipes), errno);
+    osr_event_init(&event);
+    attach_told(read_or_wait, &pipes[0]);
+    ev_run(loop, EVRUN_NOWAIT);
+    ev_run(loop, EVRUN_NOWAIT);
+    assert_int_equal(write(pipes[1], "x", 1), 1);
+    set_alarm(&first_alarm, 0.001, fork_and_attach); /* with the task's descriptor found ready, but not told */
+    busy_until(osr_time_add(osr_now(), osr_ms(3)));
+    ev_run(loop, EVRUN_NOWAIT);
+    set_event();
+    ev_run(loop, 0);
+    close(pipes[0]), close(pipes[1]);
+    assert_story("set\nwoken: 0\nended: 0 \n");
+    assert_checked();
+}
+
 static void use_the_default_loop(void)
 {
     struct osr_attachment on_default;
@@ -1582,6 +1615,7 @@ int main(void)
         /* These fork: before there are threads. */
         loop_test(running_the_loop_where_it_must_not_be_stops_the_program),
         loop_test(in_a_forked_child_the_run_leaves_the_loop_and_goes_on_here),
+        loop_test(what_is_ready_for_a_parents_task_is_not_told_to_a_run_that_its_forked_child_attaches),
         loop_test(the_loop_may_be_the_default_loop),
         /* And these need not. */
         loop_test(a_root_runs_inside_the_programs_loop_and_its_end_is_told_there),

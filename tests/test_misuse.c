@@ -1509,6 +1509,34 @@ static void *run_with_own_signal_stack(void *arg)
     return NULL;
 }
 
+static char stack_of_the_task[1 << 16];
+
+OSR_TASK(set_a_signal_stack, void, unused)
+{
+    return sigaltstack(&(stack_t){.ss_sp = stack_of_the_task, .ss_size = sizeof(stack_of_the_task)}, NULL);
+}
+
+static void *run_who_sets_a_signal_stack(void *arg)
+{
+    stack_t none = {.ss_flags = SS_DISABLE}, before;
+
+    sigaltstack(&none, &before);
+    if (osr_run(set_a_signal_stack, NULL) == 0)
+        *(bool *)arg = signal_stack_now() == stack_of_the_task;
+    sigaltstack(&before, NULL);
+    return NULL;
+}
+
+TEST(a_signal_stack_that_a_task_gives_its_thread_stays_there)
+{
+    bool kept = false;
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, run_who_sets_a_signal_stack, &kept);
+    pthread_join(thread, NULL);
+    assert_true(kept);
+}
+
 TEST(a_thread_keeps_the_signal_stack_that_it_has)
 {
     bool kept = false;
@@ -2093,6 +2121,7 @@ int main(void)
         story_test(a_handler_that_was_installed_during_a_run_stays),
         story_test(the_last_of_several_runs_puts_the_previous_handler_back),
         story_test(a_thread_keeps_the_signal_stack_that_it_has),
+        story_test(a_signal_stack_that_a_task_gives_its_thread_stays_there),
         story_test(handlers_that_chain_in_a_circle_come_to_an_end),
         story_test(without_a_previous_handler_the_next_signal_is_deadly),
         story_test(a_signal_that_the_program_ignores_stays_ignored_but_a_fault_does_not),

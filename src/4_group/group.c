@@ -669,7 +669,8 @@ int osr_gather_with(const struct osr_routine *routine, void *args, size_t count,
         options = &none;
     if (!osri_current())
         return osri_failed(-EPERM, options->where);
-    if (!routine || !routine->run || (count > 0 && !args) || options->size != sizeof(*options))
+    if (!routine || !routine->run || (count > 0 && !args) || (stride > 0 && count > SIZE_MAX / stride) ||
+        options->size != sizeof(*options))
         return osri_failed(-EINVAL, options->where);
     for (i = 0; i < count; i++) {
         if (options->results)

@@ -21,6 +21,11 @@ static unsigned closes_of(int fd)
     return fd < NUMBERS ? atomic_load_explicit(&closes[fd], memory_order_acquire) : 0;
 }
 
+unsigned osri_closes_of(int fd)
+{
+    return fd < 0 ? 0 : closes_of(fd);
+}
+
 /* Before it is closed: as soon as it is, the number may stand for something else. */
 static void count_close(int fd)
 {

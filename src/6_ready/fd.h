@@ -52,6 +52,10 @@ int osri_descriptor_close(struct sched *sched, int fd);
 /* One attempt at an operation: a count or a code, -EAGAIN if it would have to wait. */
 typedef ssize_t osri_attempt(struct sched *sched, struct descriptor *descriptor, void *operation);
 
+/* Changes when osr_fd_close() closes the number, in whichever run: for what does several operations, between which others
+ * run. */
+unsigned osri_closes_of(int fd);
+
 /*
  * Does an operation in one direction of `fd`, waiting as often as need be. A cancellation point. What the attempt
  * gives; -ECANCELED; -EBUSY, -EBADF; -ENOMEM; -EPERM.

@@ -129,6 +129,7 @@ int osr_write_here(int fd, const void *data, size_t size, const char *where)
 
 int osr_write_all_here(int fd, const void *data, size_t size, size_t *written, const char *where)
 {
+    unsigned closes = osri_closes_of(fd);
     size_t done = 0;
     int rc = 0;
 
@@ -136,8 +137,12 @@ int osr_write_all_here(int fd, const void *data, size_t size, size_t *written, c
         rc = transfer_nothing(data || size == 0, where);
     while (rc == 0 && done < size) {
         struct transfer transfer = {.from = (const char *)data + done, .size = size - done};
-        ssize_t n = osri_operate(fd, WATCH_WRITE, write_now, &transfer, "osr_write_all", where);
+        ssize_t n = -EBADF;
 
+        if (done == 0 || osri_closes_of(fd) == closes)
+            n = osri_operate(fd, WATCH_WRITE, write_now, &transfer, "osr_write_all", where);
+        else /* others ran after the last part: the number may stand for something else by now */
+            osri_task_failed(osri_sched->current, -EBADF, where);
         if (n < 0)
             rc = (int)n;
         else
