@@ -123,6 +123,7 @@ TEST(a_test_that_cannot_say_where_to_tell_is_refused_on_standard_error)
 }
 
 static int inner[6];
+static const struct osr_test fuzzed;
 
 static void run_inside(void *arg)
 {
@@ -146,6 +147,24 @@ TEST(no_test_is_run_inside_another_one)
     for (i = 0; i < 5; i++)
         assert_int_equal(inner[i], -EBUSY);
     assert_int_equal(inner[5], 0); /* fuzzers know nothing else */
+}
+
+static int inputs;
+
+static void fuzz_inside(void *arg)
+{
+    (void)arg;
+    if (++inputs < 3)
+        (void)osr_test_fuzz(&fuzzed, NULL, 0);
+}
+
+static const struct osr_test fuzzed = OSR_TEST("fuzzed", does_nothing, &world, .begin = fuzz_inside, .quiet = true);
+
+TEST(no_input_is_tried_inside_another_one)
+{
+    inputs = 0;
+    assert_int_equal(osr_test_fuzz(&fuzzed, NULL, 0), 0);
+    assert_int_equal(inputs, 1);
 }
 
 TEST(a_fuzz_target_that_makes_no_sense_runs_nothing)
@@ -2132,6 +2151,8 @@ TEST(handlers_that_the_program_has_set_meanwhile_are_left_alone)
     assert_int_equal(osr_test_fuzz(&one, NULL, 0), 0);
     sigaction(SIGFPE, &action, &before);
     assert_int_equal(osr_test_fuzz(&other, NULL, 0), 0); /* the campaign of the first one ends */
+    raise(SIGFPE); /* nothing is told between runs */
+    assert_int_equal(handled, SIGFPE);
     sigaction(SIGFPE, &before, &now);
     assert_ptr_equal(now.sa_handler, handle);
 }
@@ -2142,6 +2163,7 @@ int main(void)
         story_test(a_test_needs_a_name_and_something_to_run),
         story_test(a_test_that_cannot_say_where_to_tell_is_refused_on_standard_error),
         story_test(no_test_is_run_inside_another_one),
+        story_test(no_input_is_tried_inside_another_one),
         story_test(a_fuzz_target_that_makes_no_sense_runs_nothing),
         story_test(what_tests_call_does_nothing_outside_of_them),
         story_test(streams_that_cannot_be_had_are_errors),
