@@ -1,6 +1,6 @@
 /* The test kit at its edges: tokens by hand, programs that differ from run to run in one thing, what is left when there is
  * no memory or nobody to tell. test_kit.c has what it is there for. */
-#include "harness.h"
+#include "told.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -21,7 +21,6 @@ static struct world {
     struct osr_lock lock;
     struct osr_event event;
 } world;
-static char told[1 << 17];
 
 static bool has(const char *fault)
 {
@@ -37,28 +36,10 @@ static void begin(void *arg)
     osr_event_init(&world.event);
 }
 
-static void note(void *arg, const char *text)
-{
-    (void)arg;
-    strncat(told, text, sizeof(told) - strlen(told) - 1);
-}
-
 static void with(const char *fault)
 {
     world = (struct world){.fault = fault};
     told[0] = '\0';
-}
-
-static void assert_told(const char *text)
-{
-    if (!strstr(told, text))
-        fail_msg("expected \"%s\" in:\n%s", text, told);
-}
-
-static void assert_not_told(const char *text)
-{
-    if (strstr(told, text))
-        fail_msg("did not expect \"%s\" in:\n%s", text, told);
 }
 
 #define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .tell = note, __VA_ARGS__)
@@ -286,19 +267,6 @@ TEST(the_questions_of_a_run_are_shown_where_the_environment_asks_for_them)
 /* ---- Tokens -------------------------------------------------------------------------------------------- */
 
 /* The token with these lines, with its check sum, as osr_test_replay() wants it. */
-static const char *whole(const char *lines)
-{
-    static char token[1 << 14];
-    uint32_t sum = 2166136261u;
-    const char *at;
-    int length = snprintf(token, sizeof(token), "osr1:%s", lines);
-
-    for (at = token; *at; at++)
-        sum = (sum ^ (unsigned char)*at) * 16777619u;
-    snprintf(token + length, sizeof(token) - (size_t)length, ";%04x", (sum ^ sum >> 16) & 0xffff);
-    return token;
-}
-
 /* All faults at "printer", of the test with this name. */
 static const char *with_printer_failing(const char *name)
 {

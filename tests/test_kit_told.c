@@ -1,6 +1,6 @@
 /* What the test kit says of a run (osier/test.h): as short as it gets, with the right numbers and names, and no more than
  * is so. test_kit_corners.c has the edges of what it does. */
-#include "harness.h"
+#include "told.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -19,7 +19,6 @@ static struct world {
     int seen;
 } world;
 static struct osr_test_result result_of_last;
-static char told[1 << 16];
 
 static bool has(const char *fault)
 {
@@ -41,46 +40,14 @@ static void keep_result(void *arg, const struct osr_test_result *result)
         osr_test_fail("look around");
 }
 
-static void note(void *arg, const char *text)
-{
-    (void)arg;
-    strncat(told, text, sizeof(told) - strlen(told) - 1);
-}
-
 static void with(const char *fault)
 {
     world = (struct world){.fault = fault};
     told[0] = '\0';
 }
 
-static void assert_told(const char *text)
-{
-    if (!strstr(told, text))
-        fail_msg("expected \"%s\" in:\n%s", text, told);
-}
-
-static void assert_not_told(const char *text)
-{
-    if (strstr(told, text))
-        fail_msg("did not expect \"%s\" in:\n%s", text, told);
-}
-
 #define KIT_TEST(name, task, ...) \
     OSR_TEST(name, task, &world, .begin = begin, .check = keep_result, .tell = note, __VA_ARGS__)
-
-/* The token with these lines, with its check sum. */
-static const char *whole(const char *lines)
-{
-    static char token[1 << 14];
-    uint32_t sum = 2166136261u;
-    const char *at;
-    int length = snprintf(token, sizeof(token), "osr1:%s", lines);
-
-    for (at = token; *at; at++)
-        sum = (sum ^ (unsigned char)*at) * 16777619u;
-    snprintf(token + length, sizeof(token) - (size_t)length, ";%04x", (sum ^ sum >> 16) & 0xffff);
-    return token;
-}
 
 /* ---- Shrinking ----------------------------------------------------------------------------------------- */
 
