@@ -85,7 +85,7 @@ STATIC_OBJECTS := $(SOURCES:src/%=$(BUILD)/static/%.o)
 SHARED_OBJECTS := $(SOURCES:src/%=$(BUILD)/shared/%.o)
 KIT_STATIC_OBJECTS := $(KIT_SOURCES:src/%=$(BUILD)/static/%.o)
 KIT_SHARED_OBJECTS := $(KIT_SOURCES:src/%=$(BUILD)/shared/%.o)
-HARNESS := $(BUILD)/tests/harness.o $(BUILD)/tests/counts.o
+HARNESS := $(BUILD)/tests/harness.o $(BUILD)/tests/told.o $(BUILD)/tests/counts.o
 TEST_PROGRAMS := $(TESTS:tests/%.c=$(BUILD)/tests/%)
 EXAMPLE_PROGRAMS := $(EXAMPLES:examples/%.c=$(BUILD)/examples/%)
 BENCH_PROGRAM := $(BUILD)/bench

@@ -480,6 +480,60 @@ TEST(a_stack_overflow_is_fatal_without_the_handler_too)
     assert_dies(run_unnamed_overflow, SIGSEGV, "");
 }
 
+static int overflows;
+
+static void count_overflows(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg;
+    overflows += kind == OSR_DIAGNOSIS_OVERFLOW && strstr(text, "\"the bottomless\", spawned at tests/test_misuse.c:");
+}
+
+static void report_the_fault(int number, siginfo_t *info, void *context)
+{
+    char text[64];
+
+    (void)context;
+    osr_fault_report(info->si_addr);
+    snprintf(text, sizeof(text), "told %d times\n", overflows);
+    if (write(STDERR_FILENO, text, strlen(text)) > 0)
+        die_of(number);
+}
+
+static void report_faults(void)
+{
+    static char spare[1 << 16];
+    const stack_t stack = {.ss_sp = spare, .ss_size = sizeof(spare)};
+    const struct sigaction action = {.sa_sigaction = report_the_fault, .sa_flags = SA_ONSTACK | SA_SIGINFO};
+
+    sigaltstack(&stack, NULL);
+    sigaction(SIGSEGV, &action, NULL);
+}
+
+static void overflow_with_a_handler_that_reports(void)
+{
+    report_faults();
+    osr_run(spawn_the_overflow, NULL, .diagnose = count_overflows, .no_overflow_handler = true);
+}
+
+static void overflow_with_both_handlers(void)
+{
+    report_faults();
+    osr_run(spawn_the_overflow, NULL, .diagnose = count_overflows);
+}
+
+static void fault_with_a_handler_that_reports(void)
+{
+    report_faults();
+    osr_run(follow_a_stray_pointer, NULL, .diagnose = count_overflows, .no_overflow_handler = true);
+}
+
+TEST(a_handler_of_the_programs_own_has_an_overflow_named)
+{
+    assert_dies(overflow_with_a_handler_that_reports, SIGSEGV, "told 1 times\n");
+    assert_dies(overflow_with_both_handlers, SIGSEGV, "told 1 times\n");
+    assert_dies(fault_with_a_handler_that_reports, SIGSEGV, "told 0 times\n");
+}
+
 static void write_own_words_and_die(int number)
 {
     static const char words[] = "the program's own handler\n";
@@ -545,6 +599,7 @@ static void check_refused_outside_tasks(void)
     check_int(pipe(pipes), 0);
     check_int(osr_address_ip(&address, "127.0.0.1", 0), 0);
 
+    osr_fault_report(&byte);
     check_int(osr_yield(), -EPERM);
     check_int(osr_check(), -EPERM);
     check_int(osr_sleep(0), -EPERM);
@@ -2087,6 +2142,7 @@ int main(void)
         story_test(a_stack_overflow_names_the_task_and_the_size),
         story_test(a_large_frame_does_not_leap_over_the_guard_into_the_next_stack),
         story_test(a_stack_overflow_is_fatal_without_the_handler_too),
+        story_test(a_handler_of_the_programs_own_has_an_overflow_named),
         story_test(other_faults_go_to_the_handler_that_was_there_before),
         story_test(a_run_puts_the_previous_handler_back),
         story_test(a_run_inside_a_run_is_refused),
