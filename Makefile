@@ -85,7 +85,7 @@ STATIC_OBJECTS := $(SOURCES:src/%=$(BUILD)/static/%.o)
 SHARED_OBJECTS := $(SOURCES:src/%=$(BUILD)/shared/%.o)
 KIT_STATIC_OBJECTS := $(KIT_SOURCES:src/%=$(BUILD)/static/%.o)
 KIT_SHARED_OBJECTS := $(KIT_SOURCES:src/%=$(BUILD)/shared/%.o)
-HARNESS := $(BUILD)/tests/harness.o $(BUILD)/tests/counts.o
+HARNESS := $(BUILD)/tests/harness.o $(BUILD)/tests/told.o $(BUILD)/tests/counts.o
 TEST_PROGRAMS := $(TESTS:tests/%.c=$(BUILD)/tests/%)
 EXAMPLE_PROGRAMS := $(EXAMPLES:examples/%.c=$(BUILD)/examples/%)
 BENCH_PROGRAM := $(BUILD)/bench
@@ -95,7 +95,7 @@ PEERS := $(addprefix $(BUILD)/peers/,osier raw libev load shards counts)
 FUZZ_PROGRAM := $(BUILD)/fuzzer
 # Under the other checkers, which have to see them, the calls by which stacks are made are not stood in for.
 FUZZ_KEEP := $(if $(filter-out asan,$(TOOL)),,$(BUILD)/fuzz/keep.o)
-FUZZ_SOURCES := $(filter-out fuzz/entry.c fuzz/explore.c $(if $(FUZZ_KEEP),,fuzz/keep.c),$(sort $(wildcard fuzz/*.c)))
+FUZZ_SOURCES := $(filter-out fuzz/entry.c fuzz/explore.c $(if $(FUZZ_KEEP),,fuzz/keep.c),$(sort $(wildcard fuzz/*.c fuzz/interpreter/*.c fuzz/model/*.c)))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 FUZZ_ENTRY := $(filter-out $(addprefix $(BUILD)/fuzz/,main.o generate.o trio.o),$(FUZZ_OBJECTS)) $(BUILD)/fuzz/entry.o
 EXPLORE_PROGRAM := $(BUILD)/explorer
@@ -311,7 +311,7 @@ $(BENCH_PROGRAM): $(BENCH_OBJECTS) $(KIT_STATIC) $(STATIC)
 
 # ---- The fuzzer (fuzz/README.md) -----------------------------------------------------------------------
 
-FUZZ_FLAGS := $(COMMON) -Iinclude $(CFLAGS)
+FUZZ_FLAGS := $(COMMON) -Iinclude -Ifuzz $(CFLAGS)
 # The commit, so that each commit tries other programs, and the same commit the same.
 SEED ?= $(shell git rev-parse --short=7 HEAD 2>/dev/null | sed 's/^/0x/')
 RUNS ?= $(if $(TOOL),100000,1000000)
@@ -322,26 +322,26 @@ JOBS ?= $(shell nproc)
 ALL_TARGETS := orders $(FUZZ_NAMES)
 TARGET ?= $(ALL_TARGETS)
 # Runs a command, and keeps what it says for `make fuzz-report`: $(REPORTED) NAME 'make …' COMMAND.
-REPORTED := fuzz/record.sh
+REPORTED := fuzz/scripts/record.sh
 # Where targets are named, the figures are not those of all: such a run has a record of its own.
 SOME_TARGETS = $(if $(filter-out file,$(origin TARGET)),-some)
 NAMED_TARGETS = $(if $(SOME_TARGETS), TARGET="$(TARGET)")
 
 .PHONY: fuzz fuzz-asked fuzz-campaign fuzz-build fuzz-corpora
 fuzz-asked:
-	fuzz/asked.sh 'RUNS=$(RUNS)' 'TIME=$(TIME)' 'JOBS=$(JOBS)' -- $(TARGET)
+	fuzz/scripts/asked.sh 'RUNS=$(RUNS)' 'TIME=$(TIME)' 'JOBS=$(JOBS)' -- $(TARGET)
 
 fuzz-build: $(FUZZ_PROGRAM) $(FUZZ_PROGRAMS)
 
 fuzz: fuzz-asked fuzz-build
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) fuzz$(TOOL:%=-%)$(SOME_TARGETS) 'make fuzz RUNS=$(RUNS)$(NAMED_TARGETS)$(TOOL:%= TOOL=%)' fuzz/run.sh $(BUILD) $(or $(SEED),1) $(RUNS) $(TARGET)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) fuzz$(TOOL:%=-%)$(SOME_TARGETS) 'make fuzz RUNS=$(RUNS)$(NAMED_TARGETS)$(TOOL:%= TOOL=%)' fuzz/scripts/run.sh $(BUILD) $(or $(SEED),1) $(RUNS) $(TARGET)
 
 fuzz-campaign: fuzz-asked fuzz-build
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) fuzz-campaign$(TOOL:%=-%)$(SOME_TARGETS) 'make fuzz-campaign TIME=$(TIME) JOBS=$(JOBS)$(NAMED_TARGETS)$(TOOL:%= TOOL=%)' fuzz/campaign.sh $(BUILD) $(TIME) $(JOBS) $(TARGET)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) fuzz-campaign$(TOOL:%=-%)$(SOME_TARGETS) 'make fuzz-campaign TIME=$(TIME) JOBS=$(JOBS)$(NAMED_TARGETS)$(TOOL:%= TOOL=%)' fuzz/scripts/campaign.sh $(BUILD) $(TIME) $(JOBS) $(TARGET)
 
 # What is kept, and nothing else: for TOOL=valgrind, and CC=clang TOOL=asan.
 fuzz-corpora: fuzz-asked fuzz-build
-	RUN='$(TOOL_RUN_$(TOOL))' $(TOOL_ENV_$(TOOL)) fuzz/corpora.sh $(BUILD) $(TARGET)
+	RUN='$(TOOL_RUN_$(TOOL))' $(TOOL_ENV_$(TOOL)) fuzz/scripts/corpora.sh $(BUILD) $(TARGET)
 
 # gcc optimizes the fuzzer's own files as one, by which it is a tenth faster, under Valgrind too; there stores of 16 bytes take
 # longer than two of 8.
@@ -364,7 +364,7 @@ $(FUZZ_PROGRAM): $(FUZZ_OBJECTS) $(STATIC)
 # All small programs in all orders, as far as takes a minute; FULL=1: all of them, SHARE=0/8 the first eighth.
 .PHONY: explore
 explore: $(EXPLORE_PROGRAM)
-	$(TOOL_ENV_$(TOOL)) $(REPORTED) explore$(if $(SHARE),-some) 'make explore$(if $(FULL), FULL=1)$(SHARE:%= SHARE=%)' fuzz/explore.sh $(EXPLORE_PROGRAM) $(or $(SEED),1) $(if $(FULL)$(SHARE),--full) $(SHARE:%=--share %)
+	$(TOOL_ENV_$(TOOL)) $(REPORTED) explore$(if $(SHARE),-some) 'make explore$(if $(FULL), FULL=1)$(SHARE:%= SHARE=%)' fuzz/scripts/explore.sh $(EXPLORE_PROGRAM) $(or $(SEED),1) $(if $(FULL)$(SHARE),--full) $(SHARE:%=--share %)
 
 $(BUILD)/fuzz/explore.o: FUZZ_FLAGS += -Isrc
 
@@ -382,7 +382,7 @@ $(FUZZ_TARGET_OBJECTS): FUZZ_FLAGS += -Isrc
 # Programs of what Trio has as well, on Trio: python3-trio, of the set fuzz.
 .PHONY: fuzz-trio
 fuzz-trio: fuzz-asked $(FUZZ_PROGRAM)
-	$(REPORTED) fuzz-trio 'make fuzz-trio RUNS=$(RUNS)' fuzz/on_trio.sh $(FUZZ_PROGRAM) $(or $(SEED),1) $$(($(RUNS) < 100 ? 1 : $(RUNS) / 100)) || [ $$? = 77 ]
+	$(REPORTED) fuzz-trio 'make fuzz-trio RUNS=$(RUNS)' fuzz/scripts/on_trio.sh $(FUZZ_PROGRAM) $(or $(SEED),1) $$(($(RUNS) < 100 ? 1 : $(RUNS) / 100)) || [ $$? = 77 ]
 
 # The same entry points under a fuzzer, by whose compiler all is built; LIB_FUZZING_ENGINE as OSS-Fuzz calls it.
 LIB_FUZZING_ENGINE ?= -fsanitize=fuzzer
@@ -403,7 +403,7 @@ $(FUZZ_NAMES:%=$(BUILD)/entry-%): $(BUILD)/entry-%: $(BUILD)/fuzz/targets/%.o $(
 LIBFUZZER := build/libfuzzer$(TOOL:%=-%)
 libfuzzer libfuzzer-merge: fuzz-asked
 	$(MAKE) CC=clang CXX=clang++ BUILD=$(LIBFUZZER) CFLAGS='$(CFLAGS) -fsanitize=fuzzer-no-link' $(TARGET:%=$(LIBFUZZER)/entry-%)
-	$(TOOL_ENV_$(TOOL)) fuzz/$@.sh $(LIBFUZZER) $(TIME) $(JOBS) $(TARGET)
+	$(TOOL_ENV_$(TOOL)) fuzz/scripts/$@.sh $(LIBFUZZER) $(TIME) $(JOBS) $(TARGET)
 
 # Coverage is the library's alone: what the model, the oracles and the readers of inputs do besides leads nowhere new, and
 # counting it takes up to half of the time.
@@ -411,19 +411,19 @@ AFL := build/afl$(TOOL:%=-%)
 afl: export AFL_LLVM_ALLOWLIST := $(CURDIR)/fuzz/instrumented.txt
 afl: fuzz-asked deps-fuzz
 	$(MAKE) CC=afl-clang-fast CXX=afl-clang-fast++ BUILD=$(AFL) $(TARGET:%=$(AFL)/entry-%)
-	$(REPORTED) afl$(TOOL:%=-%)$(SOME_TARGETS) 'make afl TIME=$(TIME) JOBS=$(JOBS)$(NAMED_TARGETS)$(TOOL:%= TOOL=%)' fuzz/afl.sh $(AFL) $(TIME) $(JOBS) $(TARGET)
+	$(REPORTED) afl$(TOOL:%=-%)$(SOME_TARGETS) 'make afl TIME=$(TIME) JOBS=$(JOBS)$(NAMED_TARGETS)$(TOOL:%= TOOL=%)' fuzz/scripts/afl.sh $(AFL) $(TIME) $(JOBS) $(TARGET)
 
 # TOKEN= is a file with an input, or a token of the test kit's.
 replay:
 	test -n '$(TOKEN)' || { echo 'osier: make replay TOKEN=file, or TOKEN=osr1:…' >&2; exit 2; }
-	BUILD='$(BUILD)' TARGET='$(if $(filter-out file,$(origin TARGET)),$(TARGET))' fuzz/replay.sh '$(TOKEN)'
+	BUILD='$(BUILD)' TARGET='$(if $(filter-out file,$(origin TARGET)),$(TARGET))' fuzz/scripts/replay.sh '$(TOKEN)'
 
 # The form that OSS-Fuzz and ClusterFuzzLite want, tried with clang: a few minutes.
 oss-fuzz: deps-fuzz
 	fuzz/oss-fuzz/check.sh build/oss-fuzz
 
 fuzz-report:
-	fuzz/report.py fuzz/README.md build/report
+	fuzz/scripts/report.py fuzz/README.md build/report
 
 # ---- Torture (tests/README.md) -----------------------------------------------------------------------------
 

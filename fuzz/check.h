@@ -2,8 +2,8 @@
 #ifndef OSIER_FUZZ_CHECK_H
 #define OSIER_FUZZ_CHECK_H
 
-#include "interpreter.h"
-#include "model.h"
+#include "interpreter/interpreter.h"
+#include "model/model.h"
 
 enum outcome_of_check {
     CHECK_FINE,

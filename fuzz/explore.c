@@ -19,8 +19,8 @@
 #include "9_test/orders.h"
 
 #include "generate.h"
-#include "interpreter.h"
-#include "model.h"
+#include "interpreter/interpreter.h"
+#include "model/model.h"
 
 /* ---- What can be said ---- */
 

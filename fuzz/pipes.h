@@ -14,7 +14,7 @@ int pipes_are_possible(void);
 /* The two numbers, which must stand for something, are a pipe's from now on, until they are closed. Both block. */
 void pipes_begin(int reads_from, int writes_to);
 
-/* poll(), which is stood in for elsewhere (interpreter_calls.c). */
+/* poll(), which is stood in for elsewhere (interpreter/calls.c). */
 int pipes_poll(struct pollfd *fds, nfds_t count, int timeout);
 
 #endif

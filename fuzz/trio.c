@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "generate.h"
-#include "model_state.h"
+#include "model/state.h"
 
 enum { MOST_BYTES = 1 << 14, ORDER_BYTES = 160, BUDGET = 128, STORY = 1 << 15, STORIES = MOST_TASKS + 3, NAME = 64 };
 

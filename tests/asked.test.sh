@@ -18,24 +18,24 @@ nowhere=$(mktemp -d)
 trap 'rm -rf "$nowhere"' EXIT
 
 for script in libfuzzer afl campaign; do
-    refuses "there is no target 'nope'; there are: orders address" fuzz/$script.sh "$nowhere" 1 1 token nope
-    refuses "TIME=abc: a whole number" fuzz/$script.sh "$nowhere" abc 1 token
-    refuses "TIME=0: a whole number" fuzz/$script.sh "$nowhere" 0 1 token
-    refuses "JOBS=-1: a whole number" fuzz/$script.sh "$nowhere" 1 -1 token
+    refuses "there is no target 'nope'; there are: orders address" fuzz/scripts/$script.sh "$nowhere" 1 1 token nope
+    refuses "TIME=abc: a whole number" fuzz/scripts/$script.sh "$nowhere" abc 1 token
+    refuses "TIME=0: a whole number" fuzz/scripts/$script.sh "$nowhere" 0 1 token
+    refuses "JOBS=-1: a whole number" fuzz/scripts/$script.sh "$nowhere" 1 -1 token
 done
-refuses "there is no target 'common'" fuzz/run.sh "$nowhere" 1 100 common
-refuses "RUNS=010: a whole number" fuzz/run.sh "$nowhere" 1 010 token
-refuses "RUNS=: a whole number" fuzz/run.sh "$nowhere" 1 '' token
-refuses "no target; there are: orders" fuzz/asked.sh RUNS=1 --
-refuses "there is no target 'to*'" fuzz/asked.sh RUNS=1 -- 'to*'
-fuzz/asked.sh RUNS=1 TIME=60 JOBS=2 -- orders token || fail "what is well is refused"
+refuses "there is no target 'common'" fuzz/scripts/run.sh "$nowhere" 1 100 common
+refuses "RUNS=010: a whole number" fuzz/scripts/run.sh "$nowhere" 1 010 token
+refuses "RUNS=: a whole number" fuzz/scripts/run.sh "$nowhere" 1 '' token
+refuses "no target; there are: orders" fuzz/scripts/asked.sh RUNS=1 --
+refuses "there is no target 'to*'" fuzz/scripts/asked.sh RUNS=1 -- 'to*'
+fuzz/scripts/asked.sh RUNS=1 TIME=60 JOBS=2 -- orders token || fail "what is well is refused"
 
 # Few runs are some, but not without an end.
 for name in fuzzer fuzz-token; do
     printf '#!/bin/sh\necho "$@" >>"%s"\n' "$nowhere/asked" >"$nowhere/$name"
     chmod +x "$nowhere/$name"
 done
-fuzz/run.sh "$nowhere" 1 5 orders token || fail "run.sh gives $?"
+fuzz/scripts/run.sh "$nowhere" 1 5 orders token || fail "run.sh gives $?"
 grep -q -- '--networks --seed 1 --runs 1$' "$nowhere/asked" || fail "no networks were run"
 ! grep -q -- '--runs 0' "$nowhere/asked" || fail "runs without an end"
 
@@ -47,7 +47,7 @@ chmod +x "$nowhere/bin/make"
 replays() { # STATUS LAST-LINE
     local said status
     echo "$1" >"$nowhere/input"
-    said=$(PATH=$nowhere/bin:$PATH BUILD=$nowhere TARGET=orders fuzz/replay.sh "$nowhere/input" 2>&1)
+    said=$(PATH=$nowhere/bin:$PATH BUILD=$nowhere TARGET=orders fuzz/scripts/replay.sh "$nowhere/input" 2>&1)
     status=$?
     [[ $status == "$1" && $(tail -n 1 <<<"$said") == "$2" ]] || fail "a replay with status $1 gives $status: $said"
 }
@@ -77,10 +77,10 @@ mkdir "$nowhere/programs" "$nowhere/elsewhere"
 compile() { # PROGRAM FILE...
     local how=()
     [[ ${CONTEXT:-} != ucontext ]] || how=(-DOSR_CONTEXT_UCONTEXT)
-    "${CC:-gcc}" "${how[@]}" -std=gnu11 -D_GNU_SOURCE -pthread -Iinclude -Isrc -o "$nowhere/programs/$1" "${@:2}" "$BUILD/libosier-test.a" \
+    "${CC:-gcc}" "${how[@]}" -std=gnu11 -D_GNU_SOURCE -pthread -Iinclude -Isrc -Ifuzz -o "$nowhere/programs/$1" "${@:2}" "$BUILD/libosier-test.a" \
         "$BUILD/libosier.a" -lev -lm || fail "$1 cannot be compiled"
 }
-mapfile -t of_orders < <(find fuzz -maxdepth 1 -name '*.c' ! -name entry.c ! -name explore.c)
+mapfile -t of_orders < <(find fuzz fuzz/model fuzz/interpreter -maxdepth 1 -name '*.c' ! -name entry.c ! -name explore.c)
 compile fuzzer "${of_orders[@]}"
 compile fuzz-token fuzz/targets/{driver,token,common,actors}.c fuzz/blocks.c fuzz/keep.c
 says() { # STATUS FIRST-LINE COMMAND...
@@ -110,11 +110,11 @@ mkdir "$nowhere/logs"
 printf '%s\n' '<!-- figures: make fuzz-report -->' '<!-- end of figures -->' >"$readme"
 for called in 'make afl TIME=1 TARGET="token"' 'make afl TIME=1 TOOL=asan'; do
     printf '%s\n' "# abc 2026-01-02 $called" 'afl++ token: 55 inputs' >"$nowhere/logs/afl"
-    fuzz/report.py "$readme" "$nowhere/logs" >"$nowhere/said" || fail "report.py gives $?"
+    fuzz/scripts/report.py "$readme" "$nowhere/logs" >"$nowhere/said" || fail "report.py gives $?"
     ! grep -q 55 "$readme" || fail "$called has made a figure"
 done
 printf '%s\n' '# abc 2026-01-02 make afl TIME=1' 'afl++ token: 55 inputs, 11.0 a second' >"$nowhere/logs/afl"
-fuzz/report.py "$readme" "$nowhere/logs" >"$nowhere/said" || fail "report.py gives $?"
+fuzz/scripts/report.py "$readme" "$nowhere/logs" >"$nowhere/said" || fail "report.py gives $?"
 grep -q '| inputs under AFL++ | 55 |' "$readme" || fail "all targets have made no figure"
 grep -q '| inputs under AFL++ a second | 11 (token) to 11 (token) |' "$readme" || fail "nor how fast they are"
 

@@ -1012,6 +1012,26 @@ OSR_TASK(draw_when_cancelled, void, unused)
     return rc;
 }
 
+static void draw(void)
+{
+    check(osr_tree_format(drawn, sizeof(drawn)) > 0);
+    check_int(osr_tree_print(NULL), -EINVAL);
+    set_event();
+}
+
+OSR_TASK(await_the_event, void, unused) { return osr_event_wait(&event); }
+
+TEST(a_callback_may_draw_the_tree)
+{
+    osr_event_init(&event);
+    attach_told(await_the_event, NULL);
+    set_alarm(&first_alarm, 0.002, draw);
+    ev_run(loop, 0);
+    assert_non_null(strstr(drawn, "await_the_event"));
+    assert_non_null(strstr(drawn, "waits in osr_event_wait at tests/test_attach.c:"));
+    assert_checked();
+}
+
 static void cancel_here(void)
 {
     check_int(osr_attachment_cancel(&tasks, "the user is bored"), 0);
@@ -1435,6 +1455,39 @@ TEST(in_a_forked_child_the_run_leaves_the_loop_and_goes_on_here)
     assert_checked();
 }
 
+static void attach_in_a_child(void)
+{
+    struct osr_attachment another;
+    int ms = 2;
+
+    ev_loop_fork(loop);
+    check_int(osr_attach(&another, loop, nap, &ms), 0);
+    ev_run(loop, 0);
+    check_int(osr_detach(&another, NULL), 0);
+}
+
+static void fork_and_attach(void) { assert_child_succeeds(attach_in_a_child); }
+
+TEST(what_is_ready_for_a_parents_task_is_not_told_to_a_run_that_its_forked_child_attaches)
+{
+    int pipes[2];
+
+    assert_return_code(pipe(pipes), errno);
+    osr_event_init(&event);
+    attach_told(read_or_wait, &pipes[0]);
+    ev_run(loop, EVRUN_NOWAIT);
+    ev_run(loop, EVRUN_NOWAIT);
+    assert_int_equal(write(pipes[1], "x", 1), 1);
+    set_alarm(&first_alarm, 0.001, fork_and_attach); /* with the task's descriptor found ready, but not told */
+    busy_until(osr_time_add(osr_now(), osr_ms(3)));
+    ev_run(loop, EVRUN_NOWAIT);
+    set_event();
+    ev_run(loop, 0);
+    close(pipes[0]), close(pipes[1]);
+    assert_story("set\nwoken: 0\nended: 0 \n");
+    assert_checked();
+}
+
 static void use_the_default_loop(void)
 {
     struct osr_attachment on_default;
@@ -1562,6 +1615,7 @@ int main(void)
         /* These fork: before there are threads. */
         loop_test(running_the_loop_where_it_must_not_be_stops_the_program),
         loop_test(in_a_forked_child_the_run_leaves_the_loop_and_goes_on_here),
+        loop_test(what_is_ready_for_a_parents_task_is_not_told_to_a_run_that_its_forked_child_attaches),
         loop_test(the_loop_may_be_the_default_loop),
         /* And these need not. */
         loop_test(a_root_runs_inside_the_programs_loop_and_its_end_is_told_there),
@@ -1591,6 +1645,7 @@ int main(void)
         loop_test(the_root_may_end_in_a_nested_run_of_the_loop_while_it_is_detached),
         loop_test(a_root_that_has_not_begun_still_begins),
         loop_test(the_error_is_in_the_slot_whatever_was_called_at_the_end),
+        loop_test(a_callback_may_draw_the_tree),
         loop_test(a_callback_may_cancel_the_root_with_a_reason_and_go_on),
         loop_test(so_may_a_task),
         loop_test(a_break_during_detaching_is_for_the_programs_own_run_of_the_loop),

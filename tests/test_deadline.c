@@ -1126,6 +1126,7 @@ OSR_TASK(set_a_deadline_without_memory, void, unused)
         open += rc == 0;
     }
     check_int(rc, -ENOMEM);
+    check_int(osr_scope_close(&inner[open], 0), -ENOMEM);
     check_int(osr_scope_set_deadline(&outer, osr_s(1)), -ENOMEM);
     check_int(osr_scope_deadline(&outer), OSR_NEVER);
     check_int(osr_deadline(), osr_s(2));

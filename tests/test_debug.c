@@ -143,7 +143,7 @@ TEST(a_step_that_takes_long_is_told_with_the_way_in_which_it_ended)
     snprintf(where, sizeof(where), "waited in osr_sleep at %s", sleeps_at);
     assert_int_equal(heard.kinds, 1u << OSR_DIAGNOSIS_SLOW);
     assert_left("task \"compute_and_return\"", "returned");
-    assert_left("task \"the yielder\"", "yielded");
+    assert_left("task \"the yielder\"", "let others run");
     assert_left("task \"compute_and_sleep\"", where);
     assert_left("task \"compute_and_spawn\"", "spawned eagerly at tests/test_debug.c:");
 }
@@ -865,6 +865,35 @@ TEST(a_stack_overflow_leaves_its_timeline)
         skip(); /* they see it first */
     assert_dies(trace_an_overflow, SIGSEGV, "stack overflow");
     assert_true(is_sound("overflow", "unfinished"));
+    assert_non_null(strstr(read_file("overflow"), "\"name\":\"runs\""));
+}
+
+static void report(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)context;
+    osr_fault_report(info->si_addr);
+    die_of(SIGSEGV);
+}
+
+static void trace_an_overflow_by_a_handler_of_its_own(void)
+{
+    static char spare[1 << 16];
+    const stack_t stack = {.ss_sp = spare, .ss_size = sizeof(spare)};
+    const struct sigaction action = {.sa_sigaction = report, .sa_flags = SA_ONSTACK | SA_SIGINFO};
+
+    trace_into("reported");
+    sigaltstack(&stack, NULL);
+    sigaction(SIGSEGV, &action, NULL);
+    osr_run(overflow, NULL, .no_overflow_handler = true);
+}
+
+TEST(a_stack_overflow_that_the_programs_handler_reports_leaves_its_timeline)
+{
+    if (under_tools())
+        skip(); /* they see it first */
+    assert_dies(trace_an_overflow_by_a_handler_of_its_own, SIGSEGV, "stack overflow");
+    assert_true(is_sound("reported", "unfinished"));
+    assert_non_null(strstr(read_file("reported"), "\"name\":\"runs\""));
 }
 
 OSR_TASK(touch_nothing, void, unused)
@@ -938,6 +967,7 @@ int main(void)
         debug_test(names_that_are_no_text_do_not_spoil_the_timeline),
         debug_test(a_program_that_is_stopped_leaves_its_timeline),
         debug_test(a_stack_overflow_leaves_its_timeline),
+        debug_test(a_stack_overflow_that_the_programs_handler_reports_leaves_its_timeline),
         debug_test(a_fault_leaves_its_timeline),
         debug_test(a_task_that_ends_the_program_leaves_its_timeline),
     };

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -643,6 +644,7 @@ TEST(a_leaf_is_its_own_only_leaf)
     osr_fail(-EIO, "alone");
     assert_int_equal(osr_error_count(osr_error_last()), 1);
     assert_ptr_equal(osr_error_find(osr_error_last(), EIO), osr_error_last());
+    assert_null(osr_error_find(osr_error_last(), INT_MIN)); /* which has no negative */
     tell_leaves(osr_error_last());
     assert_story("EIO alone in \n");
     osr_error_clear();

@@ -438,6 +438,80 @@ TEST(numbers_can_be_used_again_and_again)
     assert_checked();
 }
 
+enum { PARTS = 16, CALLS_AT_ONCE = 256 };
+
+struct long_write {
+    int fd, before; /* so many calls that finish at once come before it */
+    bool begun;
+    int rc; /* 1: it has not come back */
+    size_t written;
+};
+
+OSR_TASK(write_in_parts, struct long_write, w)
+{
+    static const char bytes[PARTS * PIPE_BUF];
+    int i;
+
+    for (i = 0; i < w->before; i++)
+        check_int(osr_check(), 0);
+    w->begun = true;
+    w->rc = osr_write_all(w->fd, bytes, sizeof(bytes), &w->written); /* into a blocking pipe: so much at a time */
+    return 0;
+}
+
+/* Gives `fd` up and has the number stand for another pipe: the end that is read from. */
+static int replace_by_another_pipe(int fd)
+{
+    int pipes[2], kept;
+
+    check_int(osr_fd_close(fd), 0);
+    check_int(pipe2(pipes, O_NONBLOCK), 0);
+    kept = fcntl(pipes[0], F_DUPFD, fd + 10);
+    check_int(close(pipes[0]), 0);
+    if (pipes[1] != fd) {
+        check_int(dup2(pipes[1], fd), fd);
+        check_int(close(pipes[1]), 0);
+    }
+    return kept;
+}
+
+OSR_TASK(close_between_two_parts, void, unused)
+{
+    int before, cut = 0;
+    char byte;
+
+    for (before = 0; before < CALLS_AT_ONCE; before++) {
+        struct ends ends = pipe_ends();
+        struct long_write write = {.fd = ends.b, .before = before, .rc = 1};
+        struct osr_group group;
+        int other = -1;
+
+        osr_group_open(&group);
+        osr_spawn(&group, write_in_parts, &write);
+        while (!write.begun)
+            osr_yield();
+        if (write.rc == 1)
+            other = replace_by_another_pipe(ends.b);
+        check_int(osr_group_close(&group, 0), 0);
+        if (other >= 0) {
+            check_int(write.rc, write.written < PARTS * PIPE_BUF ? -EBADF : 0); /* others ran after the last part too */
+            check(write.written > 0);
+            check_int(read(other, &byte, 1), -1); /* nothing has come there */
+            close(other);
+            cut += write.rc < 0;
+        }
+        close_ends(ends);
+    }
+    check(cut > 0);
+    return 0;
+}
+
+TEST(a_number_closed_and_used_again_between_two_parts_of_a_write_gets_none_of_the_rest)
+{
+    assert_int_equal(osr_run(close_between_two_parts, NULL), 0);
+    assert_checked();
+}
+
 OSR_TASK(close_one_of_two_numbers, void, unused)
 {
     struct ends ends = socket_ends();
@@ -2410,6 +2484,7 @@ int main(void)
         descriptor_test(a_number_used_again_gets_no_events_of_the_old_descriptor),
         descriptor_test(an_event_that_was_due_for_a_closed_descriptor_reaches_nobody),
         descriptor_test(numbers_can_be_used_again_and_again),
+        descriptor_test(a_number_closed_and_used_again_between_two_parts_of_a_write_gets_none_of_the_rest),
         descriptor_test(closing_one_number_of_a_file_leaves_the_other_alone),
         descriptor_test(a_bare_close_of_a_registered_descriptor_is_named_in_a_debug_run),
         descriptor_test(bytes_go_through),

@@ -864,6 +864,7 @@ OSR_TASK(spawn_after_close, void, unused)
     check_int(osr_spawn(&group, say, &never, .eager = true), -OSR_ECLOSED);
     check_int(osr_group_cancel(&group, "late"), -OSR_ECLOSED);
     check_int(osr_group_close(&group, 0), -EINVAL);
+    check_text(osr_error_message(osr_error_last()), "the group is closed already");
     return 0;
 }
 

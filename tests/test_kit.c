@@ -1,5 +1,5 @@
 /* The test kit (osier/test.h): each of its means finds a fault that was put there for it, and passes what is sound. */
-#include "harness.h"
+#include "told.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -20,7 +20,6 @@ struct world {
 };
 
 static struct world world;
-static char told[65536];
 
 static bool has(const char *fault)
 {
@@ -36,24 +35,12 @@ static void begin(void *arg)
     osr_lock_init(&world.lock);
 }
 
-static void note(void *arg, const char *text)
-{
-    (void)arg;
-    strncat(told, text, sizeof(told) - strlen(told) - 1);
-}
-
 /* A call of the kit, for a program with a fault, or with none. */
 static int with(const char *fault)
 {
     world = (struct world){.fault = fault};
     told[0] = '\0';
     return 0;
-}
-
-static void assert_told(const char *text)
-{
-    if (!strstr(told, text))
-        fail_msg("expected \"%s\" in:\n%s", text, told);
 }
 
 #define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .tell = note, __VA_ARGS__)

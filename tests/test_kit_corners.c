@@ -1,6 +1,6 @@
 /* The test kit at its edges: tokens by hand, programs that differ from run to run in one thing, what is left when there is
  * no memory or nobody to tell. test_kit.c has what it is there for. */
-#include "harness.h"
+#include "told.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -21,7 +21,6 @@ static struct world {
     struct osr_lock lock;
     struct osr_event event;
 } world;
-static char told[1 << 17];
 
 static bool has(const char *fault)
 {
@@ -37,28 +36,10 @@ static void begin(void *arg)
     osr_event_init(&world.event);
 }
 
-static void note(void *arg, const char *text)
-{
-    (void)arg;
-    strncat(told, text, sizeof(told) - strlen(told) - 1);
-}
-
 static void with(const char *fault)
 {
     world = (struct world){.fault = fault};
     told[0] = '\0';
-}
-
-static void assert_told(const char *text)
-{
-    if (!strstr(told, text))
-        fail_msg("expected \"%s\" in:\n%s", text, told);
-}
-
-static void assert_not_told(const char *text)
-{
-    if (strstr(told, text))
-        fail_msg("did not expect \"%s\" in:\n%s", text, told);
 }
 
 #define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .tell = note, __VA_ARGS__)
@@ -123,6 +104,7 @@ TEST(a_test_that_cannot_say_where_to_tell_is_refused_on_standard_error)
 }
 
 static int inner[6];
+static const struct osr_test fuzzed;
 
 static void run_inside(void *arg)
 {
@@ -146,6 +128,24 @@ TEST(no_test_is_run_inside_another_one)
     for (i = 0; i < 5; i++)
         assert_int_equal(inner[i], -EBUSY);
     assert_int_equal(inner[5], 0); /* fuzzers know nothing else */
+}
+
+static int inputs;
+
+static void fuzz_inside(void *arg)
+{
+    (void)arg;
+    if (++inputs < 3)
+        (void)osr_test_fuzz(&fuzzed, NULL, 0);
+}
+
+static const struct osr_test fuzzed = OSR_TEST("fuzzed", does_nothing, &world, .begin = fuzz_inside, .quiet = true);
+
+TEST(no_input_is_tried_inside_another_one)
+{
+    inputs = 0;
+    assert_int_equal(osr_test_fuzz(&fuzzed, NULL, 0), 0);
+    assert_int_equal(inputs, 1);
 }
 
 TEST(a_fuzz_target_that_makes_no_sense_runs_nothing)
@@ -267,19 +267,6 @@ TEST(the_questions_of_a_run_are_shown_where_the_environment_asks_for_them)
 /* ---- Tokens -------------------------------------------------------------------------------------------- */
 
 /* The token with these lines, with its check sum, as osr_test_replay() wants it. */
-static const char *whole(const char *lines)
-{
-    static char token[1 << 14];
-    uint32_t sum = 2166136261u;
-    const char *at;
-    int length = snprintf(token, sizeof(token), "osr1:%s", lines);
-
-    for (at = token; *at; at++)
-        sum = (sum ^ (unsigned char)*at) * 16777619u;
-    snprintf(token + length, sizeof(token) - (size_t)length, ";%04x", (sum ^ sum >> 16) & 0xffff);
-    return token;
-}
-
 /* All faults at "printer", of the test with this name. */
 static const char *with_printer_failing(const char *name)
 {
@@ -2132,6 +2119,8 @@ TEST(handlers_that_the_program_has_set_meanwhile_are_left_alone)
     assert_int_equal(osr_test_fuzz(&one, NULL, 0), 0);
     sigaction(SIGFPE, &action, &before);
     assert_int_equal(osr_test_fuzz(&other, NULL, 0), 0); /* the campaign of the first one ends */
+    raise(SIGFPE); /* nothing is told between runs */
+    assert_int_equal(handled, SIGFPE);
     sigaction(SIGFPE, &before, &now);
     assert_ptr_equal(now.sa_handler, handle);
 }
@@ -2142,6 +2131,7 @@ int main(void)
         story_test(a_test_needs_a_name_and_something_to_run),
         story_test(a_test_that_cannot_say_where_to_tell_is_refused_on_standard_error),
         story_test(no_test_is_run_inside_another_one),
+        story_test(no_input_is_tried_inside_another_one),
         story_test(a_fuzz_target_that_makes_no_sense_runs_nothing),
         story_test(what_tests_call_does_nothing_outside_of_them),
         story_test(streams_that_cannot_be_had_are_errors),

@@ -1,7 +1,7 @@
 /* What the test kit draws (osier/test.h): the orders that its strategies reach at random, what is injected among them, the
  * pairs of a sweep, and what becomes of a fuzzer's bytes. Seeds are fixed, and margins are wide: another generator of
  * numbers would do as well. */
-#include "harness.h"
+#include "told.h"
 
 #include <osier/test.h>
 
@@ -31,7 +31,6 @@ static struct seen {
 } seen[SEEN], last;
 static unsigned long run_count, fails_from;
 static bool again;
-static char told[1 << 14];
 
 static void begin(void *arg)
 {
@@ -51,18 +50,6 @@ static void see(void *arg, const struct osr_test_result *result)
     last = (struct seen){world, result->rc, result->cancels, result->faults};
     if (!again && run_count <= SEEN)
         seen[run_count - 1] = last;
-}
-
-static void note(void *arg, const char *text)
-{
-    (void)arg;
-    strncat(told, text, sizeof(told) - strlen(told) - 1);
-}
-
-static void assert_told(const char *text)
-{
-    if (!strstr(told, text))
-        fail_msg("expected \"%s\" in:\n%s", text, told);
 }
 
 #define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .check = see, .tell = note, __VA_ARGS__)

@@ -1,8 +1,10 @@
 /* What the test kit says of a run (osier/test.h): as short as it gets, with the right numbers and names, and no more than
  * is so. test_kit_corners.c has the edges of what it does. */
-#include "harness.h"
+#include "told.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <osier/test.h>
@@ -17,7 +19,6 @@ static struct world {
     int seen;
 } world;
 static struct osr_test_result result_of_last;
-static char told[1 << 16];
 
 static bool has(const char *fault)
 {
@@ -39,46 +40,14 @@ static void keep_result(void *arg, const struct osr_test_result *result)
         osr_test_fail("look around");
 }
 
-static void note(void *arg, const char *text)
-{
-    (void)arg;
-    strncat(told, text, sizeof(told) - strlen(told) - 1);
-}
-
 static void with(const char *fault)
 {
     world = (struct world){.fault = fault};
     told[0] = '\0';
 }
 
-static void assert_told(const char *text)
-{
-    if (!strstr(told, text))
-        fail_msg("expected \"%s\" in:\n%s", text, told);
-}
-
-static void assert_not_told(const char *text)
-{
-    if (strstr(told, text))
-        fail_msg("did not expect \"%s\" in:\n%s", text, told);
-}
-
 #define KIT_TEST(name, task, ...) \
     OSR_TEST(name, task, &world, .begin = begin, .check = keep_result, .tell = note, __VA_ARGS__)
-
-/* The token with these lines, with its check sum. */
-static const char *whole(const char *lines)
-{
-    static char token[1 << 14];
-    uint32_t sum = 2166136261u;
-    const char *at;
-    int length = snprintf(token, sizeof(token), "osr1:%s", lines);
-
-    for (at = token; *at; at++)
-        sum = (sum ^ (unsigned char)*at) * 16777619u;
-    snprintf(token + length, sizeof(token) - (size_t)length, ";%04x", (sum ^ sum >> 16) & 0xffff);
-    return token;
-}
 
 /* ---- Shrinking ----------------------------------------------------------------------------------------- */
 
@@ -820,38 +789,263 @@ TEST(the_cancellation_of_the_kit_is_no_choice_in_a_story)
     assert_dies(run_endless, SIGABRT, " of simulated time\n      at 0.000000 s:\n");
 }
 
-OSR_TASK(deep, struct world, w)
+/* ---- Stacks that are used up --------------------------------------------------------------------------- */
+
+static int __attribute__((noinline)) go_down(volatile int depth)
 {
     volatile char room[512];
 
-    room[0] = (char)(w->seen++ & 1);
-    if (w->seen < 1000000)
-        w->seen += deep.routine_.run(w);
-    return room[0];
+    room[0] = (char)depth;
+    room[511] = room[0];
+    return depth > 100000000 ? room[511] : go_down(depth + 1) + room[511];
 }
 
-static void overflow_in_a_run_of_its_own(void)
+OSR_TASK(bottomless, struct world, w)
 {
-    static const struct osr_test test = OSR_TEST("deep", deep, &world, .begin = begin);
-
-    osr_test_run(&test);
+    (void)w;
+    return go_down(0);
 }
 
-static void overflow_under_a_runner(void)
-{
-    static const struct osr_test test = OSR_TEST("deep", deep, &world, .begin = begin);
+enum { DUG_AT = __LINE__ + 11 };
 
+OSR_TASK(digs, struct world, w)
+{
+    struct osr_group group;
+    unsigned place = osr_test_choose(2, "place");
+    int rc;
+
+    if (place == 0 && !has("anywhere"))
+        return 0;
+    osr_group_open(&group);
+    rc = osr_spawn(&group, bottomless, w, .name = "well");
+    return osr_group_close(&group, rc);
+}
+
+static const struct osr_test digging = OSR_TEST("deep", digs, &world, .begin = begin, .quiet = true);
+
+static void run_into_the_depth(void)
+{
+    with("anywhere");
+    osr_test_run(&digging);
+}
+
+static void sweep_into_the_depth(void)
+{
+    with("anywhere");
+    osr_test_sweep(&digging);
+}
+
+static void explore_into_the_depth(void)
+{
+    with(NULL);
+    osr_test_explore(&digging);
+}
+
+static void fall_at_random(void)
+{
+    with(NULL);
+    osr_test_random(&digging, 100, 1);
+}
+
+static void replay_into_the_depth(void)
+{
+    with(NULL);
+    osr_test_replay(&digging, whole("deep:T1=1"));
+}
+
+static void fuzz_into_the_depth(void)
+{
+    with(NULL);
+    osr_test_fuzz(&digging, (const uint8_t *)"", 1); /* of which nothing comes */
+    osr_test_fuzz(&digging, (const uint8_t *)"\1", 1);
+}
+
+/* Who it was, where he came from, and how to come there again; the program still dies of its fault. */
+TEST(a_stack_that_is_used_up_is_told)
+{
+    static const struct {
+        void (*body)(void);
+        const char *how, *again;
+    } ways[] = {
+        {run_into_the_depth, "  in run, run 1 (the only one); ", "  again: OSR_REPLAY='osr1:deep:;"},
+        {sweep_into_the_depth, "  in sweep, run 1 (", "  again: OSR_REPLAY='osr1:deep:;"},
+        {explore_into_the_depth, "  in explore, run 2 (", "  again: OSR_REPLAY='osr1:deep:T1=1;"},
+        {fall_at_random, "  in random, run ", "  again: OSR_REPLAY='osr1:deep:T1=1;"},
+        {replay_into_the_depth, "  in a replay; ", "  again: OSR_REPLAY='osr1:deep:T1=1;"},
+        {fuzz_into_the_depth, "  in fuzz, run 1 (along the fuzzer's bytes); ", "\"deep\", OSR_REPLAY='osr1:deep:T1=1;"},
+    };
+    char expected[512];
+    unsigned i;
+
+    snprintf(expected, sizeof(expected), "\"deep\": the program is stopped\n  osier: stack overflow in task \"well\", "
+                                         "spawned at tests/test_kit_told.c:%d: its stack of 65536 bytes is used up; ", DUG_AT);
+    for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        assert_dies(ways[i].body, SIGSEGV, expected);
+        assert_dies(ways[i].body, SIGSEGV, ways[i].how);
+        assert_dies(ways[i].body, SIGSEGV, "task 2 \"well\" runs\n");
+        assert_dies(ways[i].body, SIGSEGV, ways[i].again);
+    }
+}
+
+/* ---- The program's own handlers ------------------------------------------------------------------------ */
+
+static void say_own_words(int number)
+{
+    static const char words[] = "\nthe program's own handler\n";
+
+    if (write(STDERR_FILENO, words, sizeof(words) - 1) > 0)
+        die_of(number);
+}
+
+static void handle_faults(void)
+{
+    const struct sigaction action = {.sa_handler = say_own_words, .sa_flags = SA_ONSTACK};
+
+    sigaction(SIGSEGV, &action, NULL);
+}
+
+static void fall_with_a_handler(void)
+{
+    handle_faults();
+    explore_into_the_depth();
+}
+
+static void fuzz_with_a_handler(void)
+{
+    handle_faults();
+    fuzz_into_the_depth();
+}
+
+static void explore_between_inputs(void)
+{
+    static const struct osr_test quick = OSR_TEST("quick", takes_steps, &world, .quiet = true);
+
+    handle_faults();
+    osr_test_fuzz(&quick, NULL, 0);
+    explore_into_the_depth();
+}
+
+static void fuzz_after_exploring(void)
+{
+    static const struct osr_test quick = OSR_TEST("quick", takes_steps, &world, .quiet = true);
+
+    handle_faults();
+    osr_test_fuzz(&digging, NULL, 0);
+    osr_test_explore(&quick);
+    fuzz_into_the_depth();
+}
+
+TEST(a_handler_that_the_program_had_comes_behind_the_story)
+{
+    static void (*const ways[])(void) = {fall_with_a_handler, fuzz_with_a_handler, explore_between_inputs, fuzz_after_exploring};
+    char expected[128];
+    unsigned i;
+
+    snprintf(expected, sizeof(expected), "OSR_REPLAY='%s'\n\nthe program's own handler\n", whole("deep:T1=1"));
+    for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+        assert_dies(ways[i], SIGSEGV, expected);
+}
+
+/* One that goes on to whoever was there when it came: the kit's, which has come in between. */
+static struct sigaction before_mine;
+
+static void say_own_words_and_go_on(int number, siginfo_t *info, void *context)
+{
+    static const char words[] = "\nthe program's own handler\n";
+
+    if (write(STDERR_FILENO, words, sizeof(words) - 1) > 0)
+        before_mine.sa_sigaction(number, info, context);
+}
+
+static void fuzz_with_a_handler_in_between(void)
+{
+    const struct sigaction action = {.sa_sigaction = say_own_words_and_go_on, .sa_flags = SA_ONSTACK | SA_SIGINFO};
+    static const struct osr_test quick = OSR_TEST("quick", takes_steps, &world, .quiet = true);
+
+    osr_test_fuzz(&quick, NULL, 0);
+    sigaction(SIGSEGV, &action, &before_mine);
+    fuzz_into_the_depth();
+}
+
+TEST(handlers_that_hand_on_to_each_other_end)
+{
+    assert_dies(fuzz_with_a_handler_in_between, SIGSEGV, "'\n\nthe program's own handler\n");
+}
+
+TEST(a_call_leaves_all_handlers_as_they_were)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+    const struct sigaction action = {.sa_handler = say_own_words};
+    const struct osr_test test = KIT_TEST("steps", takes_steps);
+    struct sigaction before, after;
+    unsigned i;
+
+    with(NULL);
+    for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        sigaction(signals[i], &action, &before);
+        assert_int_equal(osr_test_run(&test), 0);
+        sigaction(signals[i], &before, &after);
+        assert_ptr_equal(after.sa_handler, say_own_words);
+    }
+}
+
+/* ---- Other faults -------------------------------------------------------------------------------------- */
+
+static void *fall_in_a_thread(void *spare)
+{
+    const stack_t stack = {.ss_sp = spare, .ss_size = 1 << 16};
+
+    sigaltstack(&stack, NULL);
+    return go_down(0) ? spare : NULL;
+}
+
+OSR_TASK(falls_elsewhere, struct world, w)
+{
+    static char spare[1 << 16];
+    volatile int *volatile nowhere = (volatile int *)8;
+    pthread_t thread;
+
+    (void)w;
+    if (has("astray"))
+        return *nowhere;
+    if (has("thread") && pthread_create(&thread, NULL, fall_in_a_thread, spare) == 0)
+        pthread_join(thread, NULL);
+    return 0;
+}
+
+static void check_without_end(void *arg, const struct osr_test_result *result)
+{
+    (void)arg;
+    if (result->rc == 0 && has("check"))
+        (void)go_down(0);
+}
+
+static const char *elsewhere;
+
+static void fall_elsewhere(void)
+{
+    static const struct osr_test test = OSR_TEST("deep", falls_elsewhere, &world, .begin = begin, .check = check_without_end);
+    const struct rlimit little = {1 << 20, 1 << 20};
+
+    setrlimit(RLIMIT_STACK, &little);
+    with(elsewhere);
     osr_test_explore(&test);
 }
 
-TEST(a_stack_that_is_used_up_is_told)
+/* Neither is the stack of a task. */
+TEST(another_fault_is_told_as_the_signal_that_it_is)
 {
-    if (under_tools())
-        skip(); /* they have their own say */
-    assert_dies(overflow_in_a_run_of_its_own, SIGSEGV,
-                "\"deep\": the program is stopped\n  osier: stack overflow in task \"deep\", spawned at ");
-    assert_dies(overflow_under_a_runner, SIGSEGV, "\"deep\": the program is stopped\n");
+    static const char *const places[] = {"astray", "thread", "check"};
+    unsigned i;
+
+    for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        elsewhere = places[i];
+        assert_dies(fall_elsewhere, SIGSEGV,
+                    "\"deep\": the program is stopped\n  signal 11 (Segmentation fault)\n  in explore, run 1 (");
+    }
 }
+
+/* ---- More of deaths ------------------------------------------------------------------------------------ */
 
 OSR_TASK(leaves_a_scope_open, struct world, w)
 {
@@ -1018,6 +1212,10 @@ int main(void)
         story_test(a_death_says_in_which_run_it_came),
         story_test(the_cancellation_of_the_kit_is_no_choice_in_a_story),
         story_test(a_stack_that_is_used_up_is_told),
+        story_test(a_handler_that_the_program_had_comes_behind_the_story),
+        story_test(handlers_that_hand_on_to_each_other_end),
+        story_test(a_call_leaves_all_handlers_as_they_were),
+        story_test(another_fault_is_told_as_the_signal_that_it_is),
         story_test(misuse_is_told_in_one_line),
         story_test(the_token_of_a_death_has_what_was_chosen_and_no_more),
         story_test(a_long_token_is_told_whole),

@@ -40,8 +40,7 @@ OSR_TASK(fill_the_room_for_timers, void, unused)
     counting.all_after = true;
     rc = osr_timeout_open(&scopes[i], osr_s(60));
     check_int(rc, -ENOMEM);
-    if (rc == 0)
-        osr_scope_close(&scopes[i], 0);
+    check_int(osr_scope_close(&scopes[i], 0), rc);
     while (i-- > 0)
         check_int(osr_scope_close(&scopes[i], 0), 0);
     return 0;

@@ -1422,6 +1422,7 @@ SIMULATED_TEST(gathering_nothing_sensible_is_refused)
 
     check_int(osr_gather_with(NULL, all, 1, sizeof(all[0]), NULL), -EINVAL);
     check_int(osr_gather_with(&empty, all, 0, sizeof(all[0]), NULL), -EINVAL);
+    check_int(osr_gather_with(&act.routine_, all, SIZE_MAX, sizeof(all[0]), NULL), -EINVAL);
     check_int(osr_gather(act, (struct child *)NULL, 1), -EINVAL);
     check_int(osr_gather_with(&act.routine_, all, 1, sizeof(all[0]), &options), -EINVAL);
     check_int(osr_gather_with(&act.routine_, all, 1, sizeof(all[0]), NULL), 0);

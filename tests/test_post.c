@@ -955,6 +955,7 @@ struct failing_call {
     struct osr_post done;
     const struct osr_routine *routine;
     int rc;
+    size_t length; /* of the message */
     char message[512], where[64];
 };
 
@@ -974,6 +975,7 @@ static void *call_what_fails(void *arg)
 
     call->rc = osr_portal_call_with(call->portal, call->routine, &fetch, OSR_HERE);
     snprintf(call->message, sizeof(call->message), "%s", osr_error_message(osr_error_last()));
+    call->length = strlen(osr_error_message(osr_error_last()));
     snprintf(call->where, sizeof(call->where), "%s", osr_error_where(osr_error_last()));
     osr_error_clear();
     (void)osr_post_fire(call->done);
@@ -1051,6 +1053,33 @@ REAL_TEST(an_exception_group_behind_a_portal_comes_back_in_words)
     fail_behind_a_portal(&call);
     check_int(call.rc, -OSR_EGROUP);
     check(strstr(call.message, "number -7") != NULL);
+    return 0;
+}
+
+OSR_TASK(fail_at_length, struct fetch, unused) { return osr_fail(-EPROTO, "%05000d", 1); }
+
+OSR_TASK(fail_many_times, struct fetch, f)
+{
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group, .policy = OSR_COLLECT);
+    for (i = 0; i < 100; i++)
+        osr_spawn(&group, fetch_one, f);
+    return osr_group_close(&group, 0);
+}
+
+REAL_TEST(the_words_of_an_error_behind_a_portal_come_back_whole)
+{
+    struct failing_call call = {.routine = &fail_at_length.routine_};
+
+    fail_behind_a_portal(&call);
+    check_int(call.rc, -EPROTO);
+    check_int(call.length, 5000);
+    call = (struct failing_call){.routine = &fail_many_times.routine_};
+    fail_behind_a_portal(&call);
+    check_int(call.rc, -OSR_EGROUP);
+    check(call.length > 100 * strlen("EPROTO: number -7"));
     return 0;
 }
 
@@ -1618,6 +1647,7 @@ int main(void)
         descriptor_test(an_error_behind_a_portal_comes_back_and_fails_nobody_else),
         descriptor_test(a_fatal_error_behind_a_portal_counts_in_the_group_too),
         descriptor_test(an_exception_group_behind_a_portal_comes_back_in_words),
+        descriptor_test(the_words_of_an_error_behind_a_portal_come_back_whole),
         descriptor_test(a_task_behind_a_portal_that_is_cancelled_says_so),
         descriptor_test(closing_a_portal_answers_those_whose_task_has_not_begun),
         descriptor_test(a_thread_that_is_cancelled_waits_for_its_answer),

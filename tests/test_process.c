@@ -582,6 +582,7 @@ REAL_TEST(a_cancelled_call_forks_nothing)
     osr_scope_cancel(&scope, "never mind");
     before = children();
     check_int(osr_worker(give_number, &number, .got = &got), -ECANCELED);
+    check_int(got, 0);
     check_int(children(), before);
     check_int(osr_scope_close(&scope, -ECANCELED), -OSR_ESCOPECANCELED);
     return 0;
@@ -1325,6 +1326,29 @@ REAL_TEST(what_makes_no_sense_is_refused)
     return 0;
 }
 
+OSR_TASK(fork_and_both_return, void, unused)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        return 1; /* which nobody may take for what the worker gives */
+    return waitpid(pid, &status, 0) == pid && status != 0 ? 7 : 2;
+}
+
+OSR_TASK(call_who_forks, void, unused) { return osr_worker(fork_and_both_return, NULL); }
+
+static void have_a_workers_child_return(void)
+{
+    if (osr_run(call_who_forks, NULL) == 7)
+        die_of(SIGTERM);
+}
+
+TEST(what_a_worker_has_forked_cannot_return_in_its_place)
+{
+    assert_dies(have_a_workers_child_return, SIGTERM, "returned in a process that the worker has forked");
+}
+
 TEST(outside_a_run_there_are_no_workers)
 {
     int number = 1;
@@ -1389,6 +1413,7 @@ int main(void)
         process_test(every_allocation_may_fail),
         process_test(what_makes_no_sense_is_refused),
         process_test(outside_a_run_there_are_no_workers),
+        cmocka_unit_test(what_a_worker_has_forked_cannot_return_in_its_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -793,9 +793,41 @@ static void return_in_a_child(void)
     raise(SIGKILL); /* the parent's own end, so that the text alone tells */
 }
 
+static int fork_in_a_cleanup(void *unused)
+{
+    (void)unused;
+    if (fork() > 0)
+        wait(NULL);
+    return 0;
+}
+
+OSR_TASK(clean_up_in_a_child, bool, in_scope)
+{
+    struct osr_scope scope;
+
+    if (*in_scope)
+        osr_scope_open(&scope);
+    check_int(osr_defer_unlimited(NULL, fork_in_a_cleanup, NULL), 0);
+    return *in_scope ? osr_scope_close(&scope, 0) : 0;
+}
+
+static void have_a_cleanup_return_in_a_child(void)
+{
+    osr_run(clean_up_in_a_child, (bool[]){true});
+    raise(SIGKILL);
+}
+
+static void have_the_tasks_own_cleanup_return_in_a_child(void)
+{
+    osr_run(clean_up_in_a_child, (bool[]){false});
+    raise(SIGKILL);
+}
+
 static void a_task_that_returns_in_a_forked_child_stops_it(void **state)
 {
     (void)state;
+    assert_dies(have_a_cleanup_return_in_a_child, SIGKILL, "a clean-up, deferred at tests/test_run.c:");
+    assert_dies(have_the_tasks_own_cleanup_return_in_a_child, SIGKILL, "a clean-up, deferred at tests/test_run.c:");
     assert_dies(return_in_a_child, SIGKILL, "returned in a forked child");
     assert_dies(have_a_task_return_in_a_child, SIGKILL, "\"fork_and_return\", spawned at ");
 }

@@ -1101,13 +1101,13 @@ SIMULATED_TEST(test_lifting_no_shield_is_no_error)
 
 /* ---- Misuse -------------------------------------------------------------------------------------------- */
 
-SIMULATED_TEST(test_a_scope_that_could_not_be_opened_gives_its_code_at_the_close)
+SIMULATED_TEST(test_a_scope_whose_limit_is_no_time_refuses_and_gives_its_code_at_the_close)
 {
     struct osr_scope scope, inner;
 
     check_int(osr_timeout_open(&scope, OSR_TIME_INVALID), -EINVAL);
-    check_int(osr_check(), 0);
-    check_int(osr_sleep(osr_ms(1)), 0);
+    check_int(osr_check(), -ECANCELED);
+    check_int(osr_sleep(osr_ms(1)), -ECANCELED);
     check_int(osr_timeout_open(&inner, osr_s(1)), 0);
     check_int(osr_scope_close(&inner, 5), 5);
     check_int(osr_scope_close(&scope, 0), -EINVAL);
@@ -1171,6 +1171,11 @@ SIMULATED_TEST(test_a_scope_that_was_never_opened_cannot_be_closed)
 
     memset(&scope, 0, sizeof(scope));
     check_int(osr_scope_close(&scope, 0), -EINVAL);
+    check_text(osr_error_message(osr_error_last()), "Invalid argument");
+    osr_scope_open(&scope);
+    osr_scope_close(&scope, 0);
+    check_int(osr_scope_close(&scope, 0), -EINVAL);
+    check_text(osr_error_message(osr_error_last()), "the scope is closed already");
     check_int(osr_check(), 0);
     return 0;
 }
@@ -1316,27 +1321,60 @@ static void test_the_refused_calls_of_one_task_are_not_counted_for_the_next(void
     assert_int_equal(heard.runaways, 0);
 }
 
-OSR_TASK(opens_a_limit_without_memory, void, unused)
+/* A form of scope, opened without memory for its timer. */
+static int open_without_memory(struct osr_scope *scope, int form)
 {
-    struct osr_scope limit;
-    char text[1024];
+    int rc;
 
     counting.fail_at = counting.made + 1;
     counting.all_after = true;
-    check_int(osr_timeout_open(&limit, osr_ms(1)), -ENOMEM);
+    rc = osr_scope_open_here(scope, form, osr_ms(1), OSR_HERE);
     counting.fail_at = 0;
-    osr_tree_format(text, sizeof(text));
-    check(strstr(text, "opened at") == NULL);
-    check_int(osr_deadline(), OSR_NEVER);
-    check_int(osr_sleep(osr_ms(5)), 0);
-    check_int(osr_scope_close(&limit, 0), -ENOMEM);
+    return rc;
+}
+
+OSR_TASK(opens_limits_without_memory, void, unused)
+{
+    static const int forms[] = {OSR_SCOPE_TIMEOUT, OSR_SCOPE_MOVE_ON, OSR_SCOPE_SHIELD, OSR_SCOPE_TIMEOUT | OSR_SCOPE_AT};
+    struct osr_scope limit, outer;
+    unsigned i;
+
+    for (i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        int64_t began = osr_now();
+
+        check_int(open_without_memory(&limit, forms[i]), -ENOMEM);
+        check_int(osr_cancel_reason()->code, -ENOMEM);
+        check_int(osr_sleep(osr_ms(5)), -ECANCELED);
+        check_int(osr_now(), began);
+        check_int(osr_scope_close(&limit, -ECANCELED), -ENOMEM);
+        check(osr_scope_caught(&limit));
+        check_int(osr_sleep(0), 0);
+
+        check_int(open_without_memory(&limit, forms[i]), -ENOMEM); /* nothing is refused, or that is ignored */
+        check_int(osr_scope_close(&limit, 7), -ENOMEM);
+        check(!osr_scope_caught(&limit));
+        check_int(open_without_memory(&limit, forms[i]), -ENOMEM);
+        check_int(osr_yield(), -ECANCELED);
+        check_int(osr_scope_close(&limit, 7), -ENOMEM);
+
+        check_int(open_without_memory(&limit, forms[i]), -ENOMEM); /* another error goes first, and tells of it */
+        check_int(osr_yield(), -ECANCELED);
+        check_int(osr_scope_close(&limit, osr_fail(-EIO, "%s", "")), -EIO);
+        check_int(osr_error_code(osr_error_cause(osr_error_last())), -ENOMEM);
+
+        osr_move_on_open(&outer, OSR_NEVER); /* one further out is cancelled as well */
+        check_int(open_without_memory(&limit, forms[i]), -ENOMEM);
+        osr_scope_cancel(&outer, "outer");
+        check_int(osr_scope_close(&limit, 7), -ENOMEM);
+        check_int(osr_scope_close(&outer, 0), 0);
+    }
     return 0;
 }
 
-static void test_a_limit_that_could_not_be_set_leaves_no_scope_behind(void **state)
+static void test_where_a_limit_could_not_be_set_all_is_refused(void **state)
 {
     (void)state;
-    assert_int_equal(run_simulated(opens_a_limit_without_memory, NULL, .allocator = &counting_allocator), 0);
+    assert_int_equal(run_simulated(opens_limits_without_memory, NULL, .allocator = &counting_allocator), 0);
     assert_checked();
     osr_error_clear();
 }
@@ -1466,7 +1504,7 @@ int main(void)
         story_test(test_a_lifted_shield_delivers_from_however_far_outside),
         story_test(test_a_cancelled_shield_that_is_lifted_leaves_it_to_the_scope_outside),
         story_test(test_lifting_no_shield_is_no_error),
-        story_test(test_a_scope_that_could_not_be_opened_gives_its_code_at_the_close),
+        story_test(test_a_scope_whose_limit_is_no_time_refuses_and_gives_its_code_at_the_close),
         story_test(test_a_null_scope_is_refused),
         story_test(test_a_closed_scope_refuses_what_would_change_it),
         story_test(test_a_scope_that_was_never_opened_cannot_be_closed),
@@ -1475,7 +1513,7 @@ int main(void)
         story_test(test_calls_outside_a_task_are_refused),
         story_test(test_calls_from_a_foreign_thread_are_refused_and_change_nothing),
         story_test(test_the_refused_calls_of_one_task_are_not_counted_for_the_next),
-        story_test(test_a_limit_that_could_not_be_set_leaves_no_scope_behind),
+        story_test(test_where_a_limit_could_not_be_set_all_is_refused),
         story_test(test_a_groups_scope_is_closed_with_the_group_only),
         story_test(test_refused_calls_count_only_until_the_cancelled_scope_is_closed),
         story_test(a_task_that_is_cancelled_can_ask_why),

@@ -3,7 +3,7 @@
 # each with its corpus and its dictionary. libev is linked in, as the machines that run them have none.
 cd "$(dirname "$0")"
 while [[ ! -e Makefile || ! -d fuzz ]]; do cd ..; done # this file may have been copied into the project's directory
-. fuzz/names.sh
+. fuzz/scripts/names.sh
 
 tool=
 [[ ${SANITIZER:-} != address ]] || tool=asan

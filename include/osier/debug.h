@@ -14,12 +14,13 @@ extern "C" {
 
 /*
  * Writes all tasks, groups and scopes of the calling runtime as a tree: where each was opened or spawned, where
- * it waits, what is cancelled and why, and the time that each deadline leaves. Never waits. 0; -EIO if the stream
- * failed; -EPERM.
+ * it waits, what is cancelled and why, and the time that each deadline leaves. Never waits. For tasks, and for callbacks of the
+ * runtime (call.h, post.h, the program's own watchers beside it: attach.h). 0; -EIO if the stream failed; -EINVAL; -EPERM
+ * elsewhere.
  */
 OSR_API int osr_tree_print(FILE *stream);
 
-/* The same text into `buffer`, cut at `size` bytes. Gives the whole length, like snprintf(); 0 outside a task. */
+/* The same text into `buffer`, cut at `size` bytes. Gives the whole length, like snprintf(); 0 elsewhere. */
 OSR_API size_t osr_tree_format(char *buffer, size_t size);
 
 /*
@@ -56,6 +57,14 @@ enum osr_diagnosis {
  * for the call. The hook must not call the library. The default writes `text` to standard error.
  */
 typedef void osr_diagnose(void *arg, enum osr_diagnosis kind, const char *text);
+
+/*
+ * For a handler of SIGSEGV of the program's own in a run with .no_overflow_handler: does what the library's handler would
+ * have done. If `address`, the si_addr of a signal that a fault has raised and nobody has sent, lies in the guard of the
+ * stack of the task that runs, the diagnostic hook is told OSR_DIAGNOSIS_OVERFLOW; and the timeline is saved. The handler
+ * must be on an alternate stack (SA_ONSTACK). In other runs, and outside runs, it does nothing. Never waits.
+ */
+OSR_API void osr_fault_report(const void *address);
 
 /* ---- Observing ----------------------------------------------------------------------------------------- */
 
@@ -123,7 +132,7 @@ typedef void osr_touched(void *arg, enum osr_touch how, const void *object, uint
  * or has runs in forked children. An existing file is overwritten. What the program's own observer is told stays the
  * same. The file is complete JSON from the start and after each write. What happened is written as 64 KB come
  * together, when the run ends, in whichever way, when the library stops the program, when the thread of the run calls
- * exit(), and at a SIGSEGV (unless that was left alone by .no_overflow_handler).
+ * exit(), and at a SIGSEGV (with .no_overflow_handler: if the program's handler calls osr_fault_report()).
  *
  * A file that cannot be written is told through the diagnostic hook (OSR_DIAGNOSIS_TRACE), and the run goes on. In
  * programs that have more rights than their user (set-user-ID) the variable is ignored.

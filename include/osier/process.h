@@ -40,6 +40,9 @@ struct osr_worker_options {
  * returns; its result wins if it has come whole by the time of the cancellation. Cancelled, `result` may have been
  * written to. Other children of the program are not touched, and those that the function makes are its own to end.
  *
+ * It may execute another program, which then has no result: whatever way it ends, -OSR_EWORKER comes of it, with a message
+ * that says how. What is ignored stays so in that program: set those signals to SIG_DFL before.
+ *
  * Under the simulated clock the process is a real one. The clock stands still while it runs: a worker that ends has
  * taken no time. Only when the run would wait for a deadline, and that would have come by a real clock, time moves
  * there: so a worker that hangs is cut by its timeout, which takes as long as it says.

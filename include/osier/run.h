@@ -69,7 +69,7 @@ struct osr_run_options {
     const char *where; /* the place; the macro sets it */
     const char *name;  /* of the root task; else its function's */
 
-    /* Of every task in bytes, its guard page besides; 0: 65536. Rounded up to a power of two; -EINVAL above
+    /* Of every task in bytes, its guard besides; 0: 65536. Rounded up to a power of two; -EINVAL above
      * SIZE_MAX / 64. */
     size_t stack_size;
     /* So many stacks whose tasks have ended keep their memory for the next tasks for as long as the run lasts; 0: 1024. The
@@ -78,7 +78,8 @@ struct osr_run_options {
     size_t spare_stacks;
     enum osr_clock clock;     /* which clock */
     bool debug;               /* check all structures at every look; name slow steps, raw closes, leaks at the end */
-    bool no_overflow_handler; /* leave SIGSEGV alone: a stack overflow is then not named */
+    /* Leave SIGSEGV alone: a stack overflow is then not named, unless the program's handler calls osr_fault_report(). */
+    bool no_overflow_handler;
 
     /* A task that runs longer than this, in nanoseconds, without letting others run is told to `diagnose`. 0: 100 ms in
      * a debug run, else never; OSR_NEVER: never, which costs nothing. Simulated time stands still meanwhile: nobody is

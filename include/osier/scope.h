@@ -85,11 +85,11 @@ enum osr_scope_form {
  * from the opening; one of 0 or less has passed already, and the first cancellation point inside gives
  * -ECANCELED; OSR_NEVER sets no limit.
  *
- * 0; -EINVAL for OSR_TIME_INVALID; -ENOMEM; -EPERM; also -EINVAL, and nothing changes, for the innermost open scope
- * itself, as of a loop that has not closed it, and in debug runs for any that is open around the caller. A scope that
- * could not be opened may be used like an open one all the same: osr_scope_close() then gives the code again, unless the
- * body failed itself. So the result of an open need not be checked, unless something is bound to the scope: osr_defer(),
- * osr_bind() and calls (call.h) go to the innermost one that is open.
+ * 0; -EPERM outside a task; -EINVAL, and nothing changes, for the innermost open scope itself, as of a loop that has not
+ * closed it, and in debug runs for any that is open around the caller; and if the limit cannot be set, -EINVAL for
+ * OSR_TIME_INVALID, or -ENOMEM. That does not come to no limit: the scope is open, but cancelled from the start, so that
+ * what is inside is refused, and osr_scope_close() gives the code again, of a move-on scope too, unless the body failed
+ * itself. So in a task the result of an open need not be checked.
  */
 
 /* A scope to cancel by hand, without a limit. */
@@ -150,7 +150,8 @@ OSR_API int osr_scope_close_here(struct osr_scope *scope, int rc, const char *wh
 OSR_API int osr_scope_cancel_here(struct osr_scope *scope, const char *text, const char *where);
 
 /*
- * Moves the deadline to the moment `at` (OSR_NEVER takes it away), for all that is inside. One that has passed
+ * Moves the deadline to `at`, for all that is inside: a moment, not a duration (osr_time_add(osr_now(), osr_s(5)));
+ * OSR_NEVER takes it away. One that has passed
  * is noticed at the next cancellation point inside, or by the loop. Never waits; costs the scopes below. For tasks and
  * callbacks of the runtime.
  *
@@ -173,7 +174,8 @@ OSR_API int osr_scope_unshield(struct osr_scope *scope);
 /* Whether the scope itself was cancelled, by hand or by its deadline. */
 OSR_API bool osr_scope_cancelled(const struct osr_scope *scope);
 
-/* Whether the scope took a cancellation up when it closed, also if real errors went up beside it. */
+/* Whether the scope took a cancellation up when it closed, also if real errors went up beside it, and that of a group which
+ * its policy had cancelled, as the first child had ended: osr_scope_reason() tells. */
 OSR_API bool osr_scope_caught(const struct osr_scope *scope);
 
 /* Why it was cancelled, NULL if it was not. Lives as long as the scope's storage. */

@@ -22,7 +22,7 @@ struct osr_error;
 OSR_API int osr_yield_here(const char *where);
 
 /*
- * A cancellation point that waits for nothing: for long computations. It lets others run after a fixed number
+ * A cancellation point that waits for nothing: for long computations. It lets others run after a fixed number (128)
  * of calls. 0; -ECANCELED; -EPERM.
  */
 #define osr_check() osr_check_here(OSR_HERE)

@@ -39,9 +39,13 @@
  * besides, the file shows the whole run, also what happened after the injection. examples/bank_test.c is such a test from
  * its beginning to its end.
  *
- * In each run is looked for: a check that failed; a deadlock; misuse that stops the program, and crashes; descriptors,
- * errors and memory that are left; a run that does not end; two runs that differ though the kit chose the same, because
- * the program asks a clock, a source of randomness, or the addresses of things.
+ * In each run is looked for: a check that failed; a deadlock; misuse that stops the program, and crashes, also of a task
+ * whose stack is used up; descriptors, errors and memory that are left; a run that does not end; two runs that differ though
+ * the kit chose the same, because the program asks a clock, a source of randomness, or the addresses of things.
+ *
+ * Crashes are seen by a handler of the kit's, on a stack of its own, for SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT. It
+ * tells the story, and goes on to the handler that was there before the call. A handler that is installed during a run has
+ * the signal to itself.
  *
  * That a run does not end is seen by the number of its steps (osr_test.steps). A task that computes for ever and calls
  * nothing makes no step, and is not seen: give the test program a time limit from outside (`timeout 60 ./test`).
@@ -162,9 +166,10 @@ OSR_API int osr_test_random(const struct osr_test *test, unsigned long runs, uin
 
 /*
  * One run along the bytes of a fuzzer: what the test chooses itself is read from the front, all else from the back, and
- * what is missing is 0. A violation is told, and aborts the process, which is what fuzzers look for. Gives 0. For the
- * function LLVMFuzzerTestOneInput(), which both libFuzzer and AFL++ (afl-clang-fast -fsanitize=fuzzer) call. It does not
- * look at OSR_REPLAY: the input runs it again, the token does in a program that calls one of the others for this test.
+ * what is missing is 0. A violation is told, and aborts the process, which is what fuzzers look for; a crash is told and
+ * goes on to the fuzzer's handler. Between inputs the kit's stays, until another test is run. Gives 0. For the function
+ * LLVMFuzzerTestOneInput(), which both libFuzzer and AFL++ (afl-clang-fast -fsanitize=fuzzer) call. It does not look at
+ * OSR_REPLAY: the input runs it again, the token does in a program that calls one of the others for this test.
  */
 OSR_API int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size_t size);
 

@@ -45,7 +45,8 @@ struct osr_offload_options {
  * -ECANCELED, which is genuine then. With `.abandon` the wait for a running job is cut too.
  *
  * What the job returned, with its error in the slot; -ECANCELED; -OSR_ESPURIOUS for a job that gave -ECANCELED though
- * its caller is not cancelled; -EAGAIN if no thread could be started; -EINVAL; -ENOMEM; -EPERM.
+ * its caller is not cancelled; -EAGAIN if no thread could be started; -EMFILE and -ENFILE (the first job of a run takes a
+ * descriptor); -EINVAL; -ENOMEM; -EPERM.
  */
 #define osr_offload(...) OSR_OFFLOAD_(__VA_ARGS__, .size = sizeof(struct osr_offload_options))
 #define OSR_OFFLOAD_(job, arg, ...)                                   \

@@ -98,7 +98,7 @@ OSR_API struct osr_wait *osr_waiters_first(const struct osr_waiters *waiters);
 OSR_API int osr_enter_here(const char *where);
 
 /*
- * What a cancellation point says last if it could finish without waiting: after a fixed number of these the other
+ * What a cancellation point says last if it could finish without waiting: after 128 of these the other
  * tasks get their turn, so that a task that never waits cannot keep them from running. Gives 0; -EPERM outside a task.
  */
 #define osr_pass() osr_pass_here(OSR_HERE)

@@ -59,14 +59,14 @@ int osri_sys_advise(const struct door *door, void *memory, size_t size, int advi
 #define PIDFD_SELF (-10000)
 #endif
 
-size_t osri_sys_advise_many(char *const pages[], size_t count, size_t size, int advice)
+size_t osri_sys_advise_many(char *const pieces[], size_t count, size_t size, int advice)
 {
     struct iovec vector[MOST_ADVISED];
     long done;
     size_t i;
 
     for (i = 0; i < count; i++)
-        vector[i] = (struct iovec){pages[i], size};
+        vector[i] = (struct iovec){pieces[i], size};
     done = syscall(SYS_process_madvise, PIDFD_SELF, vector, count, advice, 0);
     return done > 0 ? (size_t)done / size : 0;
 }

@@ -40,9 +40,9 @@ void *osri_sys_map(const struct door *door, size_t size, int *code);
 void osri_sys_unmap(void *memory, size_t size);
 int osri_sys_advise(const struct door *door, void *memory, size_t size, int advice);
 enum { MOST_ADVISED = 32 };
-/* The same for so many pages of `size` bytes each, with one call; gives how many of them it has been done to. Does not
+/* The same for so many pieces of `size` bytes each, with one call; gives how many of them it has been done to. Does not
  * ask the door, since it does nothing that osri_sys_advise() could not do as well. */
-size_t osri_sys_advise_many(char *const pages[], size_t count, size_t size, int advice);
+size_t osri_sys_advise_many(char *const pieces[], size_t count, size_t size, int advice);
 int osri_sys_protect(const struct door *door, void *memory, size_t size, int protection);
 
 /* Whether touching the page faults, found out without faulting. It may be written to. */

@@ -123,12 +123,13 @@ int osri_overflow_open(struct overflow_guard *guard, osri_explain_fault *explain
 
 void osri_overflow_close(struct overflow_guard *guard)
 {
-    stack_t none = {.ss_flags = SS_DISABLE};
+    stack_t none = {.ss_flags = SS_DISABLE}, now;
 
     if (guard->installed)
         uninstall();
     if (guard->stack) {
-        sigaltstack(&none, NULL);
+        if (sigaltstack(NULL, &now) == 0 && now.ss_sp == guard->stack) /* what the program has put there since stays */
+            sigaltstack(&none, NULL);
         munmap(guard->stack, SIGNAL_STACK_SIZE);
     }
     *guard = (struct overflow_guard){0};

@@ -21,6 +21,10 @@
  */
 enum { COLOURS = 32, COLOUR_SIZE = 64 };
 
+/* The guard is what a frame can leap over that is not probed page by page, as are those of the C library (8 KB to print to
+ * standard error) and many others, which have buffers of 16 KB. An odd number: see above. */
+enum { GUARD_PAGES = 5 };
+
 /* Slabs grow from few regions to many: a small program takes little, a large one makes few mappings. */
 enum { FIRST_REGIONS = 16, MOST_REGIONS = 1024 };
 
@@ -38,10 +42,11 @@ void osri_stacks_open(struct stacks *stacks, size_t size, size_t room, size_t li
     size = (size + page - 1) & ~(page - 1); /* pages may be larger than small stacks */
     *stacks = (struct stacks){
         .size = size,
-        .stride = size + page,
+        .page = page,
+        .stride = size + GUARD_PAGES * page,
         .room = (room + COLOUR_SIZE - 1) & ~(size_t)(COLOUR_SIZE - 1),
         .lining_at = lining_at,
-        .guard = page,
+        .guard = GUARD_PAGES * page,
         .tools = osri_tools(),
         .one_by_one = osri_valgrind_runs(),
         .memory = memory,
@@ -94,7 +99,7 @@ static int add_slab(struct stacks *stacks)
  * of them; and Valgrind does not know that call. */
 static size_t guard_many(struct stacks *stacks)
 {
-    char *pages[MOST_ADVISED];
+    char *guards[MOST_ADVISED];
     size_t count = stacks->regions - stacks->guarded, i;
 
     if (stacks->one_by_one || stacks->by_mprotect || stacks->total < 2 || stacks->door->choose)
@@ -102,23 +107,23 @@ static size_t guard_many(struct stacks *stacks)
     count = count < stacks->total ? count : stacks->total;
     count = count < MOST_ADVISED ? count : MOST_ADVISED;
     for (i = 0; i < count; i++)
-        pages[i] = stacks->slabs->base + (stacks->guarded + i) * stacks->stride;
-    return osri_sys_advise_many(pages, count, stacks->guard, MADV_GUARD_INSTALL);
+        guards[i] = stacks->slabs->base + (stacks->guarded + i) * stacks->stride;
+    return osri_sys_advise_many(guards, count, stacks->guard, MADV_GUARD_INSTALL);
 }
 
-static int guard_one(struct stacks *stacks, char *page)
+static int guard_one(struct stacks *stacks, char *at)
 {
     int rc;
 
     if (!stacks->by_mprotect) {
-        rc = osri_sys_advise(stacks->door, page, stacks->guard, MADV_GUARD_INSTALL);
-        if (rc == 0 && stacks->total == 0 && !osri_sys_is_guarded(page))
+        rc = osri_sys_advise(stacks->door, at, stacks->guard, MADV_GUARD_INSTALL);
+        if (rc == 0 && stacks->total == 0 && !osri_sys_is_guarded(at))
             rc = -EINVAL; /* an emulator took the advice without following it */
         if (rc != -EINVAL)
             return rc;
         stacks->by_mprotect = true;
     }
-    rc = osri_sys_protect(stacks->door, page, stacks->guard, PROT_NONE);
+    rc = osri_sys_protect(stacks->door, at, stacks->guard, PROT_NONE);
     return rc == -ENOMEM ? -EAGAIN : rc; /* each such guard splits a mapping, and mappings are limited */
 }
 
@@ -171,7 +176,7 @@ static struct fiber *furnish(struct stacks *stacks, char *base, struct fiber *fi
 /* Where the region of a fiber begins; the object on top does not reach beyond its last page. */
 static char *base_of(const struct stacks *stacks, const struct fiber *fiber)
 {
-    uintptr_t top = ((uintptr_t)fiber + stacks->guard) & ~(uintptr_t)(stacks->guard - 1);
+    uintptr_t top = ((uintptr_t)fiber + stacks->page) & ~(uintptr_t)(stacks->page - 1);
 
     return (char *)top - stacks->stride;
 }

@@ -1,7 +1,7 @@
 /*
  * The stacks of tasks: guarded, pooled, and laid out so that their tops do not fall into the same cache sets.
  *
- * A stack is a region of fixed size. Its lowest page is the guard. At its top lies the object that the owner of
+ * A stack is a region of fixed size. Its lowest pages are the guard. At its top lies the object that the owner of
  * the pool keeps there (a task), which begins with the fiber below; the stack grows down from it. The memory of
  * a stack that was given back stays as it is, and the next one that is taken is the one given back last. Those that
  * nobody has needed for a while can be left without memory (osri_stacks_trim()); then they are the last to be taken.
@@ -39,7 +39,7 @@ struct stacks {
     size_t stride; /* of a region: a stack and its guard */
     size_t room;  /* at its top, for the object */
     size_t lining_at; /* where in the object that is */
-    size_t guard; /* one page */
+    size_t page, guard;
     struct fiber **idle;  /* those given back are at 1 to `count`, the latest last; there is room for all, and at 0
                            * something that it does no harm to fetch: to look for what is not mapped takes long */
     size_t count, bare;   /* in the pool; of them, those without memory, which come first */

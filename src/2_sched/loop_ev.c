@@ -111,18 +111,29 @@ static void run_loop(struct sched *sched, int64_t until);
 
 /* ---- Descriptors ---- */
 
-_Static_assert(sizeof(ev_io) <= sizeof(((struct watch *)0)->driver), "libev's watcher fits");
+/* libev's watcher, and whose it is: a forked child finds those of its parent's run on the program's loop. */
+struct loop_io {
+    ev_io io; /* first */
+    struct loop *loop;
+};
+
+_Static_assert(sizeof(struct loop_io) <= sizeof(((struct watch *)0)->driver), "libev's watcher fits");
+
+static struct loop_io *loop_io_of(struct watch *watch)
+{
+    return (struct loop_io *)(void *)watch->driver;
+}
 
 static ev_io *io_of(struct watch *watch)
 {
-    return (ev_io *)(void *)watch->driver;
+    return &loop_io_of(watch)->io;
 }
 
 static void io_ready(struct ev_loop *ev, ev_io *io, int events)
 {
     struct watch *watch = io->data;
 
-    if (!osri_sched) { /* in a forked child, whose parent the task is in */
+    if (osri_sched != loop_io_of(watch)->loop->sched) { /* in a forked child, whose parent the task is in */
         ev_io_stop(ev, io);
         return;
     }
@@ -152,6 +163,7 @@ static void loop_arm(struct sched *sched, struct watch *watch)
 
     ev_io_init(io, io_ready, watch->fd, watch->what == WATCH_READ ? EV_READ : EV_WRITE);
     io->data = watch;
+    loop_io_of(watch)->loop = loop;
     ev_io_start(loop->ev, io);
     list_append(&loop->fresh, &watch->armed_node);
     freshen(loop, watch->twin);

@@ -149,7 +149,7 @@ static void describe_leaving(enum leaving leaving, const struct task *task, cons
     else if (task->wait)
         snprintf(text, size, "waited in %s at %s", task->wait->call, place_or_unknown(task->wait->where_));
     else
-        snprintf(text, size, "%s", leaving == LEAVES_FOR_GOOD ? "returned" : "yielded");
+        snprintf(text, size, "%s", leaving == LEAVES_FOR_GOOD ? "returned" : "let others run");
 }
 
 /* Tells of the running task, which leaves now, if its step took long; `child` is one that it has spawned eagerly. */

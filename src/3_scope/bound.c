@@ -163,6 +163,9 @@ static struct osr_error *run_cleanup(struct sched *sched, const struct cleanup *
     osri_timers_unreserve(&sched->timers);
     (void)osr_scope_open_here(&shield, OSR_SCOPE_SHIELD, cleanup->grace, cleanup->where);
     rc = cleanup->run(cleanup->arg);
+    if (unlikely(osri_sched != sched))
+        osri_die(NULL, "osier: a clean-up, deferred at %s, returned in a forked child, where its run does not go on\n",
+                 place_or_unknown(cleanup->where));
     osri_errors_unpromise(sched, 1); /* for its own error */
     rc = osr_scope_close_here(&shield, rc, cleanup->where);
     if (rc < 0)

@@ -55,7 +55,8 @@ bool osr_error_has_code(const struct osr_error *leaf, void *arg)
 {
     const int *code = arg;
 
-    return leaf && code && (leaf->code == *code || leaf->code == -*code);
+    /* The smallest number has no negative: no code is it but itself. */
+    return leaf && code && (leaf->code == *code || (unsigned)leaf->code == 0 - (unsigned)*code);
 }
 
 const struct osr_error *osr_error_find(const struct osr_error *error, int code)

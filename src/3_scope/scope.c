@@ -124,11 +124,36 @@ int osri_scope_open_already(const struct osr_scope *scope, const char *where)
     return osr_fail_here(where, -EINVAL, "it has been open since %s", scope->where_);
 }
 
+/* A limit that cannot be set must not come to none at all: what is inside is refused, as if it had passed, and the close
+ * gives the code. */
+static __attribute__((noinline)) int open_in_vain(struct sched *sched, struct task *task, struct osr_scope *scope, int code)
+{
+    osri_scope_enter(task, scope);
+    osri_scope_cancel(sched, scope, code, task->name, scope->where_, "its limit could not be set");
+    return osri_task_failed(task, code, scope->where_);
+}
+
+static bool was_opened_in_vain(const struct osr_scope *scope)
+{
+    return scope->cancelled_at_ && scope->reason_.code != -ETIMEDOUT && scope->reason_.code != -ECANCELED;
+}
+
+static int set_limit(struct sched *sched, struct osr_scope *scope, int form, int64_t limit)
+{
+    int64_t at = form & OSR_SCOPE_AT ? limit : osr_time_add(osri_now(sched), limit);
+
+    if (at == OSR_TIME_INVALID)
+        return -EINVAL;
+    if (at == OSR_NEVER)
+        return 0;
+    scope->timed_ = 1;
+    return osri_timer_set(&sched->timers, &scope->timer_, at);
+}
+
 int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const char *where)
 {
     struct sched *sched = osri_sched;
     struct task *task = osri_current();
-    int64_t at = limit;
     int rc = 0;
 
     if (!scope)
@@ -137,28 +162,18 @@ int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const 
         return osri_failed(osri_scope_refuse(scope, -EPERM), where);
     if (osri_scope_is_open(task, scope))
         return osri_scope_open_already(scope, where);
-    if (limit == OSR_TIME_INVALID || (form & OSR_SCOPE_FORM_) < OSR_SCOPE_TIMEOUT ||
-        (form & OSR_SCOPE_FORM_) > OSR_SCOPE_SHIELD)
+    if ((form & OSR_SCOPE_FORM_) < OSR_SCOPE_TIMEOUT || (form & OSR_SCOPE_FORM_) > OSR_SCOPE_SHIELD)
         return osri_task_failed(task, osri_scope_refuse(scope, -EINVAL), where);
-    if (form & OSR_SCOPE_GUARD_)
-        rc = osri_errors_promise(sched, GUARD_ERRORS);
-    if (rc < 0)
-        return osri_task_failed(task, osri_scope_refuse(scope, rc), where);
-    if (limit != OSR_NEVER && !(form & OSR_SCOPE_AT))
-        at = osr_time_add(osri_now(sched), limit);
     osri_scope_init(scope, task);
     osri_scope_attach(scope, task->scope, (unsigned char)(form & OSR_SCOPE_FORM_), where);
-    scope->guarded_ = (form & OSR_SCOPE_GUARD_) != 0;
-    if (at != OSR_NEVER) {
-        scope->timed_ = 1;
-        rc = osri_timer_set(&sched->timers, &scope->timer_, at);
+    if (form & OSR_SCOPE_GUARD_) {
+        rc = osri_errors_promise(sched, GUARD_ERRORS);
+        scope->guarded_ = rc == 0;
     }
-    if (rc < 0) {
-        osri_scope_detach(sched, scope);
-        if (scope->guarded_)
-            osri_errors_unpromise(sched, GUARD_ERRORS);
-        return osri_task_failed(task, osri_scope_refuse(scope, rc), where);
-    }
+    if (rc == 0 && limit != OSR_NEVER)
+        rc = set_limit(sched, scope, form, limit);
+    if (unlikely(rc < 0))
+        return open_in_vain(sched, task, scope, rc);
     scope->due_ = due_of(scope);
     osri_scope_enter(task, scope);
     return 0;
@@ -310,6 +325,8 @@ int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, cons
         scope->state_ = SCOPE_CLOSED;
         return rc < 0 ? rc : osri_failed(scope->refusal_, where);
     }
+    if (scope->state_ == SCOPE_CLOSED)
+        return osr_fail_here(where, -EINVAL, "the %s is closed already", what);
     if (scope->state_ != SCOPE_OPEN)
         return osri_failed(-EINVAL, where);
     if (!task || task != scope->owner_)
@@ -322,25 +339,31 @@ int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, cons
     return 1;
 }
 
+/* Whether the scope's own cancellation is an error. */
+static bool has_own_code(const struct osr_scope *scope)
+{
+    return scope->form_ != OSR_SCOPE_MOVE_ON || was_opened_in_vain(scope);
+}
+
 /* What this scope gives in the place of a cancellation that it takes up; the error goes into the slot. */
 static int own_code(struct osr_scope *scope, struct slot *slot)
 {
     const struct osr_reason *reason = &scope->reason_;
-    bool late = reason->code == -ETIMEDOUT;
+    int code = reason->code == -ECANCELED ? -OSR_ESCOPECANCELED : reason->code;
     struct osr_error *error;
 
-    if (scope->form_ == OSR_SCOPE_MOVE_ON) {
-        osri_slot_clear(slot);
-        return 0;
-    }
     osri_slot_clear(slot);
-    error = osri_error_new(osri_sched, late ? -ETIMEDOUT : -OSR_ESCOPECANCELED, scope->where_, osri_who());
+    if (!has_own_code(scope))
+        return 0;
+    error = osri_error_new(osri_sched, code, scope->where_, osri_who());
     if (!error) {
-        slot->code = late ? -ETIMEDOUT : -OSR_ESCOPECANCELED;
+        slot->code = code;
         slot->where = scope->where_;
-        return slot->code;
+        return code;
     }
-    if (late)
+    if (was_opened_in_vain(scope))
+        osri_error_say(error, "%s", reason->text);
+    else if (code == -ETIMEDOUT)
         osri_error_say(error, "the time limit passed");
     else
         osri_error_say(error, "cancelled by task \"%s\" at %s%s%s", reason->who, reason->where,
@@ -360,7 +383,7 @@ static void blame_limit(struct osr_scope *scope, struct slot *slot, int rc, cons
 
 static int settle(struct osr_scope *scope, struct slot *slot, int rc, const char *where)
 {
-    bool absorbs = osri_scope_absorbs(scope);
+    bool absorbs = osri_scope_absorbs(scope), cut = rc == -ECANCELED || osri_scope_has_cut(scope);
     bool riding = rc < 0 && slot->code == rc && slot->riding;
 
     if (rc < 0 && rc != -ECANCELED) {
@@ -370,16 +393,16 @@ static int settle(struct osr_scope *scope, struct slot *slot, int rc, const char
             scope->caught_ = 1;
             slot->riding = false;
         }
-        if (absorbs && (osri_scope_has_cut(scope) || riding) && scope->form_ != OSR_SCOPE_MOVE_ON)
+        if (absorbs && (cut || riding) && has_own_code(scope))
             blame_limit(scope, slot, rc, where);
         return rc;
     }
-    if (rc != -ECANCELED && !osri_scope_has_cut(scope)) {
+    if (!cut && !was_opened_in_vain(scope)) {
         osri_slot_clear(slot);
         return rc;
     }
-    if (absorbs) {
-        scope->caught_ = 1;
+    if (absorbs || !cut) {
+        scope->caught_ = cut;
         return own_code(scope, slot);
     }
     return osri_task_failed(scope->owner_, -ECANCELED, where);
@@ -460,19 +483,22 @@ void osr_scope_leave_(struct osr_scope *scope)
     struct sched *sched = osri_sched;
     struct task *task = osri_current();
     struct osr_scope *outer;
+    bool guarded = scope->guarded_;
     struct slot kept;
     int rc;
 
     if (scope->state_ == SCOPE_REFUSED && task)
-        osri_scope_leave_refused(task, scope);
+        osri_scope_leave_code(task->scope, scope->refusal_);
     if (scope->state_ != SCOPE_OPEN || !task)
         return;
     kept = task->slot;
     task->slot = (struct slot){0};
     outer = scope->parent_;
     rc = osr_scope_close_here(scope, 0, scope->where_);
-    if (rc < 0 && rc != -ECANCELED)
+    if (rc < 0 && rc != -ECANCELED && guarded)
         osri_scope_leave_pending(sched, outer, &task->slot, rc, scope->where_);
+    else if (rc < 0 && rc != -ECANCELED) /* nothing was promised */
+        osri_scope_leave_code(outer, rc);
     osri_slot_clear(&task->slot);
     task->slot = kept;
 }

@@ -260,12 +260,12 @@ void osri_scope_cancel(struct sched *sched, struct osr_scope *scope, int code, c
 
 /* ---- What guards leave behind ---- */
 
-/* A guard whose open had failed leaves the code of that. */
-static inline void osri_scope_leave_refused(struct task *task, const struct osr_scope *guard)
+/* A guard whose open had failed leaves the code of that on the scope around. */
+static inline void osri_scope_leave_code(struct osr_scope *scope, int code)
 {
-    osri_scope_load(task->scope);
-    if (!task->scope->refusal_)
-        task->scope->refusal_ = guard->refusal_;
+    osri_scope_load(scope);
+    if (!scope->refusal_)
+        scope->refusal_ = code;
 }
 
 /* Leaves what a guard's close gave, which is in `slot`, on the scope around. */

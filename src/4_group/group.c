@@ -669,7 +669,8 @@ int osr_gather_with(const struct osr_routine *routine, void *args, size_t count,
         options = &none;
     if (!osri_current())
         return osri_failed(-EPERM, options->where);
-    if (!routine || !routine->run || (count > 0 && !args) || options->size != sizeof(*options))
+    if (!routine || !routine->run || (count > 0 && !args) || (stride > 0 && count > SIZE_MAX / stride) ||
+        options->size != sizeof(*options))
         return osri_failed(-EINVAL, options->where);
     for (i = 0; i < count; i++) {
         if (options->results)
@@ -987,7 +988,7 @@ void osr_group_leave_(struct osr_group *group)
     int rc;
 
     if (group->scope.state_ == SCOPE_REFUSED && task)
-        osri_scope_leave_refused(task, &group->scope);
+        osri_scope_leave_code(task->scope, group->scope.refusal_);
     if (group->scope.state_ != SCOPE_OPEN || !task)
         return;
     kept = task->slot;

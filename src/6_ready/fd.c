@@ -13,11 +13,6 @@
 
 atomic_uint osri_closes[CLOSES];
 
-static unsigned closes_of(int fd)
-{
-    return fd < CLOSES ? atomic_load_explicit(&osri_closes[fd], memory_order_acquire) : 0;
-}
-
 /* Before it is closed: as soon as it is, the number may stand for something else. */
 static void count_close(int fd)
 {
@@ -27,7 +22,7 @@ static void count_close(int fd)
 
 static bool was_closed_elsewhere(const struct descriptor *descriptor)
 {
-    return descriptor->closes != closes_of(descriptor->fd);
+    return descriptor->closes != osri_closes_of(descriptor->fd);
 }
 
 /* ---- The table ---- */
@@ -154,7 +149,7 @@ static int note(struct sched *sched, int fd, int flags, const char *where)
     descriptor = osri_alloc(&sched->memory, sizeof(*descriptor));
     if (!descriptor)
         return -ENOMEM;
-    *descriptor = (struct descriptor){.fd = fd, .users = 1, .closes = closes_of(fd), .where = where};
+    *descriptor = (struct descriptor){.fd = fd, .users = 1, .closes = osri_closes_of(fd), .where = where};
     descriptor->nonblocking = flags & O_NONBLOCK;
     descriptor->socket = rc == 0;
     descriptor->terminal = !descriptor->socket && !descriptor->nonblocking && isatty(fd);

@@ -56,6 +56,11 @@ int osri_descriptor_close(struct sched *sched, int fd);
 enum { CLOSES = 1 << 20 };
 extern atomic_uint osri_closes[CLOSES];
 
+static inline unsigned osri_closes_of(int fd)
+{
+    return likely((unsigned)fd < CLOSES) ? atomic_load_explicit(&osri_closes[fd], memory_order_acquire) : 0;
+}
+
 struct descriptors {
     struct descriptor **table; /* by number */
     unsigned quick; /* those below need no other check than that of osri_descriptor_at(); 0 in debug runs */

@@ -70,19 +70,21 @@ int osr_map_with(const struct osr_routine *job, void *items, size_t count, size_
     static const struct osr_map_options none = {.size = sizeof(none)};
     struct osr_group group;
     struct map map;
+    bool sense;
     size_t i;
     int rc;
 
     if (!options)
         options = &none;
+    sense = makes_sense(job, items, count, stride, options);
+    for (i = 0; sense && options->results && i < count; i++)
+        options->results[i] = -ECANCELED; /* before the call may be refused, which leaves none to have begun */
     rc = osri_enter(osri_sched, options->where);
     if (rc < 0)
         return rc;
-    if (!makes_sense(job, items, count, stride, options))
+    if (!sense)
         return osri_failed(-EINVAL, options->where);
     map = (struct map){job, items, stride, options->results, place_or_unknown(options->where)};
-    for (i = 0; i < count && map.results; i++)
-        map.results[i] = -ECANCELED;
     rc = osr_group_open_with(&group, &(const struct osr_group_options){.size = sizeof(struct osr_group_options),
                                                                        .where = options->where,
                                                                        .name = options->name,

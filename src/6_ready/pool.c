@@ -119,6 +119,14 @@ static unsigned size_now(void)
 
 /* ---- Running a job ---- */
 
+/* What the job has called is back. In a forked child it is nobody's job, and nothing of the pool's is there. */
+static void die_in_child(const struct job *job)
+{
+    if (osri_job != job)
+        osri_die(NULL, "osier: job \"%s\", offloaded at %s, returned in a forked child, where its run does not go on\n",
+                 job->name, place_or_unknown(job->where));
+}
+
 void osri_job_run(struct job *job)
 {
     struct job *outer = osri_job;
@@ -128,9 +136,7 @@ void osri_job_run(struct job *job)
     osri_job = job;
     osri_thread_who = job->who;
     job->rc = job->routine->run(job->arg);
-    if (osri_job != job)
-        osri_die(NULL, "osier: job \"%s\", offloaded at %s, returned in a forked child, where its run does not go on\n",
-                 job->name, place_or_unknown(job->where));
+    die_in_child(job);
     job->slot = osri_thread_slot;
     osri_thread_slot = (struct slot){0};
     osri_job = outer;
@@ -151,6 +157,7 @@ void osri_job_abandon(struct job *job)
 
     osri_job = job;
     job->abandon(job->arg, job->rc);
+    die_in_child(job);
     osri_job = outer;
     if (job->inbox) {
         osri_pool_lock();

@@ -1,8 +1,8 @@
 #include "4_group/group.h"
 #include "6_ready/source.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "3_scope/call.h"
 #include "3_scope/slot.h"
@@ -28,8 +28,7 @@ struct call {
     int rc;
     bool failed; /* of a call: with an error, of which this is the place, and the words are below */
     const char *error_where;
-    char *message;
-    size_t room;
+    char *message; /* NULL: there was no memory for them */
 };
 
 /* ---- Answers ---- */
@@ -62,15 +61,28 @@ static int run_call(void *arg)
     return call->routine->run(call->arg);
 }
 
+/* In memory of no run's. */
+static char *words_of(const struct osr_error *error)
+{
+    const struct memory memory = {osri_malloc_allocator, &osri_sched->door};
+    const char *message = osr_error_message(error);
+    bool tree = osr_error_is_group(error);
+    size_t size = (tree ? osr_error_format(error, NULL, 0) : strlen(message)) + 1;
+    char *words = osri_alloc(&memory, size);
+
+    if (words && tree)
+        osr_error_format(error, words, size);
+    else if (words)
+        memcpy(words, message, size);
+    return words;
+}
+
 /* The error is the calling thread's, which belongs to no run: it gets its words, of an exception group the whole tree. */
 static void hand_over(struct call *call, struct osr_error *error)
 {
     call->failed = true;
     call->error_where = osr_error_where(error);
-    if (osr_error_is_group(error))
-        osr_error_format(error, call->message, call->room);
-    else
-        snprintf(call->message, call->room, "%s", osr_error_message(error));
+    call->message = words_of(error);
     osr_error_release(error);
 }
 
@@ -328,8 +340,7 @@ static int send(struct osr_portal portal, struct call *call)
 
 int osr_portal_call_with(struct osr_portal portal, const struct osr_routine *routine, void *arg, const char *where)
 {
-    char message[1024] = "";
-    struct call call = {.arg = arg, .routine = routine, .where = where, .message = message, .room = sizeof(message)};
+    struct call call = {.arg = arg, .routine = routine, .where = where};
     int rc;
 
     if (!routine || !routine->run)
@@ -340,9 +351,12 @@ int osr_portal_call_with(struct osr_portal portal, const struct osr_routine *rou
     if (rc == 0)
         rc = wait_for_answer(&call, call.inbox);
     pthread_cond_destroy(&call.answered);
-    if (rc < 0 && call.failed)
-        return osr_fail_here(call.error_where, rc, "%s", message);
-    return rc < 0 ? osri_failed(rc, where) : rc;
+    if (call.failed)
+        osr_fail_here(call.error_where, rc, "%s", call.message ? call.message : osr_strerror(rc));
+    else if (rc < 0)
+        osri_failed(rc, where);
+    free(call.message);
+    return rc;
 }
 
 int osr_portal_cancel_here(struct osr_portal portal, const char *text, const char *where)

@@ -522,13 +522,14 @@ int osr_worker_with(const struct osr_routine *function, void *arg, const struct 
 {
     struct sched *sched = osri_sched;
     const char *where = options ? options->where : NULL;
-    int rc = osri_enter(sched, where);
+    int rc;
 
+    if (options && options->size == sizeof(*options) && options->got)
+        *options->got = 0;
+    rc = osri_enter(sched, where);
     if (rc < 0)
         return rc;
     if (!makes_sense(function, options))
         return osri_failed(-EINVAL, where);
-    if (options->got)
-        *options->got = 0;
     return run_worker(sched, function, arg, options);
 }

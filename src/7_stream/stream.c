@@ -136,10 +136,14 @@ int osr_write_here(int fd, const void *data, size_t size, const char *where)
 int osr_write_all_here(int fd, const void *data, size_t size, size_t *written, const char *where)
 {
     ssize_t n = likely(size > 0 && data) ? 0 : transfer_nothing(data || size == 0, where);
+    unsigned closes = osri_closes_of(fd);
     size_t done = 0;
 
     while (n >= 0 && done < size) {
-        n = write_some(fd, (const char *)data + done, size - done, "osr_write_all", where);
+        if (likely(done == 0 || osri_closes_of(fd) == closes))
+            n = write_some(fd, (const char *)data + done, size - done, "osr_write_all", where);
+        else /* others ran after the last part: the number may stand for something else by now */
+            n = osri_task_failed(osri_sched->current, -EBADF, where);
         if (likely(n > 0))
             done += (size_t)n;
     }

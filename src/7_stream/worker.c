@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "0_base/text.h"
 #include "3_scope/slot.h"
 
 /* The stack of the function, as large as that of a program usually is: a task's would be small for what a worker is
@@ -112,8 +113,14 @@ struct top {
 /* The first function on the worker's own stack, which AddressSanitizer must not instrument: it enters it here. */
 __attribute__((no_sanitize_address)) static void begin(void *fiber)
 {
+    int code;
+
     osri_fiber_begin(fiber, osri_tools());
-    report(work->routine->run(work->arg), work->where);
+    code = work->routine->run(work->arg);
+    if (worker != getpid()) /* who waits would take this for the worker's own end */
+        osri_die(NULL, "osier: the function of a worker, called at %s, returned in a process that the worker has forked\n",
+                 place_or_unknown(work->where));
+    report(code, work->where);
     osri_slot_clear(osri_slot());
     _exit(0);
 }

@@ -78,8 +78,8 @@ static void explain_fault(const void *address)
     if (!task || at >= low || at < low - sched->stacks.guard)
         return;
     snprintf(line, sizeof(line),
-             "osier: stack overflow in task \"%s\", spawned at %s: its stack of %zu bytes is used up; give osr_run() a "
-             "larger .stack_size\n",
+             "osier: stack overflow in task \"%s\", spawned at %s: its stack of %zu bytes is used up; give the run "
+             "a larger .stack_size\n",
              task->name, task->where, sched->stacks.size);
     sched->diagnose(sched->diagnose_arg, OSR_DIAGNOSIS_OVERFLOW, line);
 }
@@ -90,6 +90,12 @@ static void meet_fault(const void *address)
     explain_fault(address);
     if (osri_sched)
         osri_trace_save(osri_sched);
+}
+
+void osr_fault_report(const void *address)
+{
+    if (osri_sched && run_of(osri_sched)->options.no_overflow_handler)
+        meet_fault(address);
 }
 
 /* Nothing can run, and nothing will ever change that: the root is cancelled, once. */

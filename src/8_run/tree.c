@@ -136,7 +136,7 @@ int osr_tree_print(FILE *stream)
 {
     struct text text = text_to_stream(stream);
 
-    if (!osri_current())
+    if (!osri_is_inside(osri_sched))
         return osri_failed(-EPERM, NULL);
     if (!stream)
         return osri_failed(-EINVAL, NULL);
@@ -149,7 +149,7 @@ size_t osr_tree_format(char *buffer, size_t size)
 {
     struct text text = text_to_buffer(buffer, buffer ? size : 0);
 
-    if (!osri_current())
+    if (!osri_is_inside(osri_sched))
         return 0;
     osri_touch_all();
     osri_tree_write(osri_sched, &text);

@@ -56,6 +56,7 @@ struct campaign *osri_kit_begin(const struct osr_test *test, const char *name, i
         tell_nonsense(test, nonsense(test));
     if (*rc < 0)
         return NULL;
+    osri_kit_end_fuzzing();
     campaign = calloc(1, sizeof(*campaign));
     if (!campaign) {
         *rc = -ENOMEM;

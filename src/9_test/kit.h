@@ -238,7 +238,8 @@ void osri_kit_forget_story(void);
 /* Tells that the program is about to die, or is dying, in the play that is on. */
 void osri_kit_tell_death(const char *why);
 
-/* While this is on, signals of crashes are told. To end it again does nothing. */
+/* While this is on, which is as long as a campaign lasts, signals of crashes in a play are told before they go to whoever
+ * handled them. */
 void osri_kit_watch_crashes(void);
 void osri_kit_unwatch_crashes(void);
 
@@ -275,7 +276,8 @@ struct campaign {
 /* 0; -EINVAL for a test that makes no sense; -EBUSY inside a run. */
 int osri_kit_check_test(const struct osr_test *test);
 
-/* Begins one, NULL if there is nothing to do, of which is told why: then `*rc` is what the call gives. */
+/* Begins one, and ends a fuzzer's, which is kept from input to input. NULL if there is nothing to do, of which is told why:
+ * then `*rc` is what the call gives. */
 struct campaign *osri_kit_begin(const struct osr_test *test, const char *name, int *rc);
 
 /* Whether the environment has a token: then it has been dealt with. */
@@ -297,6 +299,9 @@ void osri_kit_hurry(struct campaign *campaign);
 
 /* What was done, unless the test is a quiet one. */
 void osri_kit_count(const struct campaign *campaign, const char *format, ...) OSR_PRINTF_(2, 3);
+
+/* Ends the one that osr_test_fuzz() keeps, if there is one: random.c. */
+void osri_kit_end_fuzzing(void);
 
 /* ---- Shrinking: shrink.c ---- */
 

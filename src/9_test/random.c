@@ -71,28 +71,45 @@ static unsigned from_bytes(struct play *play, unsigned kind, unsigned n, const c
     }
 }
 
+/* Kept from input to input: its memory has grown then, and crashes are watched for. */
+static struct campaign *fuzzing;
+
+void osri_kit_end_fuzzing(void)
+{
+    if (fuzzing)
+        (void)osri_kit_end(fuzzing);
+    fuzzing = NULL;
+}
+
+/* NULL if the test makes no sense, or inside a run. */
+static struct campaign *campaign_of(const struct osr_test *test)
+{
+    static const struct osr_test *senseless; /* of which has been told: once, and not for each input */
+    struct campaign *campaign;
+    int rc;
+
+    if (osri_kit_play || (senseless && test == senseless && osri_kit_check_test(test) < 0))
+        return NULL;
+    if (fuzzing && fuzzing->test == test)
+        return fuzzing;
+    campaign = osri_kit_begin(test, "fuzz", &rc);
+    if (!campaign) {
+        senseless = rc == -EINVAL ? test : NULL;
+        return NULL;
+    }
+    campaign->is_fuzzer = true;
+    osri_kit_hurry(campaign);
+    return fuzzing = campaign;
+}
+
 int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size_t size)
 {
     static const char along[] = "along the fuzzer's bytes";
-    static struct campaign *campaign; /* kept from run to run: its memory has grown then */
-    static const struct osr_test *senseless; /* of which has been told: once, and not for each input */
+    struct campaign *campaign = campaign_of(test);
     struct play *play;
-    int rc;
 
-    if (senseless && test == senseless && osri_kit_check_test(test) < 0)
+    if (!campaign)
         return 0;
-    if (!campaign || campaign->test != test) {
-        if (campaign)
-            (void)osri_kit_end(campaign);
-        campaign = osri_kit_begin(test, "fuzz", &rc);
-        if (!campaign) {
-            senseless = rc == -EINVAL ? test : NULL;
-            return 0;
-        }
-        campaign->is_fuzzer = true;
-        osri_kit_unwatch_crashes(); /* the fuzzer has handlers of its own */
-        osri_kit_hurry(campaign);
-    }
     play = &campaign->play;
     campaign->tried = 1;
     campaign->detail = along;

@@ -362,22 +362,26 @@ void osri_kit_tell_death(const char *why)
 static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 enum { CRASHES = sizeof(crashes) / sizeof(crashes[0]) };
 static struct sigaction before[CRASHES];
-static char spare_stack[1 << 16]; /* for the handler, if a task's is used up */
 static stack_t stack_before;
-static bool watching;
+static char spare_stack[1 << 16]; /* for the handler, if a task's is used up */
 
-/* Back to whoever was there: the instruction comes again by itself; what was sent, by abort() or raise(), is sent again. */
+/* If a task's stack is used up, the library tells the run's play (diagnose() in play.c), which has then told it. Back to
+ * whoever was there: the instruction comes again by itself; what was sent, by abort() or raise(), is sent again. */
 static void crashed(int number, siginfo_t *info, void *context)
 {
     char why[64];
     int i;
 
     (void)context;
+    if (number == SIGSEGV && info->si_code > 0)
+        osr_fault_report(info->si_addr);
     snprintf(why, sizeof(why), "signal %d (%s)", number, strsignal(number));
     osri_kit_tell_death(why);
     for (i = 0; i < CRASHES; i++)
-        if (crashes[i] == number)
+        if (crashes[i] == number) {
             sigaction(number, &before[i], NULL);
+            before[i] = (struct sigaction){.sa_handler = SIG_DFL}; /* if he calls this again, he has no other */
+        }
     if (info->si_code <= 0)
         raise(number);
 }
@@ -388,20 +392,19 @@ void osri_kit_watch_crashes(void)
     const stack_t stack = {.ss_sp = spare_stack, .ss_size = sizeof(spare_stack)};
     int i;
 
-    watching = true;
     sigaltstack(&stack, &stack_before);
     for (i = 0; i < CRASHES; i++)
         sigaction(crashes[i], &action, &before[i]);
 }
 
+/* What somebody put in our place since then stays. */
 void osri_kit_unwatch_crashes(void)
 {
+    struct sigaction now;
     int i;
 
-    if (!watching)
-        return;
-    watching = false;
     for (i = 0; i < CRASHES; i++)
-        sigaction(crashes[i], &before[i], NULL);
+        if (sigaction(crashes[i], NULL, &now) == 0 && now.sa_sigaction == crashed)
+            sigaction(crashes[i], &before[i], NULL);
     sigaltstack(&stack_before, NULL);
 }

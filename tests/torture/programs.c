@@ -645,6 +645,7 @@ OSR_TASK(look_at_it, void, unused)
         rc = osr_yield();
     (void)osr_tree_print(sink);
     (void)osr_leaks_report();
+    osr_fault_report(NULL);
     if (rc == 0)
         rc = osr_sleep(osr_ms(1));
     rc = osr_group_close(&group, rc);

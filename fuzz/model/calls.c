@@ -1,5 +1,5 @@
 /* What the loop calls, what comes from outside, jobs; and values, which calls see too. */
-#include "model_state.h"
+#include "model/state.h"
 
 /* ---- Values ---- */
 

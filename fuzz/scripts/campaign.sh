@@ -3,8 +3,8 @@
 # its own. What is found is written to a directory beside the programs, as it was and made small.
 #   campaign.sh BUILD SECONDS JOBS TARGET...
 set -u
-cd "$(dirname "$0")/.." || exit 1
-. fuzz/names.sh
+cd "$(dirname "$0")/../.." || exit 1
+. fuzz/scripts/names.sh
 build=$1 seconds=$2 jobs=$3 failed=0
 shift 3
 check_numbers "TIME=$seconds" "JOBS=$jobs"

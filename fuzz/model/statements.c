@@ -1,5 +1,5 @@
 /* What a program's statements do: blocks, scopes, clean-ups, errors. */
-#include "model_state.h"
+#include "model/state.h"
 
 /* ---- Frames ---- */
 

@@ -1,5 +1,5 @@
 /* Limiters and futures as the rules have them: R26, and the contracts of their headers. */
-#include "model_state.h"
+#include "model/state.h"
 
 void futures_prepare(void)
 {

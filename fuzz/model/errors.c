@@ -1,5 +1,5 @@
 /* Errors as the rules have them: R23 to R25, and the slot of error.h. */
-#include "model_state.h"
+#include "model/state.h"
 
 /* ---- Trees ---- */
 

@@ -3,7 +3,7 @@
 # then the right model.
 #   explore.sh EXPLORER SEED OPTION...
 set -u
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "$0")/../.." || exit 1
 explorer=$1 seed=$2
 shift 2
 out=$(dirname "$explorer")/found

@@ -4,7 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "interpreter_state.h"
+#include "interpreter/state.h"
 #include "pipes.h"
 
 /* ---- Values ---- */

@@ -4,8 +4,8 @@
 # find; so they do with other machines whose directories are copied beside theirs. Fails if something is found, or if an
 # input does not do the same each time.
 set -u
-cd "$(dirname "$0")/.." || exit 1
-. fuzz/names.sh
+cd "$(dirname "$0")/../.." || exit 1
+. fuzz/scripts/names.sh
 build=$1 seconds=$2 jobs=$3 failed=0
 shift 3
 check_numbers "TIME=$seconds" "JOBS=$jobs"

@@ -1,5 +1,5 @@
 /* Statements about streams, which are pipes with room for a page. */
-#include "interpreter_state.h"
+#include "interpreter/state.h"
 #include "pipes.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* Primitives as the rules have them: R26, R27, and the contracts of their headers. */
-#include "model_state.h"
+#include "model/state.h"
 
 void sync_prepare(void)
 {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Every input that is kept, once, under the tool that RUN names: corpora.sh BUILD TARGET...
 set -u
-cd "$(dirname "$0")/.." || exit 1
-. fuzz/names.sh
+cd "$(dirname "$0")/../.." || exit 1
+. fuzz/scripts/names.sh
 build=$1 passed=0 failed=0
 shift
 

@@ -1,5 +1,5 @@
 /* Many at once: a group, a task for each argument, and its close, in one call. */
-#include "model_state.h"
+#include "model/state.h"
 
 static void go_on(struct task *task);
 

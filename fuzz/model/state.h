@@ -7,7 +7,7 @@
 
 #include <osier.h>
 
-#include "model.h"
+#include "model/model.h"
 
 #define NOBODY (-1)
 #define NOWHERE (-1)
@@ -397,7 +397,7 @@ static inline bool wrong(enum model_error error)
     return __builtin_expect(model_wrong == error, false);
 }
 
-/* ---- model_errors.c ---- */
+/* ---- errors.c ---- */
 
 struct error *error_new(int code, short place);
 struct error *group_error_new(short place, short task, short name);
@@ -417,7 +417,7 @@ struct error *slot_own(struct task *task, int code, short place);
 struct error *slot_outcome(struct task *task, int code, short place);
 int slot_wrap(struct task *task, int code, short place);
 
-/* ---- model_scopes.c ---- */
+/* ---- scopes.c ---- */
 
 void scope_attach(struct scope *scope, struct task *owner, struct scope *parent, enum scope_form form, short place);
 void scope_detach(struct scope *scope);
@@ -435,7 +435,7 @@ int scope_join_pending(struct task *task, struct scope *scope, int rc, short pla
 void scope_leave_pending(struct task *task, struct scope *scope, int rc, short place);
 void scope_end(struct task *task, struct scope *scope, int rc);
 
-/* ---- model_tasks.c ---- */
+/* ---- tasks.c ---- */
 
 struct record *tell(enum record_kind kind, unsigned what);
 void tell_value(enum value_of what, int64_t value, int code);
@@ -463,7 +463,7 @@ void finish_refused(struct task *task);
 void done_at_once(struct task *task, int rc);
 void leave_for_good(struct task *task);
 
-/* ---- model_statements.c ---- */
+/* ---- statements.c ---- */
 
 void execute_next(struct task *task);
 void finish(struct task *task, int rc);
@@ -474,7 +474,7 @@ struct frame *push_frame(struct task *task, enum purpose purpose, int statement)
 bool run_cleanups(struct task *task);
 void read_scope_closed(const struct scope *scope);
 
-/* ---- model_groups.c ---- */
+/* ---- groups.c ---- */
 
 void open_group(struct task *task);
 struct frame *push_group(struct task *task, enum purpose purpose);
@@ -490,7 +490,7 @@ void task_cleaned_up(struct task *task);
 void do_join(struct task *task);
 void do_handle(struct task *task);
 
-/* ---- model_gather.c ---- */
+/* ---- gather.c ---- */
 
 void do_gather(struct task *task);
 struct task *make_child(struct task *spawner, struct group *group, struct scope *parent, unsigned options);
@@ -498,13 +498,13 @@ bool takes_place(struct group *group);
 struct group *group_meant(const struct task *task, unsigned char operand);
 void end_gather(struct task *task);
 
-/* ---- model_queues.c ---- */
+/* ---- queues.c ---- */
 
 void queues_prepare(void);
 void do_queue(struct task *task, struct queue *queue);
 void do_select(struct task *task);
 
-/* ---- model_futures.c ---- */
+/* ---- futures.c ---- */
 
 void futures_prepare(void);
 void do_limiter(struct task *task, struct limiter *limiter);
@@ -512,7 +512,7 @@ void release_permit(struct limiter *limiter);
 void do_future(struct task *task, struct future *future);
 int settle(struct future *future, enum settling how, const struct statement *at, short place, short who);
 
-/* ---- model_streams.c ---- */
+/* ---- streams.c ---- */
 
 void streams_prepare(void);
 void do_stream(struct task *task);
@@ -520,7 +520,7 @@ void open_inbox(void);
 bool something_is_ready(void);
 void tell_ready(void);
 
-/* ---- model_calls.c ---- */
+/* ---- calls.c ---- */
 
 void do_call(struct task *task);
 void do_post(struct task *task);
@@ -533,7 +533,7 @@ void make_calls(void);
 void run_job(void);
 void run_left_jobs(void);
 
-/* ---- model_sync.c ---- */
+/* ---- sync.c ---- */
 
 bool give_permit(struct semaphore *semaphore);
 void set_event(unsigned number);

@@ -7,7 +7,7 @@
 #include <osier.h>
 
 #include "hybrid.h"
-#include "interpreter.h"
+#include "interpreter/interpreter.h"
 
 /* ---- What a run of a program needs ---- */
 
@@ -175,13 +175,13 @@ int run_block(struct actor *actor, int owner, bool *left);
 struct osr_group *group_named(const struct actor *actor, unsigned char operand);
 int run_actor(void *arg);
 
-/* ---- interpreter_sync.c ---- */
+/* ---- sync.c ---- */
 
 void open_primitives(void);
 void close_primitives(void);
 int use_primitive(struct actor *actor, int index);
 
-/* ---- interpreter_streams.c ---- */
+/* ---- streams.c ---- */
 
 void streams_begin(void);
 void streams_end(void);
@@ -191,7 +191,7 @@ void streams_tell(void);
 void streams_stir(void);
 int use_stream(struct actor *actor, int index);
 
-/* ---- interpreter_calls.c ---- */
+/* ---- calls.c ---- */
 
 int use_call(int index);
 int use_post(int index);

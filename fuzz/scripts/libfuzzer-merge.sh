@@ -2,8 +2,8 @@
 # Renews the corpora from what libFuzzer and AFL++ have found: libfuzzer-merge.sh BUILD SECONDS JOBS TARGET...
 # Keeps the inputs that together reach all that is reached, small ones first, and at most 100 of each target.
 set -u
-cd "$(dirname "$0")/.." || exit 1
-. fuzz/names.sh
+cd "$(dirname "$0")/../.." || exit 1
+. fuzz/scripts/names.sh
 build=$1
 shift 3
 

@@ -1,4 +1,4 @@
-#include "interpreter_state.h"
+#include "interpreter/state.h"
 
 #include <limits.h>
 #include <pthread.h>

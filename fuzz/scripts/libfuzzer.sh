@@ -3,8 +3,8 @@
 # What is new goes to BUILD/corpus/TARGET, what is found to BUILD/found. With several JOBS, libFuzzer forks and merges by
 # itself, and goes on after a finding.
 set -u
-cd "$(dirname "$0")/.." || exit 1
-. fuzz/names.sh
+cd "$(dirname "$0")/../.." || exit 1
+. fuzz/scripts/names.sh
 build=$1 seconds=$2 jobs=$3 failed=0
 shift 3
 check_numbers "TIME=$seconds" "JOBS=$jobs"

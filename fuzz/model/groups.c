@@ -1,5 +1,5 @@
 /* Groups, tasks and handles as the rules have them: R1 to R9, R16. */
-#include "model_state.h"
+#include "model/state.h"
 
 /* ---- Opening ---- */
 

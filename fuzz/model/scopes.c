@@ -1,5 +1,5 @@
 /* The tree of scopes as the rules have it: R10, R11, R15, R18 to R22. */
-#include "model_state.h"
+#include "model/state.h"
 
 /* ---- The tree ---- */
 

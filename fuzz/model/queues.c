@@ -1,5 +1,5 @@
 /* Queues and select as the rules have them: R26, and the contracts of queue.h. */
-#include "model_state.h"
+#include "model/state.h"
 
 void queues_prepare(void)
 {

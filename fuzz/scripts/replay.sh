@@ -3,8 +3,8 @@
 # is told from its path: fuzz/targets/…/NAME/…, NAME-found-…; else it is the fuzzer of orders. A token goes to the test of
 # its name. The last line says whether all is as expected, and so does the status.
 set -u
-cd "$(dirname "$0")/.." || exit 1
-. fuzz/names.sh
+cd "$(dirname "$0")/../.." || exit 1
+. fuzz/scripts/names.sh
 what=$1
 
 # The last line, and the program's status. What a program cannot read or does not know is no verdict.

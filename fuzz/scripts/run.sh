@@ -4,8 +4,8 @@
 # libev, and networks, and some without memory.
 #   run.sh BUILD SEED RUNS TARGET...
 set -u
-cd "$(dirname "$0")/.." || exit 1
-. fuzz/names.sh
+cd "$(dirname "$0")/../.." || exit 1
+. fuzz/scripts/names.sh
 build=$1 seed=$2 runs=$3
 shift 3
 check_numbers "RUNS=$runs"

@@ -1,5 +1,5 @@
 /* Who runs when, what wakes whom, and time: R2, R12, R13, R15, R19, R33. */
-#include "model_state.h"
+#include "model/state.h"
 
 enum {
     STEPS = 256 /* R2: between two looks at the clock, if tasks are always ready */

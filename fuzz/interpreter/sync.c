@@ -1,5 +1,5 @@
 /* Statements about primitives. */
-#include "interpreter_state.h"
+#include "interpreter/state.h"
 
 static void make_future(struct osr_future *future);
 

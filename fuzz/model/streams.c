@@ -1,6 +1,6 @@
 /* Streams of bytes as the rules have them: R12 to R14, R19, R28, the contracts of fd.h, and what src/README.md says of
  * descriptors that are waited for. A stream is a pipe that has room for one page. */
-#include "model_state.h"
+#include "model/state.h"
 
 #include <limits.h>
 
