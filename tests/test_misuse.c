@@ -392,21 +392,23 @@ static void run_overflow(void)
     osr_run(spawn_the_overflow, NULL);
 }
 
-/* What other libraries have, whose frames are not probed page by page: glibc takes 8 KB to print to standard error. */
-static int __attribute__((noinline)) leap(void)
+/* As a function of another library's does with a buffer of 16 KB, whose frame is not probed page by page: glibc takes 8 KB
+ * to print to standard error. */
+static int __attribute__((noinline)) leap(const char *frame)
 {
-    volatile char frame[16384];
+    volatile char *end = (volatile char *)(uintptr_t)(frame - 16384);
 
-    frame[0] = 1;
-    return frame[0];
+    *end = 1;
+    return *end;
 }
 
 static int __attribute__((noinline)) go_down_and_leap(const char *top, size_t size)
 {
+    const char *here = __builtin_frame_address(0);
     volatile char frame[256];
 
     frame[0] = 1;
-    return ((size_t)(top - (const char *)frame) < size ? go_down_and_leap(top, size) : leap()) + frame[0];
+    return ((size_t)(top - here) < size ? go_down_and_leap(top, size) : leap(here)) + frame[0];
 }
 
 OSR_TASK(leap_near_the_end, void, unused)
