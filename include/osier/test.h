@@ -43,8 +43,12 @@
  * errors and memory that are left; a run that does not end; two runs that differ though the kit chose the same, because
  * the program asks a clock, a source of randomness, or the addresses of things.
  *
- * That a run does not end is seen by the number of its steps (osr_test.steps). A task that computes for ever and calls
- * nothing makes no step, and is not seen: give the test program a time limit from outside (`timeout 60 ./test`).
+ * That a run does not end is seen by the number of its steps (osr_test.steps), and by the calls in a row that a task makes
+ * though they are refused. A task that computes for ever and calls nothing makes no step, and is not seen: give the test
+ * program a time limit from outside (`timeout 60 ./test`).
+ *
+ * exit() while a run is on is told, too, and stops the program by abort(), so that exit(0) is no success. _exit() and
+ * quick_exit() cannot be seen; what a forked child does is its own.
  *
  * The calls that run a test are made outside runs, one at a time, on any thread. Those "in a test" are made by its tasks,
  * jobs, callbacks, and by begin(), end() and check() where that makes sense; outside tests they do nothing, and give 0.
@@ -177,7 +181,9 @@ OSR_API int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size
  *
  * at the 7th question for a cancellation (C), one of 3 that was asked at a certain place, the answer was 1; at the 12th
  * to the 15th choice of a ready task (R) it was 1. D: equal times; E: descriptors; J: jobs; F: faults ("F5+=1": from
- * there on, each of its name); S: short reads and writes; T: the test's own.
+ * there on, each of its name); S: short reads and writes; T: the test's own. What was asked about goes along as four digits:
+ * of a cancellation that is the place of the call, "bank.c:74", without the file's directory. So a token holds in every
+ * build of the same sources, wherever they lie; a line that is added above that place makes the program part from it.
  */
 
 /*
@@ -208,7 +214,9 @@ OSR_API void osr_test_fail_here(const char *where, const char *format, ...) OSR_
 
 /*
  * In a task: checks that a call, which gives an int, is a cancellation point (is none), whatever it gives:
- * rc = osr_test_point(queue_push(&queue, item)). Where the task is cancelled already that cannot be seen, and is let be.
+ * rc = osr_test_point(queue_push(&queue, item)). Points behind a shield that is opened inside the call are not counted:
+ * no cancellation of the caller reaches them. Where the task is cancelled already that cannot be seen, and is let be; so are
+ * points where there should be none, if a fault was injected inside, since a shield may be what failed.
  */
 #define osr_test_point(call)                                                                 \
     __extension__ ({                                                                                     \
@@ -290,6 +298,8 @@ struct osr_test_watch_ {
     struct osr_test_watch_ *outer;
     uint64_t task;
     unsigned long points;
+    unsigned shields; /* around the call */
+    unsigned faults;  /* before it */
     bool blind; /* it is cancelled already */
 };
 

@@ -66,6 +66,7 @@ struct campaign *osri_kit_begin(const struct osr_test *test, const char *name, i
     campaign->play.campaign = campaign->again.campaign = campaign;
     osri_kit_forget_story();
     osri_kit_watch_crashes();
+    osri_kit_watch_process();
     return campaign;
 }
 
@@ -311,7 +312,7 @@ static const struct question *question_of(const struct play *play, const struct 
     size_t i;
 
     for (i = 0; line->what && i < play->asked; i++)
-        if (play->questions[i].kind == line->kind && osri_kit_hash(play->questions[i].what) == line->what)
+        if (play->questions[i].kind == line->kind && osri_kit_hash_of(line->kind, play->questions[i].what) == line->what)
             return &play->questions[i];
     return NULL;
 }

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a run, where the test does not say. */
+enum { STEPS = 100000 };
+
 /* ---- The script ---- */
 
 static void part(struct play *play, const struct line *line, const char *format, ...) OSR_PRINTF_(3, 4);
@@ -30,7 +33,7 @@ static bool fits(struct play *play, const struct line *line, unsigned n, const c
 {
     if (line->n && line->n != n)
         part(play, line, "the program now offers %u alternatives (%s), and not %u", n, what, line->n);
-    else if (line->what && line->what != osri_kit_hash(what))
+    else if (line->what && line->what != osri_kit_hash_of(line->kind, what))
         part(play, line, "the program now asks about \"%s\", which is something else", what);
     else if (line->answer >= n)
         part(play, line, "the program now offers no more than %u alternatives (%s)", n, what);
@@ -114,9 +117,9 @@ static bool from_order(struct play *play, struct question *question)
 }
 
 /* A run that takes too long is cancelled, from where that is possible: not by the observer. */
-static bool from_violation(const struct play *play, struct question *question)
+static bool from_length(const struct play *play, struct question *question)
 {
-    if (play->violation != VIOLATION_STEPS || question->kind != OSR_CHOICE_CANCEL)
+    if (!play->is_long || question->kind != OSR_CHOICE_CANCEL)
         return false;
     question->answer = 2;
     return question->ordered = true;
@@ -186,8 +189,8 @@ unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *
     if (kind == OSR_CHOICE_READY)
         settle_queue(play);
     for (watch = kind == OSR_CHOICE_CANCEL ? play->watch : NULL; watch; watch = watch->outer)
-        watch->points += watch->task == play->current;
-    if (!(kind == OSR_CHOICE_FAULT && from_order(play, question)) && !from_violation(play, question)) {
+        watch->points += watch->task == play->current && osr_shields() <= watch->shields;
+    if (!(kind == OSR_CHOICE_FAULT && from_order(play, question)) && !from_length(play, question)) {
         if (play->script)
             question->answer = from_script(play, question, &found);
         if (!found && play->improvise)
@@ -215,7 +218,7 @@ void osri_kit_play_script(const struct play *play, struct script *script)
 
         if (!question->answer || question->onwards || question->ordered)
             continue;
-        line.what = question->kind >= OSR_CHOICE_FAULT ? osri_kit_hash(question->what) : 0;
+        line.what = question->kind >= OSR_CHOICE_FAULT ? osri_kit_hash_of(question->kind, question->what) : 0;
         osri_kit_script_add(script, line);
     }
 }
@@ -270,19 +273,20 @@ static bool dequeue(struct play *play, uint64_t task)
 /* Without a question, a task that still runs has spawned this one eagerly, or was spawned so by it and yields. */
 static void note_step(struct play *play, const struct osr_trace_event *event)
 {
+    const unsigned long most = play->test->steps ? play->test->steps : STEPS;
     bool was_queued = dequeue(play, event->task);
 
     if (play->runs && play->current != event->task && !was_queued)
         enqueue(play, play->current);
     play->current = event->task;
     play->runs = true;
-    if (++play->steps == play->test->steps || (!play->test->steps && play->steps == 100000))
+    if (++play->steps == most) {
+        play->is_long = true;
         osri_kit_violated(play, VIOLATION_STEPS, NULL, "the run has not ended after %lu steps of tasks; now it is cancelled",
                           play->steps);
-    if (play->violation == VIOLATION_STEPS && play->steps > 2 * (play->test->steps ? play->test->steps : 100000)) {
-        osri_kit_tell_death("the run did not end when it was cancelled either; there is no way out of it");
-        abort();
     }
+    if (play->steps > 2 * most)
+        osri_kit_stop(play, VIOLATION_STEPS, "the run did not end when it was cancelled either; there is no way out of it");
 }
 
 void osri_kit_observe(void *arg, const struct osr_trace_event *event)

@@ -42,6 +42,9 @@ void osri_kit_script_free(struct script *script);
 
 uint16_t osri_kit_hash(const char *what);
 
+/* The same of what a question is about. Of places without their directories, which are others in other builds. */
+uint16_t osri_kit_hash_of(unsigned kind, const char *what);
+
 /* Writes a token, cut at `size`, line by line; the end gives the length of the whole. Takes no memory. */
 struct token_writer {
     char *buffer;
@@ -150,6 +153,8 @@ struct play {
     struct order orders[ORDERS];
     struct osr_test_watch_ *watch; /* calls that are looked at, the latest first */
     unsigned long steps;
+    bool is_long;        /* there have been too many: it is cancelled */
+    uint64_t runaway;    /* the task of which was told last that it calls on and on; 0: none */
     unsigned cancels, faults;
 
     enum violation violation;
@@ -195,6 +200,9 @@ void osri_kit_observe(void *play, const struct osr_trace_event *event);
 void osri_kit_violated(struct play *play, enum violation violation, const char *where, const char *format, ...)
     OSR_PRINTF_(4, 5);
 
+/* Tells that there is no way out of this run, and stops the program; `found`: what that is, if it is no news. */
+_Noreturn void osri_kit_stop(const struct play *play, enum violation found, const char *why);
+
 /* ---- Memory: count.c ---- */
 
 /* Blocks that are in use: of the library's, and of the program's own. */
@@ -234,6 +242,9 @@ void osri_kit_scene_end(struct play *play);
  * which campaign. */
 void osri_kit_tell(struct play *play, const struct script *script, const char *how);
 void osri_kit_forget_story(void);
+
+/* What becomes of the whole process while a run is on is told from now on: outside.c. */
+void osri_kit_watch_process(void);
 
 /* Tells that the program is about to die, or is dying, in the play that is on. */
 void osri_kit_tell_death(const char *why);

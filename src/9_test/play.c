@@ -31,6 +31,28 @@ void osri_kit_violated(struct play *play, enum violation violation, const char *
         osri_kit_scene_end(play);
 }
 
+_Noreturn void osri_kit_stop(const struct play *play, enum violation found, const char *why)
+{
+    const bool is_news = play->violation && play->violation != found;
+    char text[1024];
+
+    snprintf(text, sizeof(text), "%s%s%.400s", why, is_news ? "; before that: " : "", is_news ? play->said : "");
+    osri_kit_tell_death(text);
+    abort();
+}
+
+/* The library tells it at 10,000 calls, which may come to an end, at 100,000, and so on. */
+static void note_runaway(struct play *play, const char *text, int length)
+{
+    char why[512];
+
+    osri_kit_violated(play, VIOLATION_RUNAWAY, NULL, "%.*s", length, text);
+    snprintf(why, sizeof(why), "%.*s; there is no way out of it", length < 400 ? length : 400, text);
+    if (play->runaway == play->current && !play->is_long)
+        osri_kit_stop(play, VIOLATION_RUNAWAY, why);
+    play->runaway = play->current;
+}
+
 static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
 {
     int length = (int)strcspn(text, "\n");
@@ -42,7 +64,7 @@ static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
         osri_kit_tell_death(text);
         break;
     case OSR_DIAGNOSIS_RUNAWAY:
-        osri_kit_violated(play, VIOLATION_RUNAWAY, NULL, "%.*s", length, text);
+        note_runaway(play, text, length);
         break;
     case OSR_DIAGNOSIS_LEAK:
     case OSR_DIAGNOSIS_DESCRIPTOR:

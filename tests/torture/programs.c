@@ -1114,6 +1114,7 @@ static void release_job(void *arg)
 {
     (void)arg;
     (void)osr_jobs_allow(UINT32_MAX);
+    (void)osr_shields();
 }
 
 static int hold_a_job(void)

@@ -1,0 +1,377 @@
+/* The test kit and what is outside of a run (osier/test.h): the world that it waits for, the process that it is in, the
+ * builds that its tokens come from; and the names that a story gives to all that. */
+#include "harness.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <osier/test.h>
+
+#define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
+
+static struct world {
+    const char *fault; /* which one is in */
+    int runs;          /* that have begun */
+} world;
+static char told[1 << 16];
+
+static bool has(const char *fault)
+{
+    return world.fault && strcmp(world.fault, fault) == 0;
+}
+
+static void begin(void *arg)
+{
+    (void)arg;
+    world.runs++;
+}
+
+static void note(void *arg, const char *text)
+{
+    (void)arg;
+    strncat(told, text, sizeof(told) - strlen(told) - 1);
+}
+
+static void with(const char *fault)
+{
+    world = (struct world){.fault = fault};
+    told[0] = '\0';
+}
+
+static void assert_told(const char *text)
+{
+    if (!strstr(told, text))
+        fail_msg("expected \"%s\" in:\n%s", text, told);
+}
+
+static void assert_not_told(const char *text)
+{
+    if (strstr(told, text))
+        fail_msg("did not expect \"%s\" in:\n%s", text, told);
+}
+
+#define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .tell = note, __VA_ARGS__)
+/* One that dies in a child process, and tells it to standard error. */
+#define DEATH_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .quiet = true, __VA_ARGS__)
+
+/* ---- Tokens of other builds ---------------------------------------------------------------------------- */
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpragmas"
+
+/* One program, compiled at three places. */
+OSR_TASK(built_here, struct world, w)
+{
+    (void)w;
+# 7 "/home/you/program/sleeper.c"
+    return osr_sleep(osr_ms(1)) < 0 ? osr_test_fail("cut"), -ECANCELED : 0;
+}
+
+OSR_TASK(built_there, struct world, w)
+{
+    (void)w;
+# 7 "../program/sleeper.c"
+    return osr_sleep(osr_ms(1)) < 0 ? osr_test_fail("cut"), -ECANCELED : 0;
+}
+
+OSR_TASK(changed, struct world, w)
+{
+    (void)w;
+# 8 "../program/sleeper.c"
+    return osr_sleep(osr_ms(1)) < 0 ? osr_test_fail("cut"), -ECANCELED : 0;
+}
+# 92 "tests/test_kit_outside.c"
+
+#pragma GCC diagnostic pop
+
+TEST(a_token_goes_with_the_file_wherever_that_is_compiled)
+{
+    const struct osr_test here = KIT_TEST("sleeper", built_here), there = KIT_TEST("sleeper", built_there);
+    const struct osr_test other = KIT_TEST("sleeper", changed);
+    char token[64];
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&here), 1);
+    snprintf(token, sizeof(token), "%s", osr_test_token());
+    assert_non_null(strstr(token, "sleeper:C1=1/3."));
+    assert_int_equal(osr_test_replay(&there, token), 1);
+    assert_string_equal(osr_test_token(), token);
+    assert_not_told("has parted");
+    assert_int_equal(osr_test_replay(&other, token), 0);
+    assert_told("the program has parted from the token at C1");
+}
+
+/* A name is one, whatever is in it. */
+OSR_TASK(chooses_paths, struct world, w)
+{
+    (void)w;
+    osr_test_check(osr_test_choose(2, has("moved") ? "/var/tmp" : "/tmp") == 0);
+    return 0;
+}
+
+TEST(what_a_test_chooses_is_not_taken_for_a_place)
+{
+    const struct osr_test test = KIT_TEST("chooses", chooses_paths);
+    char token[64];
+
+    with(NULL);
+    assert_int_equal(osr_test_explore(&test), 1);
+    snprintf(token, sizeof(token), "%s", osr_test_token());
+    with("moved");
+    assert_int_equal(osr_test_replay(&test, token), 0);
+    assert_told("the program has parted from the token at T1");
+}
+
+/* ---- Points behind shields ----------------------------------------------------------------------------- */
+
+static int says_goodbye(void)
+{
+    struct osr_scope shield;
+    int rc;
+
+    osr_shield_open(&shield, osr_s(1));
+    rc = osr_sleep(osr_ms(1));
+    return osr_scope_close(&shield, rc);
+}
+
+static int unshields(void)
+{
+    struct osr_scope shield;
+    int rc;
+
+    osr_shield_open(&shield, osr_s(1));
+    osr_scope_unshield(&shield);
+    rc = osr_sleep(osr_ms(1));
+    return osr_scope_close(&shield, rc);
+}
+
+static int sleeps_before_it_says_goodbye(void)
+{
+    int rc = osr_sleep(osr_ms(1));
+
+    return rc < 0 ? rc : says_goodbye();
+}
+
+OSR_TASK(has_points, struct world, w)
+{
+    struct osr_scope shield;
+    int rc;
+
+    (void)w;
+    if (has("no point"))
+        return osr_test_no_point(says_goodbye());
+    if (has("a point"))
+        return osr_test_point(says_goodbye());
+    if (has("unshielded"))
+        return osr_test_no_point(unshields());
+    if (has("before"))
+        return osr_test_point(sleeps_before_it_says_goodbye());
+    osr_shield_open(&shield, osr_s(1)); /* by the caller, who asks about what is inside */
+    rc = osr_test_point(osr_sleep(1));
+    rc = rc == 0 ? osr_test_no_point(says_goodbye()) : rc;
+    return osr_scope_close(&shield, rc);
+}
+
+TEST(a_point_that_no_cancellation_of_the_caller_reaches_is_none)
+{
+    const struct osr_test test = KIT_TEST("points", has_points);
+
+    with("no point");
+    assert_int_equal(osr_test_sweep(&test), 0);
+    with("a point");
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("says_goodbye() is no cancellation point\n");
+    with("unshielded");
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("unshields() is a cancellation point\n");
+    with("before");
+    assert_int_equal(osr_test_sweep(&test), 0);
+    with("in a shield");
+    assert_int_equal(osr_test_sweep(&test), 0);
+}
+
+OSR_TASK(counts_shields, struct world, w)
+{
+    struct osr_scope outer, inner, plain;
+
+    (void)w;
+    check_int(osr_shields(), 0);
+    osr_shield_open(&outer, osr_s(1));
+    check_int(osr_shields(), 1);
+    osr_scope_open(&plain);
+    osr_shield_open(&inner, osr_s(1));
+    check_int(osr_shields(), 2);
+    osr_scope_unshield(&inner);
+    check_int(osr_shields(), 1);
+    osr_scope_close(&inner, 0);
+    osr_scope_close(&plain, 0);
+    osr_scope_close(&outer, 0);
+    check_int(osr_shields(), 0);
+    return 0;
+}
+
+OSR_TASK(has_a_shielded_child, struct world, w)
+{
+    struct osr_scope shield;
+    struct osr_group group;
+
+    osr_shield_open(&shield, osr_s(1)); /* it is its spawner's, whoever feels it */
+    osr_group_open(&group);
+    osr_spawn(&group, counts_shields, w);
+    return osr_scope_close(&shield, osr_group_close(&group, 0));
+}
+
+TEST(shields_are_counted_of_the_calling_task)
+{
+    assert_int_equal(osr_shields(), 0);
+    assert_int_equal(run_simulated(has_a_shielded_child, &world), 0);
+    assert_checked();
+}
+
+/* ---- Runs that do not end ------------------------------------------------------------------------------ */
+
+OSR_TASK(does_not_stop, struct world, w)
+{
+    unsigned refused = 0;
+    int rc;
+
+    (void)w;
+    do {
+        rc = osr_sleep(5);
+        refused += rc < 0;
+        if (has("stops in the end") && refused >= 20000)
+            return rc;
+    } while (rc < 0);
+    return 0;
+}
+
+static void run_away(void)
+{
+    static const struct osr_test test = DEATH_TEST("runs", does_not_stop);
+
+    with(NULL);
+    osr_test_sweep(&test);
+}
+
+TEST(a_task_that_calls_on_and_on_when_it_is_cancelled_is_told)
+{
+    const struct osr_test test = KIT_TEST("runs", does_not_stop);
+
+    assert_dies(run_away, SIGABRT, "\"runs\": the program is stopped\n  osier: task \"does_not_stop\" (spawned at ");
+    assert_dies(run_away, SIGABRT, " goes on calling in a cancelled scope: 100000 calls refused in a row, the last at ");
+    assert_dies(run_away, SIGABRT, "; there is no way out of it\n  in sweep, run ");
+    assert_dies(run_away, SIGABRT, "again: OSR_REPLAY='osr1:runs:C1=1;");
+    with("stops in the end");
+    assert_int_equal(osr_test_sweep(&test), 1);
+    assert_told("\"runs\": a task does not stop when it is cancelled\n");
+    assert_told(": 10000 calls refused in a row");
+}
+
+OSR_TASK(calls_for_ever, struct world, w)
+{
+    (void)w;
+    if (has("a check"))
+        osr_test_fail("look around");
+    for (;;)
+        if (osr_yield() < 0 && osr_test_choose(1, "nothing"))
+            break;
+    return 0;
+}
+
+static void run_on_after_a_check(void)
+{
+    static const struct osr_test test = DEATH_TEST("calls", calls_for_ever, .steps = 10);
+
+    with("a check");
+    osr_test_run(&test);
+}
+
+TEST(a_run_in_which_something_was_wrong_before_has_an_end_too)
+{
+    assert_dies(run_on_after_a_check, SIGABRT, "the run did not end when it was cancelled either; there is no way out of it; "
+                                               "before that: look around\n");
+}
+
+/* ---- exit() -------------------------------------------------------------------------------------------- */
+
+static void leave(void *arg, const struct osr_test_result *result)
+{
+    (void)arg, (void)result;
+    if (has("after the run"))
+        exit(3);
+}
+
+OSR_TASK(exits, struct world, w)
+{
+    pid_t child = has("in a child") ? fork() : -1;
+    int status;
+
+    (void)w;
+    if (child == 0)
+        exit(7);
+    if (child > 0) {
+        (void)!waitpid(child, &status, 0);
+        return WIFEXITED(status) && WEXITSTATUS(status) == 7 ? 0 : osr_fail(-EPROTO, "the child has died");
+    }
+    if (has("in a run") && osr_sleep(1) < 0) {
+        printf("said before");
+        exit(0);
+    }
+    return 0;
+}
+
+static void exit_in_a_run(void)
+{
+    static const struct osr_test test = DEATH_TEST("exits", exits);
+
+    with("in a run");
+    osr_test_sweep(&test);
+}
+
+static void exit_as_told(void)
+{
+    static const struct osr_test test = DEATH_TEST("exits", exits, .check = leave);
+
+    (void)freopen("/dev/null", "w", stdout);
+    osr_test_run(&test);
+    (void)raise(SIGKILL);
+}
+
+TEST(a_program_that_exits_in_a_run_is_told)
+{
+    const struct osr_test test = KIT_TEST("exits", exits);
+    pid_t child;
+    int status;
+
+    assert_dies(exit_in_a_run, SIGABRT, "\"exits\": the program is stopped\n  exit() is called while the run is on\n"
+                                        "  in sweep, run ");
+    assert_dies(exit_in_a_run, SIGABRT, "again: OSR_REPLAY='osr1:exits:C1=1;");
+    with("in a child"); /* whose end is its own */
+    assert_int_equal(osr_test_run(&test), 0);
+    assert_not_told("the root failed");
+    with("after the run");
+    child = fork();
+    if (child == 0)
+        exit_as_told();
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        story_test(a_token_goes_with_the_file_wherever_that_is_compiled),
+        story_test(what_a_test_chooses_is_not_taken_for_a_place),
+        story_test(a_point_that_no_cancellation_of_the_caller_reaches_is_none),
+        story_test(shields_are_counted_of_the_calling_task),
+        story_test(a_task_that_calls_on_and_on_when_it_is_cancelled_is_told),
+        story_test(a_run_in_which_something_was_wrong_before_has_an_end_too),
+        story_test(a_program_that_exits_in_a_run_is_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
