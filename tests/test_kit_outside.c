@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -361,6 +362,339 @@ TEST(a_program_that_exits_in_a_run_is_told)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
 }
 
+/* ---- Waiting for the world ----------------------------------------------------------------------------- */
+
+static int64_t real_time(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return osr_s(now.tv_sec) + now.tv_nsec;
+}
+
+OSR_TASK(reads_one, int, fd)
+{
+    char byte;
+    int rc = osr_read(*fd, &byte, 1);
+
+    return rc < 0 ? rc : 0;
+}
+
+
+OSR_TASK(job, void, unused)
+{
+    return 0;
+}
+
+OSR_TASK(offloads, void, unused)
+{
+    return osr_offload(job, NULL);
+}
+
+/* Two ends, at both of which somebody waits for the other to begin. */
+OSR_TASK(listens_only, struct world, w)
+{
+    struct osr_group group;
+    int fds[2], ends[2], rc = osr_test_streams(fds);
+
+    (void)w;
+    if (rc < 0)
+        return rc;
+    ends[0] = fds[0];
+    ends[1] = has("a copy") ? fcntl(fds[1], F_DUPFD_CLOEXEC, 3) : fds[1];
+    osr_group_open(&group);
+    if (has("a job")) {
+        osr_test_hold_jobs();
+        osr_spawn(&group, offloads, NULL);
+    }
+    osr_spawn(&group, reads_one, &ends[0]);
+    osr_spawn(&group, reads_one, &ends[1]);
+    rc = osr_group_close(&group, 0);
+    if (ends[1] != fds[1])
+        osr_fd_close(ends[1]);
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    return rc;
+}
+
+TEST(a_run_that_waits_only_for_its_own_streams_is_stuck_at_once)
+{
+    static const char *const ways[] = {"both", "a copy", "a job"};
+    const struct osr_test test = KIT_TEST("listens", listens_only, .patience = 30000);
+    const int64_t began = real_time();
+    unsigned i;
+
+    if (under_thread_sanitizer())
+        skip(); /* it has a thread of its own */
+    for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        with(ways[i]);
+        assert_int_equal(osr_test_run(&test), 1);
+        assert_told("\"listens\": nothing could run any more\n  a deadlock: nothing can ever run again:\n");
+        assert_told("waits in osr_read at tests/test_kit_outside.c:");
+        assert_told("the run gave OSR_EDEADLOCK\n");
+    }
+    assert_true(real_time() - began < osr_s(30));
+}
+
+/* Somebody outside who may write to a descriptor, after a moment. */
+static void *writes_later(void *arg)
+{
+    usleep(100000);
+    (void)!write(*(int *)arg, "x", 1);
+    return NULL;
+}
+
+static pid_t forked(int fd, bool twice)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        if (twice && fork() > 0)
+            _exit(0);
+        writes_later(&fd);
+        _exit(0);
+    }
+    return child;
+}
+
+static pid_t spawned(int fd)
+{
+    char *const argv[] = {(char *)"sh", (char *)"-c", (char *)"sleep 0.1; echo x >&9", NULL};
+    posix_spawn_file_actions_t actions;
+    pid_t child;
+
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fd, 9);
+    check_int(posix_spawn(&child, "/bin/sh", &actions, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    return child;
+}
+
+/* Waits for one end, while somebody has the other. */
+OSR_TASK(is_written_to, struct world, w)
+{
+    pthread_t thread;
+    pid_t child = 0;
+    int fds[2], rc = has("a pipe") ? pipe2(fds, O_CLOEXEC) : osr_test_streams(fds);
+
+    (void)w;
+    if (rc < 0)
+        return rc;
+    if (has("a thread") || has("a pipe"))
+        pthread_create(&thread, NULL, writes_later, &fds[1]);
+    if (has("a child") || has("a stranger"))
+        child = forked(fds[1], has("a stranger"));
+    if (has("a program"))
+        child = spawned(fds[1]);
+    if (has("a stranger"))
+        waitpid(child, NULL, 0);
+    rc = reads_one.routine_.run(&fds[0]);
+    if (has("a thread") || has("a pipe"))
+        pthread_join(thread, NULL);
+    if (child > 0 && !has("a stranger"))
+        waitpid(child, NULL, 0);
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    return rc;
+}
+
+TEST(what_somebody_outside_can_write_to_is_waited_for)
+{
+    static const char *const ways[] = {"a pipe", "a thread", "a child", "a stranger", "a program"};
+    const struct osr_test test = KIT_TEST("written", is_written_to, .patience = 30000);
+    unsigned i;
+
+    for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        with(ways[i]);
+        if (osr_test_run(&test) != 0)
+            fail_msg("by %s: %s", ways[i], told);
+        assert_not_told("the root failed");
+    }
+}
+
+OSR_TASK(waits_for_a_signal, void, unused)
+{
+    struct osr_signals signals;
+    int rc = osr_signals_open(&signals, SIGUSR1), close;
+
+    rc = rc == 0 ? osr_signal_wait(&signals, NULL) : rc;
+    close = osr_signals_close(&signals);
+    return rc < 0 ? rc : close;
+}
+
+OSR_TASK(hangs, void, unused)
+{
+    pause();
+    return 0;
+}
+
+OSR_TASK(waits_in_vain, struct world, w)
+{
+    struct osr_group group;
+    struct osr_scope limit;
+    int streams[2], one[2], other[2], rc = pipe2(one, O_CLOEXEC | O_NONBLOCK) | pipe2(other, O_CLOEXEC | O_NONBLOCK);
+
+    (void)w;
+    if (rc < 0)
+        return -errno;
+    osr_group_open(&group);
+    osr_timeout_open(&limit, has("a worker") ? osr_s(3600) : OSR_NEVER); /* the clock goes slowly while that works */
+    (void)osr_test_choose(2, "nothing");
+    if (has("a signal"))
+        rc = waits_for_a_signal.routine_.run(NULL);
+    if (has("a worker"))
+        rc = osr_worker(hangs, NULL);
+    rc = osr_scope_close(&limit, rc);
+    if (has("two") || has("one"))
+        osr_spawn(&group, reads_one, &one[0]);
+    if (has("two"))
+        osr_spawn(&group, reads_one, &other[0]);
+    if (has("one")) {
+        (void)osr_test_streams(streams);
+        osr_spawn(&group, reads_one, &streams[0]); /* which is no reason to give up */
+    }
+    rc = osr_group_close(&group, rc);
+    if (has("one")) {
+        osr_fd_close(streams[0]);
+        osr_fd_close(streams[1]);
+    }
+    osr_fd_close(one[0]);
+    osr_fd_close(one[1]);
+    osr_fd_close(other[0]);
+    osr_fd_close(other[1]);
+    return rc;
+}
+
+TEST(a_run_that_waits_for_the_world_in_vain_is_told)
+{
+    const struct osr_test test = KIT_TEST("waits", waits_in_vain, .patience = 60);
+    char expected[256], *at;
+    int fd = dup(2);
+
+    close(fd); /* that is what the first one will be */
+    with("one");
+    assert_int_equal(osr_test_random(&test, 10, 1), 1);
+    snprintf(expected, sizeof(expected), "\"waits\": the run waits for the world outside\n"
+             "  after 0.060 s of real time it still waits for the outside world: descriptor %d at tests/test_kit_outside.c:", fd);
+    assert_told(expected);
+    assert_told("waits in osr_read at tests/test_kit_outside.c:");
+    assert_told("again: OSR_REPLAY='osr1:waits:");
+    assert_not_told("shrunk"); /* which would take long */
+    assert_not_told(", descriptor ");
+    with("two");
+    assert_int_equal(osr_test_run(&test), 1);
+    at = strstr(told, expected);
+    assert_non_null(at);
+    snprintf(expected, sizeof(expected), ", descriptor %d at tests/test_kit_outside.c:", fd + 2);
+    assert_told(expected);
+    with("a signal");
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told(": a signal, a post, a thread or a worker\n");
+    with("a worker");
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told(": a signal, a post, a thread or a worker\n");
+    with(NULL);
+    assert_int_equal(osr_test_run(&test), 0);
+}
+
+/* A pipe that has the number of an end that was closed. */
+OSR_TASK(waits_for_a_later_one, struct world, w)
+{
+    int fds[2], pipe[2], rc = osr_test_streams(fds);
+
+    (void)w;
+    if (rc < 0)
+        return rc;
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    rc = pipe2(pipe, O_CLOEXEC | O_NONBLOCK);
+    osr_test_check(rc == 0 && pipe[0] == fds[0]);
+    rc = reads_one.routine_.run(&pipe[0]);
+    osr_fd_close(pipe[0]);
+    osr_fd_close(pipe[1]);
+    return rc;
+}
+
+TEST(a_stream_is_known_by_more_than_its_number)
+{
+    const struct osr_test test = KIT_TEST("later", waits_for_a_later_one, .patience = 20);
+
+    with(NULL);
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("after 0.020 s of real time it still waits");
+}
+
+/* The world is waited for where it is not even allowed to be cancelled. */
+OSR_TASK(waits_in_a_shield, struct world, w)
+{
+    struct osr_scope shield;
+    int fds[2];
+
+    (void)w;
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -errno;
+    osr_shield_open_unlimited(&shield);
+    return osr_scope_close(&shield, reads_one.routine_.run(&fds[0]));
+}
+
+static void wait_in_a_shield(void)
+{
+    static const struct osr_test test = DEATH_TEST("shielded", waits_in_a_shield, .patience = 20);
+
+    osr_test_run(&test);
+}
+
+TEST(a_run_that_waits_in_vain_behind_a_shield_stops)
+{
+    assert_dies(wait_in_a_shield, SIGABRT, "osier: nothing can ever run again, and cancelling has not helped:");
+    assert_dies(wait_in_a_shield, SIGABRT, "again: OSR_REPLAY='osr1:shielded:;");
+}
+
+/* ---- The door for that --------------------------------------------------------------------------------- */
+
+static struct {
+    int asked, fd;
+    const char *where;
+    int64_t waited;
+} door;
+
+static int64_t twice(void *arg, int fd, const char *where, int64_t waited)
+{
+    (void)arg;
+    door.asked++;
+    door.fd = fd;
+    door.where = where;
+    door.waited = waited;
+    return door.asked < 3 ? osr_ms(20) : 0;
+}
+
+OSR_TASK(reads_what_never_comes, int, fd)
+{
+    char byte;
+    int rc = osr_sleep(osr_s(5)); /* for which nobody outside is waited for */
+
+    check_int(door.asked, 0);
+    rc = rc == 0 ? osr_read_here(*fd, &byte, 1, "a place") : rc;
+    return rc;
+}
+
+TEST(how_long_a_simulated_run_waits_can_be_said_from_outside)
+{
+    int64_t began = real_time();
+    int fds[2];
+
+    memset(&door, 0, sizeof(door));
+    assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_int_equal(run_simulated(reads_what_never_comes, &fds[0], .patience = twice), -OSR_EDEADLOCK);
+    assert_checked();
+    assert_int_equal(door.asked, 3);
+    assert_int_equal(door.fd, fds[0]);
+    assert_string_equal(door.where, "a place");
+    assert_true(door.waited >= osr_ms(40) && real_time() - began >= osr_ms(40));
+    close(fds[0]);
+    close(fds[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +705,12 @@ int main(void)
         story_test(a_task_that_calls_on_and_on_when_it_is_cancelled_is_told),
         story_test(a_run_in_which_something_was_wrong_before_has_an_end_too),
         story_test(a_program_that_exits_in_a_run_is_told),
+        story_test(a_run_that_waits_only_for_its_own_streams_is_stuck_at_once),
+        story_test(what_somebody_outside_can_write_to_is_waited_for),
+        story_test(a_run_that_waits_for_the_world_in_vain_is_told),
+        story_test(a_stream_is_known_by_more_than_its_number),
+        story_test(a_run_that_waits_in_vain_behind_a_shield_stops),
+        story_test(how_long_a_simulated_run_waits_can_be_said_from_outside),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

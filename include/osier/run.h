@@ -64,6 +64,15 @@ enum osr_choice {
  */
 typedef unsigned osr_choose(void *arg, enum osr_choice kind, unsigned n, const char *what);
 
+/*
+ * Under the simulated clock: asked when nothing can go on but by the world outside, in real time. Once for each descriptor
+ * that a task waits for, with the place of the call; and once, with -1 and NULL, if anything else can come: from signals and
+ * posts that are open, threads, workers. `waited` is how long the run has waited so far, in nanoseconds. Gives how much longer it may; of several
+ * answers the longest counts, and when that time is over, it is asked again. OSR_NEVER: for as long as it takes; 0: nothing
+ * comes, and where that is all that is said, the run is stuck (-OSR_EDEADLOCK). Must call nothing of the library.
+ */
+typedef int64_t osr_patience(void *arg, int fd, const char *where, int64_t waited);
+
 struct osr_run_options {
     size_t size;       /* of this struct; the macro sets it */
     const char *where; /* the place; the macro sets it */
@@ -104,6 +113,8 @@ struct osr_run_options {
     void *choose_arg;
     osr_touched *touched; /* who is told what steps touch (debug.h); NULL: nobody, which costs nothing */
     void *touched_arg;
+    osr_patience *patience; /* how long a simulated run waits for the world outside; NULL: for as long as it takes */
+    void *patience_arg;
     /* `choose` is also asked for cancellations and for short reads and writes (test.h); the simulated clock of a runner
      * begins anew with each run. */
     bool inject;

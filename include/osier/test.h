@@ -47,6 +47,12 @@
  * though they are refused. A task that computes for ever and calls nothing makes no step, and is not seen: give the test
  * program a time limit from outside (`timeout 60 ./test`).
  *
+ * A run in which all that tasks wait for are ends of the kit's own streams (osr_test_streams()) is a deadlock, since nobody
+ * else can write to them; where somebody could, because there is another thread, a child, or was a fork() since they were made,
+ * they count as the world outside. (A signal handler of the program's own that writes to one is not thought of.) A run that
+ * waits for the world, in real time, may do so for 10 seconds (osr_test.patience), also for a worker whose deadline comes
+ * later; then that is the violation, and it is found out three times before it is told: it is not shrunk.
+ *
  * exit() while a run is on is told, too, and stops the program by abort(), so that exit(0) is no success. _exit() and
  * quick_exit() cannot be seen; what a forked child does is its own.
  *
@@ -104,6 +110,7 @@ struct osr_test {
     unsigned long runs;   /* that osr_test_explore() makes at most; 0: 1,000,000 */
     unsigned depth;       /* choices of a run that it varies, from the first one on; 0: all */
     unsigned pairs;       /* of injections that osr_test_sweep() tries besides, drawn at random; 0: none */
+    unsigned patience;    /* milliseconds of real time, for which a run may wait for the world outside; 0: 10,000 */
     bool quiet;           /* says only what went wrong, not how many runs were made */
     bool keeps_memory;    /* the program keeps errors or memory over a run: what is left is no leak */
     size_t stack_size;    /* as for osr_run() */

@@ -116,6 +116,10 @@ int osr_test_streams_here(int fds[2], const char *where)
         return osr_fail_here(where, -EINVAL, "no room for two descriptors");
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
         return osr_fail_here(where, -errno, "making a pair of streams");
+    if (osri_kit_play) {
+        osri_kit_stream_made(osri_kit_play, fds[0], where);
+        osri_kit_stream_made(osri_kit_play, fds[1], where);
+    }
     return 0;
 }
 

@@ -70,6 +70,7 @@ enum violation {
     VIOLATION_CHECK,     /* osr_test_check() in the run */
     VIOLATION_INVARIANT, /* and after it */
     VIOLATION_DEADLOCK,
+    VIOLATION_OUTSIDE,     /* it waits for the world outside, in real time */
     VIOLATION_STEPS,       /* the run does not end */
     VIOLATION_RUNAWAY,     /* a task calls on and on in a cancelled scope */
     VIOLATION_LEAK,        /* the library names something */
@@ -113,6 +114,14 @@ struct order {
 
 enum { ORDERS = 8 };
 
+/* One end of a pair of streams that the kit has made. */
+struct stream {
+    int fd;
+    uint64_t inode; /* which it is, whatever its number */
+    const char *where;
+    bool is_shared; /* another process may have it, too */
+};
+
 struct campaign;
 
 struct play {
@@ -127,7 +136,8 @@ struct play {
     struct question *questions;
     struct event *events;
     struct actor *actors; /* by number, from 1 on */
-    size_t questions_room, events_room, actors_room;
+    struct stream *streams;
+    size_t questions_room, events_room, actors_room, streams_room;
 
     /* Is anew in each: from here to the texts all is 0 when it begins. */
     const struct osr_test *test;
@@ -141,6 +151,8 @@ struct play {
     size_t shown;     /* how much had happened when the scene last showed who was where */
 
     size_t asked, happened, cast; /* questions, events, and actors of it */
+    size_t made;                  /* streams */
+    size_t given_up;              /* how much had happened when the world outside was given up */
     unsigned long ordinals[KINDS];
 
     uint64_t current; /* the task that runs, as far as has been told; 0: none yet */
@@ -243,15 +255,26 @@ void osri_kit_scene_end(struct play *play);
 void osri_kit_tell(struct play *play, const struct script *script, const char *how);
 void osri_kit_forget_story(void);
 
-/* What becomes of the whole process while a run is on is told from now on: outside.c. */
-void osri_kit_watch_process(void);
-
 /* Tells that the program is about to die, or is dying, in the play that is on. */
 void osri_kit_tell_death(const char *why);
 
 /* While this is on, signals of crashes are told. To end it again does nothing. */
 void osri_kit_watch_crashes(void);
 void osri_kit_unwatch_crashes(void);
+
+/* ---- The world: outside.c ---- */
+
+/* What becomes of the whole process while a run is on is told from now on. */
+void osri_kit_watch_process(void);
+
+/* Takes note of a stream's end. */
+void osri_kit_stream_made(struct play *play, int fd, const char *where);
+
+/* The stream that has this descriptor now, NULL if it is none of the kit's. */
+const struct stream *osri_kit_stream_of(const struct play *play, int fd);
+
+/* How long a run waits for the world. */
+osr_patience osri_kit_patience;
 
 /* ---- Campaigns: campaign.c ---- */
 

@@ -109,6 +109,8 @@ static struct osr_run_options options_of(struct play *play, const struct osr_tes
         .inject = true,
         .touched = play->explored ? osri_kit_orders_touched : NULL,
         .touched_arg = play->explored,
+        .patience = osri_kit_patience,
+        .patience_arg = play,
     };
 }
 
@@ -210,4 +212,5 @@ void osri_kit_play_free(struct play *play)
     free(play->questions);
     free(play->events);
     free(play->actors);
+    free(play->streams);
 }

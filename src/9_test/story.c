@@ -252,6 +252,7 @@ static const char *kind_of(enum violation violation)
         [VIOLATION_CHECK] = "a check failed",
         [VIOLATION_INVARIANT] = "the invariant does not hold after the run",
         [VIOLATION_DEADLOCK] = "nothing could run any more",
+        [VIOLATION_OUTSIDE] = "the run waits for the world outside",
         [VIOLATION_STEPS] = "the run does not end",
         [VIOLATION_RUNAWAY] = "a task does not stop when it is cancelled",
         [VIOLATION_LEAK] = "something is left",
