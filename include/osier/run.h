@@ -51,7 +51,8 @@ enum osr_choice {
     OSR_CHOICE_EVENT,    /* which of the descriptors that one poll found ready is told first */
     OSR_CHOICE_JOB,      /* under the simulated clock: which of the offloaded jobs is run next, 0 the first; whether one
                           * whose caller is cancelled has begun, 0 no */
-    OSR_CHOICE_FAULT,    /* whether a call fails: 0 no, k the k-th of its errors; `what` names the call */
+    OSR_CHOICE_FAULT,    /* whether a call fails: 0 no, k the k-th of its errors; `what` names the call, and behind its end
+                          * stand the names of the errors: "recv\0ECONNRESET, ETIMEDOUT, ENOMEM" */
     /* Asked only if osr_run_options.inject says so. */
     OSR_CHOICE_CANCEL, /* at each cancellation point that is not refused: 0 go on; 1 the calling task's own scope is
                         * cancelled first; 2 the root's. `what` is the place of the call */

@@ -51,7 +51,7 @@
  * else can write to them; where somebody could, because there is another thread, a child, or was a fork() since they were made,
  * they count as the world outside. (A signal handler of the program's own that writes to one is not thought of.) A run that
  * waits for the world, in real time, may do so for 10 seconds (osr_test.patience), also for a worker whose deadline comes
- * later; then that is the violation, and it is found out three times before it is told: it is not shrunk.
+ * later; then that is the violation. It takes as long again until that is told, and it is not shrunk.
  *
  * exit() while a run is on is told, too, and stops the program by abort(), so that exit(0) is no success. _exit() and
  * quick_exit() cannot be seen; what a forked child does is its own.
@@ -265,9 +265,10 @@ OSR_API int osr_test_fault(const char *point, int code);
 
 /*
  * In a test: orders a fault. From now on, after `skip` questions, the next one for `point` is answered with the `pick`-th
- * error: of osr_test_fault(), or of the library's allocations ("memory", "mmap") and system calls ("read", "accept", …;
- * their errors are in their order in the code: osr_test_run() with OSR_TEST_QUESTIONS=1 in the environment shows all
- * questions of a run). One order at a time for each point, at most 8. 0; -EINVAL; -ENOSPC.
+ * error: of osr_test_fault(), or of the library's allocations ("memory", "mmap") and system calls ("read", "accept", …).
+ * osr_test_run() with OSR_TEST_QUESTIONS=1 in the environment shows all questions of a run, and of each such call the errors
+ * in their order: after "F33=0/4 recv (ECONNRESET, ETIMEDOUT, ENOMEM)", 2 picks ETIMEDOUT. One order at a time for each
+ * point, at most 8. 0; -EINVAL; -ENOSPC.
  */
 OSR_API int osr_test_order_fault(const char *point, unsigned skip, unsigned pick);
 

@@ -26,7 +26,9 @@ static int fault(const struct door *door, const char *call, const int *codes)
 /* Leaves the calling function with the fault that the door chose, if there is one and it did. */
 #define MAY_FAIL(door, call, ...)                                                                      \
     do {                                                                                               \
-        int fault_ = unlikely((door)->choose) ? fault(door, call, (const int[]){__VA_ARGS__, 0}) : 0; \
+        int fault_ = unlikely((door)->choose)                                                          \
+                         ? fault(door, call "\0" #__VA_ARGS__, (const int[]){__VA_ARGS__, 0})          \
+                         : 0;                                                                          \
         if (unlikely(fault_ != 0))                                                                     \
             return fault_;                                                                             \
     } while (0)

@@ -210,7 +210,7 @@ static int wait_outside(struct sched *sched, struct simulation *sim, int64_t unt
 
     do {
         left = left_until(sim, until);
-        may = sched->patience && left > 0 ? patience(sched, sim, osri_sys_clock() - began) : OSR_NEVER;
+        may = sched->patience ? patience(sched, sim, osri_sys_clock() - began) : OSR_NEVER;
         if (may <= 0) {
             sched->forsaken = true;
             return 0;

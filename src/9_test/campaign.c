@@ -205,6 +205,8 @@ static bool is_same_again(struct campaign *campaign)
     char text[sizeof(play->said)];
 
     osri_kit_play_script(play, &campaign->script);
+    if (play->violation == VIOLATION_OUTSIDE)
+        return true; /* it would take as long again, and what the world does then is not the program's */
     osri_kit_play_once(&campaign->again, campaign->test, &campaign->script, NULL);
     if (!differ(play, &campaign->again, text, sizeof(text)))
         return true;
@@ -293,7 +295,7 @@ bool osri_kit_try(struct campaign *campaign, const struct script *script, osri_k
     campaign->stage = "";
     osri_kit_play_once(play, campaign->test, script, improvise);
     note_failure(campaign);
-    if (is_sampled(campaign->runs))
+    if (play->violation || is_sampled(campaign->runs))
         learn_sites(campaign);
     campaign->stage = ", the same again";
     if ((play->violation || is_sampled(campaign->runs)) && is_same_again(campaign) && !play->violation)

@@ -152,6 +152,14 @@ static uint64_t task_of(const struct play *play, const struct question *question
     return question->kind == OSR_CHOICE_READY && play->queued == question->n ? play->queue[question->answer] : 0;
 }
 
+static void note_those_before(const struct play *play, struct question *question)
+{
+    unsigned i;
+
+    for (i = 0; i < BEFORE && i < question->answer; i++)
+        question->before[i] = (uint32_t)play->queue[i];
+}
+
 static void note_injection(struct play *play, struct question *question)
 {
     if (question->kind == OSR_CHOICE_CANCEL && question->ordered)
@@ -159,6 +167,8 @@ static void note_injection(struct play *play, struct question *question)
     play->cancels += question->kind == OSR_CHOICE_CANCEL;
     play->faults += question->kind == OSR_CHOICE_FAULT;
     question->task = task_of(play, question);
+    if (question->kind == OSR_CHOICE_READY && question->task)
+        note_those_before(play, question);
     if (!play->told)
         return;
     osri_kit_scene_choice(play, question);
@@ -174,7 +184,14 @@ static bool is_memory(const char *what)
            strcmp(what, "mprotect") == 0 || strcmp(what, "allocation") == 0;
 }
 
-unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *what)
+static void show(const struct play *play, const struct question *question)
+{
+    osri_kit_say(play->test, "%c%lu=%u/%u %s%s%s%s\n", KIND_LETTERS[question->kind], question->ordinal, question->answer,
+                 question->n, question->what, question->errors ? " (" : "", question->errors ? question->errors : "",
+                 question->errors ? ")" : "");
+}
+
+static unsigned ask(struct play *play, unsigned kind, unsigned n, const char *what, const char *errors)
 {
     struct question *question;
     struct osr_test_watch_ *watch;
@@ -185,7 +202,8 @@ unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *
     if (kind == OSR_CHOICE_FAULT && play->runner && !has_orders(play))
         return 0;
     question = new_question(play);
-    *question = (struct question){.kind = kind, .ordinal = ++play->ordinals[kind], .n = n, .what = what};
+    *question = (struct question){.kind = kind, .ordinal = ++play->ordinals[kind], .n = n, .what = what,
+                                  .errors = errors};
     if (kind == OSR_CHOICE_READY)
         settle_queue(play);
     for (watch = kind == OSR_CHOICE_CANCEL ? play->watch : NULL; watch; watch = watch->outer)
@@ -197,10 +215,20 @@ unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *
             question->answer = play->improvise(play, kind, n, what);
     }
     if (play->shows)
-        osri_kit_say(play->test, "%c%lu=%u/%u %s\n", KIND_LETTERS[kind], question->ordinal, question->answer, n, what);
+        show(play, question);
     if (question->answer)
         note_injection(play, question);
     return question->answer;
+}
+
+unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *what)
+{
+    return ask(play, kind, n, what, NULL);
+}
+
+unsigned osri_kit_ask_fault(struct play *play, unsigned n, const char *what, const char *errors)
+{
+    return ask(play, OSR_CHOICE_FAULT, n, what, errors);
 }
 
 void osri_kit_play_script(const struct play *play, struct script *script)

@@ -72,7 +72,7 @@ unsigned osr_test_choose(unsigned n, const char *what)
 
 int osr_test_fault(const char *point, int code)
 {
-    return osri_kit_play && osri_kit_ask(osri_kit_play, OSR_CHOICE_FAULT, 2, point) ? code : 0;
+    return osri_kit_play && osri_kit_ask_fault(osri_kit_play, 2, point, osr_strcode(code)) ? code : 0;
 }
 
 int osr_test_order_fault(const char *point, unsigned skip, unsigned pick)

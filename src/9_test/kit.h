@@ -80,14 +80,18 @@ enum violation {
     VIOLATION_DEATH        /* the program was stopped */
 };
 
+enum { BEFORE = 3 };
+
 struct question {
     unsigned kind;
     unsigned long ordinal;
     unsigned n, answer;
     const char *what;
+    const char *errors; /* names of what a call may fail with */
     bool onwards; /* answered by such a line */
     bool ordered; /* answered as the test has said */
     uint64_t task; /* that calls, or that goes first; 0: not known */
+    uint32_t before[BEFORE]; /* those that were ready before it, as far as there is room */
 };
 
 /* What happened: as the run tells it, but for the name, which lives only as long as its task. */
@@ -177,6 +181,7 @@ struct play {
     unsigned long row_more;  /* like choices that came right after it, and the last one's ordinal */
     unsigned long row_last;
     size_t actors_begin, actors_end; /* of who was where, as it was shown last */
+    int64_t actors_at;               /* and when that was */
     size_t scene_length;
     int rc;
     int64_t now;
@@ -205,6 +210,9 @@ struct osr_runner *osri_kit_runner_new(struct play *play, const struct osr_test 
 
 /* Asks the play's door, for the run or for the test itself. */
 unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *what);
+
+/* The same about a fault, whose errors have these names: "ECONNRESET, ENOMEM". */
+unsigned osri_kit_ask_fault(struct play *play, unsigned n, const char *what, const char *errors);
 
 void osri_kit_observe(void *play, const struct osr_trace_event *event);
 
@@ -247,8 +255,8 @@ void osri_kit_scene_choice(struct play *play, const struct question *question);
 /* Adds who is where, unless that stands there already. */
 void osri_kit_scene_actors(struct play *play);
 
-/* The same where it went wrong, for which there is room in any case. */
-void osri_kit_scene_end(struct play *play);
+/* The same where it went wrong in this way, for which there is room in any case. */
+void osri_kit_scene_end(struct play *play, enum violation violation);
 
 /* Tells the play, whose script is `script`, in which something went wrong, and keeps it for osr_test_story(). `how`: in
  * which campaign. */
@@ -285,7 +293,7 @@ struct site {
     const char *where, *call;
 };
 
-enum { SITES = 64 };
+enum { SITES = 256 };
 
 /* The runs of one call, which end with the first that is not as it should be. */
 struct campaign {

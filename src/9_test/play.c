@@ -13,7 +13,9 @@ struct play *osri_kit_play;
 
 static unsigned choose(void *play, enum osr_choice kind, unsigned n, const char *what)
 {
-    return osri_kit_play ? osri_kit_ask(play, kind, n, what) : 0; /* a runner is made between plays */
+    if (!osri_kit_play)
+        return 0; /* a runner is made between plays */
+    return kind == OSR_CHOICE_FAULT ? osri_kit_ask_fault(play, n, what, what + strlen(what) + 1) : osri_kit_ask(play, kind, n, what);
 }
 
 void osri_kit_violated(struct play *play, enum violation violation, const char *where, const char *format, ...)
@@ -28,13 +30,13 @@ void osri_kit_violated(struct play *play, enum violation violation, const char *
     vsnprintf(play->said, sizeof(play->said), format, list);
     va_end(list);
     if (play->told && play->inside)
-        osri_kit_scene_end(play);
+        osri_kit_scene_end(play, violation);
 }
 
 _Noreturn void osri_kit_stop(const struct play *play, enum violation found, const char *why)
 {
     const bool is_news = play->violation && play->violation != found;
-    char text[1024];
+    char text[1200];
 
     snprintf(text, sizeof(text), "%s%s%.400s", why, is_news ? "; before that: " : "", is_news ? play->said : "");
     osri_kit_tell_death(text);
@@ -44,10 +46,10 @@ _Noreturn void osri_kit_stop(const struct play *play, enum violation found, cons
 /* The library tells it at 10,000 calls, which may come to an end, at 100,000, and so on. */
 static void note_runaway(struct play *play, const char *text, int length)
 {
-    char why[512];
+    char why[1200];
 
     osri_kit_violated(play, VIOLATION_RUNAWAY, NULL, "%.*s", length, text);
-    snprintf(why, sizeof(why), "%.*s; there is no way out of it", length < 400 ? length : 400, text);
+    snprintf(why, sizeof(why), "%.*s; there is no way out of it", length, text);
     if (play->runaway == play->current && !play->is_long)
         osri_kit_stop(play, VIOLATION_RUNAWAY, why);
     play->runaway = play->current;
@@ -200,8 +202,12 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
     if (left != 0 && !test->keeps_memory)
         osri_kit_violated(play, VIOLATION_MEMORY, NULL, "%ld block%s of memory %s left", left,
                           osri_kit_s((unsigned long)left), left == 1 ? "is" : "are");
-    if (osri_kit_is_descriptor(next))
-        osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d is left open", next);
+    if (osri_kit_is_descriptor(next)) {
+        const struct stream *stream = osri_kit_stream_of(play, next);
+
+        osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d%s%s is left open", next,
+                          stream ? ", of the streams made at " : "", stream ? stream->where : "");
+    }
     osri_kit_play = NULL;
     osri_kit_own_blocks = 0;
     look_at_script(play);
