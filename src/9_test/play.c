@@ -35,7 +35,7 @@ void osri_kit_violated(struct play *play, enum violation violation, const char *
 
 _Noreturn void osri_kit_stop(const struct play *play, enum violation found, const char *why)
 {
-    const bool is_news = play->violation && play->violation != found;
+    const bool is_news = play->violation != found; /* something was found before, in any case */
     char text[1200];
 
     snprintf(text, sizeof(text), "%s%s%.400s", why, is_news ? "; before that: " : "", is_news ? play->said : "");
