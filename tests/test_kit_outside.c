@@ -453,7 +453,7 @@ TEST(a_run_that_waits_only_for_its_own_streams_is_stuck_at_once)
 /* Somebody outside who may write to a descriptor, after a moment. */
 static void *writes_later(void *arg)
 {
-    usleep(100000);
+    usleep(30000);
     (void)!write(*(int *)arg, "x", 1);
     return NULL;
 }
@@ -473,7 +473,7 @@ static pid_t forked(int fd, bool twice)
 
 static pid_t spawned(int fd)
 {
-    char *const argv[] = {(char *)"sh", (char *)"-c", (char *)"sleep 0.1; echo x >&9", NULL};
+    char *const argv[] = {(char *)"sh", (char *)"-c", (char *)"sleep 0.03; echo x >&9", NULL};
     posix_spawn_file_actions_t actions;
     pid_t child;
 
