@@ -141,10 +141,11 @@ $(KIT_STATIC): $(KIT_STATIC_OBJECTS) $(BUILD)/sources
 	rm -f $@
 	ar rcs $@ $(KIT_STATIC_OBJECTS)
 
+# It finds the library beside itself, for programs that call only the kit and say where that lies.
 $(KIT_SHARED): $(KIT_SHARED_OBJECTS) $(LINKED) $(BUILD)/sources src/osier.map
 	echo '  LINK $@'
 	$(LINK) -shared -Wl,-soname,libosier-test.so.0 -Wl,--version-script=src/osier.map -Wl,-z,relro,-z,now \
-	    $(if $(TOOL),,-Wl,-z,defs) -o $@ $(KIT_SHARED_OBJECTS) -L$(BUILD) -losier
+	    $(if $(TOOL),,-Wl,-z,defs) -o $@ $(KIT_SHARED_OBJECTS) -L$(BUILD) -losier -Wl,-rpath,'$$ORIGIN'
 
 $(KIT_LINKED): $(KIT_SHARED)
 	ln -sf libosier-test.so.0 $@

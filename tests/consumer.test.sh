@@ -72,12 +72,36 @@ consume() { # C-COMPILER C++-COMPILER
     builds_and_runs "$1" static c "${c[@]}" -static "${static[@]}"
     builds_and_runs "$1" kit-shared c "${c_flags[@]}" "$consumers/tested.c" "${kit_shared[@]}"
     builds_and_runs "$1" kit-static c "${c_flags[@]}" "$consumers/tested.c" -static "${kit_static[@]}"
+    alone "$1"
     builds_and_runs "$1" optimized c -O3 "${c[@]}" "${shared[@]}"
     under_sanitizers "$1" "${c[@]}"
     under_sanitizers "$1" "${c_flags[@]}" "$consumers/threads.c"
     builds_and_runs "$2" shared cpp "${cpp[@]}" "${shared[@]}"
     builds_and_runs "$2" static cpp "${cpp[@]}" -static "${static[@]}"
     every_header_alone "$1" "$2"
+}
+
+# A program of which nothing but the kit's functions is called, and that is told where the kit lies: it is that which knows
+# where the library is.
+alone() { # C-COMPILER
+    cat >"$work/alone.c" <<'EOF'
+#include <osier/test.h>
+
+OSR_TASK(program, void, unused)
+{
+    (void)unused;
+    return 0;
+}
+
+int main(void)
+{
+    static const struct osr_test test = OSR_TEST("alone", program, NULL, .quiet = true);
+
+    return osr_test_run(&test);
+}
+EOF
+    try "building what calls only the kit with $1" "$1" "${c_flags[@]}" -Wl,--as-needed "-Wl,-rpath,$library" -o "$work/only-kit" \
+        "$work/alone.c" "${kit_shared[@]}" && try "running what calls only the kit" env -u LD_LIBRARY_PATH "$work/only-kit"
 }
 
 # The library is announced to the sanitizers of a program without having been built for them.

@@ -553,11 +553,11 @@ TEST(a_story_shows_who_was_where_at_each_fault)
     told[0] = '\0';
     assert_int_equal(osr_test_replay(&test, whole(lines)), 1);
     for (i = 0; i < 4; i++) {
-        snprintf(expected, sizeof(expected), "  F%lu, a fault: \"printer\" fails, error 1 of 1\n      at 0.00%d000 s:\n        task 1 ",
+        snprintf(expected, sizeof(expected), "  F%lu, a fault: \"printer\" fails with ENODEV, error 1 of 1\n      at 0.00%d000 s:\n        task 1 ",
                  ordinals[i], i);
         assert_told(expected);
     }
-    assert_told("      at 0.004000 s:\n");
+    assert_told("      when the check failed, at 0.004000 s:\n");
     assert_int_equal(result_of_last.faults, 4);
 }
 
@@ -618,7 +618,7 @@ TEST(a_story_says_which_of_its_errors_a_call_gave)
 
     with(NULL);
     assert_int_equal(osr_test_sweep(&test), 1);
-    assert_told(", a fault: \"socket\" fails, error 2 of ");
+    assert_told(", a fault: \"socket\" fails with ENFILE, error 2 of ");
 }
 
 OSR_TASK(differs_after_a_choice, struct world, w)
@@ -786,7 +786,7 @@ static void run_endless(void)
 
 TEST(the_cancellation_of_the_kit_is_no_choice_in_a_story)
 {
-    assert_dies(run_endless, SIGABRT, " of simulated time\n      at 0.000000 s:\n");
+    assert_dies(run_endless, SIGABRT, " of simulated time\n      when it was stopped, at 0.000000 s:\n");
 }
 
 /* ---- Stacks that are used up --------------------------------------------------------------------------- */

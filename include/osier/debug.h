@@ -156,6 +156,10 @@ OSR_API int osr_settle_here(const char *where);
  */
 OSR_API int osr_jobs_allow(unsigned count);
 
+/* How many shields the calling task has open: what is cancelled outside the innermost is not felt here. 0 outside tasks.
+ * May also be asked at the door (osr_run_options.choose), of the task that is about to call. Never waits. */
+OSR_API unsigned osr_shields(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -51,7 +51,8 @@ enum osr_choice {
     OSR_CHOICE_EVENT,    /* which of the descriptors that one poll found ready is told first */
     OSR_CHOICE_JOB,      /* under the simulated clock: which of the offloaded jobs is run next, 0 the first; whether one
                           * whose caller is cancelled has begun, 0 no */
-    OSR_CHOICE_FAULT,    /* whether a call fails: 0 no, k the k-th of its errors; `what` names the call */
+    OSR_CHOICE_FAULT,    /* whether a call fails: 0 no, k the k-th of its errors; `what` names the call, and behind its end
+                          * stand the names of the errors: "recv\0ECONNRESET, ETIMEDOUT, ENOMEM" */
     /* Asked only if osr_run_options.inject says so. */
     OSR_CHOICE_CANCEL, /* at each cancellation point that is not refused: 0 go on; 1 the calling task's own scope is
                         * cancelled first; 2 the root's. `what` is the place of the call */
@@ -63,6 +64,15 @@ enum osr_choice {
  * else counts as 0. It runs between the steps of tasks and must call nothing of the library.
  */
 typedef unsigned osr_choose(void *arg, enum osr_choice kind, unsigned n, const char *what);
+
+/*
+ * Under the simulated clock: asked when nothing can go on but by the world outside, in real time. Once for each descriptor
+ * that a task waits for, with the place of the call; and once, with -1 and NULL, if anything else can come: from signals and
+ * posts that are open, threads, workers. `waited` is how long the run has waited so far, in nanoseconds. Gives how much longer it may; of several
+ * answers the longest counts, and when that time is over, it is asked again. OSR_NEVER: for as long as it takes; 0: nothing
+ * comes, and where that is all that is said, the run is stuck (-OSR_EDEADLOCK). Must call nothing of the library.
+ */
+typedef int64_t osr_patience(void *arg, int fd, const char *where, int64_t waited);
 
 struct osr_run_options {
     size_t size;       /* of this struct; the macro sets it */
@@ -105,6 +115,8 @@ struct osr_run_options {
     void *choose_arg;
     osr_touched *touched; /* who is told what steps touch (debug.h); NULL: nobody, which costs nothing */
     void *touched_arg;
+    osr_patience *patience; /* how long a simulated run waits for the world outside; NULL: for as long as it takes */
+    void *patience_arg;
     /* `choose` is also asked for cancellations and for short reads and writes (test.h); the simulated clock of a runner
      * begins anew with each run. */
     bool inject;

@@ -47,8 +47,18 @@
  * tells the story, and goes on to the handler that was there before the call. A handler that is installed during a run has
  * the signal to itself.
  *
- * That a run does not end is seen by the number of its steps (osr_test.steps). A task that computes for ever and calls
- * nothing makes no step, and is not seen: give the test program a time limit from outside (`timeout 60 ./test`).
+ * That a run does not end is seen by the number of its steps (osr_test.steps), and by the calls in a row that a task makes
+ * though they are refused. A task that computes for ever and calls nothing makes no step, and is not seen: give the test
+ * program a time limit from outside (`timeout 60 ./test`).
+ *
+ * A run in which all that tasks wait for are ends of the kit's own streams (osr_test_streams()) is a deadlock, since nobody
+ * else can write to them; where somebody could, because there is another thread, a child, or was a fork() since they were made,
+ * they count as the world outside. (A signal handler of the program's own that writes to one is not thought of.) A run that
+ * waits for the world, in real time, may do so for 10 seconds (osr_test.patience), also for a worker whose deadline comes
+ * later; then that is the violation. It takes as long again until that is told, and it is not shrunk.
+ *
+ * exit() while a run is on is told, too, and stops the program by abort(), so that exit(0) is no success. _exit() and
+ * quick_exit() cannot be seen; what a forked child does is its own.
  *
  * The calls that run a test are made outside runs, one at a time, on any thread. Those "in a test" are made by its tasks,
  * jobs, callbacks, and by begin(), end() and check() where that makes sense; outside tests they do nothing, and give 0.
@@ -104,6 +114,7 @@ struct osr_test {
     unsigned long runs;   /* that osr_test_explore() makes at most; 0: 1,000,000 */
     unsigned depth;       /* choices of a run that it varies, from the first one on; 0: all */
     unsigned pairs;       /* of injections that osr_test_sweep() tries besides, drawn at random; 0: none */
+    unsigned patience;    /* milliseconds of real time, for which a run may wait for the world outside; 0: 10,000 */
     bool quiet;           /* says only what went wrong, not how many runs were made */
     bool keeps_memory;    /* the program keeps errors or memory over a run: what is left is no leak */
     size_t stack_size;    /* as for osr_run() */
@@ -182,7 +193,9 @@ OSR_API int osr_test_fuzz(const struct osr_test *test, const uint8_t *data, size
  *
  * at the 7th question for a cancellation (C), one of 3 that was asked at a certain place, the answer was 1; at the 12th
  * to the 15th choice of a ready task (R) it was 1. D: equal times; E: descriptors; J: jobs; F: faults ("F5+=1": from
- * there on, each of its name); S: short reads and writes; T: the test's own.
+ * there on, each of its name); S: short reads and writes; T: the test's own. What was asked about goes along as four digits:
+ * of a cancellation that is the place of the call, "bank.c:74", without the file's directory. So a token holds in every
+ * build of the same sources, wherever they lie; a line that is added above that place makes the program part from it.
  */
 
 /*
@@ -213,7 +226,9 @@ OSR_API void osr_test_fail_here(const char *where, const char *format, ...) OSR_
 
 /*
  * In a task: checks that a call, which gives an int, is a cancellation point (is none), whatever it gives:
- * rc = osr_test_point(queue_push(&queue, item)). Where the task is cancelled already that cannot be seen, and is let be.
+ * rc = osr_test_point(queue_push(&queue, item)). Points behind a shield that is opened inside the call are not counted:
+ * no cancellation of the caller reaches them. Where the task is cancelled already that cannot be seen, and is let be; so are
+ * points where there should be none, if a fault was injected inside, since a shield may be what failed.
  */
 #define osr_test_point(call)                                                                 \
     __extension__ ({                                                                                     \
@@ -255,9 +270,10 @@ OSR_API int osr_test_fault(const char *point, int code);
 
 /*
  * In a test: orders a fault. From now on, after `skip` questions, the next one for `point` is answered with the `pick`-th
- * error: of osr_test_fault(), or of the library's allocations ("memory", "mmap") and system calls ("read", "accept", …;
- * their errors are in their order in the code: osr_test_run() with OSR_TEST_QUESTIONS=1 in the environment shows all
- * questions of a run). One order at a time for each point, at most 8. 0; -EINVAL; -ENOSPC.
+ * error: of osr_test_fault(), or of the library's allocations ("memory", "mmap") and system calls ("read", "accept", …).
+ * osr_test_run() with OSR_TEST_QUESTIONS=1 in the environment shows all questions of a run, and of each such call the errors
+ * in their order: after "F33=0/4 recv (ECONNRESET, ETIMEDOUT, ENOMEM)", 2 picks ETIMEDOUT. One order at a time for each
+ * point, at most 8. 0; -EINVAL; -ENOSPC.
  */
 OSR_API int osr_test_order_fault(const char *point, unsigned skip, unsigned pick);
 
@@ -295,6 +311,8 @@ struct osr_test_watch_ {
     struct osr_test_watch_ *outer;
     uint64_t task;
     unsigned long points;
+    unsigned shields; /* around the call */
+    unsigned faults;  /* before it */
     bool blind; /* it is cancelled already */
 };
 

@@ -20,7 +20,8 @@ static inline void osri_touch(const struct door *door, enum osr_touch how, const
         door->touched(door->touched_arg, how, object, 0);
 }
 
-/* Which of `n` alternatives; with one there is nothing to ask. */
+/* Which of `n` alternatives; with one there is nothing to ask. Of a fault, the names of its errors stand behind the end of
+ * `what`: "recv\0ECONNRESET, ENOMEM". */
 static inline unsigned osri_choose(const struct door *door, enum osr_choice kind, unsigned n, const char *what)
 {
     unsigned answer;

@@ -15,7 +15,7 @@ const struct osr_allocator osri_malloc_allocator = {malloc_resize, NULL};
 
 void *osri_resize(const struct memory *memory, void *old, size_t size)
 {
-    if (memory->door && osri_choose(memory->door, OSR_CHOICE_FAULT, 2, "memory"))
+    if (memory->door && osri_choose(memory->door, OSR_CHOICE_FAULT, 2, "memory\0ENOMEM"))
         return NULL;
     return memory->from.resize(memory->from.arg, old, size);
 }

@@ -14,13 +14,16 @@
 
 #include "0_base/door.h"
 
-/* The code with which the door fails this call, one of those given (ended with 0); 0 if it does not. */
+/* The code with which the door fails this call, one of those given (ended with 0), whose names stand behind that of the call;
+ * 0 if it does not. */
 int osri_sys_fault(const struct door *door, const char *call, const int *codes);
 
 /* Leaves the calling function with the fault that the door chose, if there is one and it did. */
 #define MAY_FAIL(door, call, ...)                                                                               \
     do {                                                                                                        \
-        int fault_ = unlikely((door)->choose) ? osri_sys_fault(door, call, (const int[]){__VA_ARGS__, 0}) : 0; \
+        int fault_ = unlikely((door)->choose)                                                                   \
+                         ? osri_sys_fault(door, call "\0" #__VA_ARGS__, (const int[]){__VA_ARGS__, 0})          \
+                         : 0;                                                                                   \
         if (unlikely(fault_ != 0))                                                                              \
             return fault_;                                                                                      \
     } while (0)

@@ -22,6 +22,7 @@ struct watch {
     struct osr_list_ fired;      /* in the scheduler's queue of ready ones */
     struct watch *twin;          /* the other direction of the same descriptor, or NULL */
     void (*ready)(struct watch *watch);
+    const char *(*awaited)(const struct watch *watch); /* the place of the call that waits for it; gives or is NULL: none */
     void *driver[8]; /* libev's watcher */
 };
 
@@ -51,6 +52,7 @@ static inline void watch_init(struct watch *watch, int fd, enum watch_for what, 
     watch->armed = watch->broken = false;
     watch->twin = NULL;
     watch->ready = ready;
+    watch->awaited = NULL;
     list_init(&watch->armed_node);
     list_init(&watch->fired);
 }

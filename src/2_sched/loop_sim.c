@@ -155,29 +155,79 @@ static int wait_for_armed(struct sched *sched, struct simulation *sim, int timeo
     return ready;
 }
 
-/* How many milliseconds of real time are left of the way to the moment `until`; -1: for ever. */
-static int left_until(const struct simulation *sim, int64_t until)
+/* For poll(), which waits no shorter; -1: for ever. */
+static int milliseconds(int64_t duration)
 {
-    int64_t left = until - sim->now - (osri_sys_clock() - sim->since);
-
-    if (until == OSR_NEVER)
+    if (duration == OSR_NEVER)
         return -1;
-    if (left <= 0)
+    if (duration <= 0)
         return 0;
-    return left / 1000000 < INT_MAX ? (int)((left + 999999) / 1000000) : INT_MAX;
+    return duration / 1000000 < INT_MAX ? (int)((duration + 999999) / 1000000) : INT_MAX;
+}
+
+/* How much real time is left of the way to the moment `until`. */
+static int64_t left_until(const struct simulation *sim, int64_t until)
+{
+    return until == OSR_NEVER ? OSR_NEVER : until - sim->now - (osri_sys_clock() - sim->since);
+}
+
+static int64_t later(int64_t one, int64_t other)
+{
+    return one > other ? one : other;
+}
+
+static int64_t earlier(int64_t one, int64_t other)
+{
+    return one < other ? one : other;
+}
+
+/* How much longer the run may wait in real time for what tasks wait for, having waited so long. */
+static int64_t patience(struct sched *sched, struct simulation *sim, int64_t waited)
+{
+    unsigned others = osri_awaited(sched);
+    struct osr_list_ *node;
+    int64_t most = 0;
+
+    for (node = sim->armed.next; node != &sim->armed; node = node->next) {
+        const struct watch *watch = container_of(node, struct watch, armed_node);
+        const char *where = watch->awaited ? watch->awaited(watch) : NULL;
+
+        if (!where)
+            continue;
+        others--;
+        most = later(most, sched->patience(sched->patience_arg, watch->fd, where, waited));
+    }
+    return others > 0 ? later(most, sched->patience(sched->patience_arg, -1, NULL, waited)) : most;
+}
+
+/* Waits for one of the armed watches until real time has reached the moment `until`, or for as long as it may: how many are
+ * ready, or a code. */
+static int wait_outside(struct sched *sched, struct simulation *sim, int64_t until)
+{
+    const int64_t began = osri_sys_clock();
+    int64_t left, may;
+    int ready;
+
+    do {
+        left = left_until(sim, until);
+        may = sched->patience ? patience(sched, sim, osri_sys_clock() - began) : OSR_NEVER;
+        if (may <= 0) {
+            sched->forsaken = true;
+            return 0;
+        }
+        ready = wait_for_armed(sched, sim, milliseconds(earlier(left, may)));
+    } while (ready == 0 && may < left);
+    return ready;
 }
 
 /* Goes to the moment `until` as slowly as a real clock, unless a watch is found ready before. */
 static void stand_still(struct sched *sched, struct simulation *sim, int64_t until)
 {
-    int timeout;
-
     if (!sim->since)
         sim->since = osri_sys_clock();
-    timeout = left_until(sim, until);
-    if (wait_for_armed(sched, sim, timeout) > 0)
+    if (wait_outside(sched, sim, until) > 0)
         return;
-    if (left_until(sim, until) == 0) {
+    if (left_until(sim, until) <= 0) {
         sim->now = until;
         sim->since = osri_sys_clock();
     }
@@ -222,7 +272,7 @@ static void sim_poll(struct sched *sched, int64_t until)
     else if (until != OSR_NEVER)
         sim->now = until;
     else
-        (void)wait_for_armed(sched, sim, -1);
+        (void)wait_outside(sched, sim, OSR_NEVER);
 }
 
 static void sim_arm(struct sched *sched, struct watch *watch)

@@ -70,6 +70,8 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .diagnose_arg = options->diagnose_arg,
         .observe = options->observe || !options->touched ? options->observe : ignore,
         .observe_arg = options->observe_arg,
+        .patience = options->patience,
+        .patience_arg = options->patience_arg,
     };
     sched->memory.door = &sched->door;
     sched->plain = !sched->tools && !sched->observe && !sched->door.choose && sched->slow_step == OSR_NEVER;
@@ -349,11 +351,10 @@ void osri_turn(struct sched *sched, int64_t until)
         step(sched, &sched->hub, task);
 }
 
-/* Whether nothing can come any more, as far as the run knows. From jobs that are held nothing comes. */
+/* Whether nothing can come any more, as far as the run knows, or whoever watches over it. */
 static bool is_hopeless(const struct sched *sched)
 {
-    return osri_is_idle(sched) && sched->timers.count == 0 &&
-           sched->outside == (sched->allowed == 0 ? sched->queued_jobs : 0);
+    return osri_is_idle(sched) && (sched->forsaken || (sched->timers.count == 0 && osri_awaited(sched) == 0));
 }
 
 /* Wakes those who wait for the moment when nothing else can run, if this is it. */
@@ -384,6 +385,7 @@ void osri_sched_run(struct sched *sched)
             sched->allowed = ALL_JOBS; /* for those that must be waited for */
             sched->stuck(sched);
         }
+        sched->forsaken = false;
         osri_turn(sched, osri_is_idle(sched) ? OSR_NEVER : 0);
     }
 }

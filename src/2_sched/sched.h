@@ -55,6 +55,9 @@ struct sched {
     struct osr_list_ spare_calls; /* memory of those that have come */
     struct osr_scope *calling; /* what calls that are made on no task are bound to */
     void (*make_calls)(struct sched *sched); /* from the floor above */
+    osr_patience *patience; /* says how long simulated time may wait for the world; NULL: for ever */
+    void *patience_arg;
+    bool forsaken;          /* it says: no longer */
     unsigned elsewhere;     /* processes that work for this run: simulated time waits for them */
 
     uint64_t cancellations; /* how many there have been, which serves as a time of its own */
@@ -157,6 +160,12 @@ void osri_sched_close(struct sched *sched);
 static inline bool osri_is_idle(const struct sched *sched)
 {
     return run_queue_is_empty(&sched->ready) && list_empty(&sched->calls);
+}
+
+/* How many waits the world outside can end. From jobs that are held nothing comes. */
+static inline unsigned osri_awaited(const struct sched *sched)
+{
+    return sched->outside - (sched->allowed == 0 ? sched->queued_jobs : 0);
 }
 
 /* One turn of the hub, on the adopted stack: looks at the world, waiting for it until the moment `until` at the latest,

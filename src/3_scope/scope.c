@@ -545,6 +545,17 @@ int64_t osr_deadline(void)
     return task ? task->due : OSR_NEVER;
 }
 
+unsigned osr_shields(void)
+{
+    const struct task *task = osri_current();
+    const struct osr_scope *at;
+    unsigned count = 0;
+
+    for (at = task ? task->scope : NULL; at && osri_scope_owner(at) == task; at = at->parent_)
+        count += at->shielded_;
+    return count;
+}
+
 bool osr_cancelled(void)
 {
     struct task *task = osri_current();

@@ -97,7 +97,7 @@ static int add_chunk(struct sched *sched, struct records *records)
         records->capacity = capacity;
     }
     /* Asked also where a chunk of an earlier run is used again, so that runs do not depend on earlier ones. */
-    if (osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "mmap"))
+    if (osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "mmap\0ENOMEM"))
         return -ENOMEM;
     pthread_mutex_lock(&lock);
     number = idle_count > 0 ? idle_chunks[--idle_count] : make_chunk();

@@ -114,9 +114,18 @@ static void watch_ready(struct watch *watch)
     ready(container_of(watch, struct direction, watch));
 }
 
+/* The place of the call that waits, NULL if none does. */
+static const char *awaited(const struct watch *watch)
+{
+    const struct direction *direction = container_of(watch, struct direction, watch);
+
+    return list_empty(&direction->waiter) ? NULL : place_or_unknown(wait_of(direction->waiter.next)->where_);
+}
+
 static void direction_init(struct direction *direction, int fd, enum watch_for what, bool possible)
 {
     watch_init(&direction->watch, fd, what, watch_ready);
+    direction->watch.awaited = awaited;
     list_init(&direction->waiter);
     direction->busy = direction->spent = false;
     direction->possible = possible;

@@ -223,7 +223,7 @@ struct inbox *osri_inbox(struct sched *sched, int *code)
     if (*code < 0)
         return NULL;
     /* Asked also where an inbox of an earlier run is used again, so that runs do not depend on earlier ones. */
-    inbox = osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "memory") ? NULL : take_inbox(*code);
+    inbox = osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "memory\0ENOMEM") ? NULL : take_inbox(*code);
     if (inbox && osri_timers_reserve(&sched->timers) < 0) {
         atomic_store(&inbox->users, 0);
         inbox = NULL;

@@ -115,7 +115,7 @@ static int add(struct sched *sched, struct job *job)
 {
     int rc;
 
-    if (osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "pthread_create"))
+    if (osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "pthread_create\0EAGAIN"))
         return -EAGAIN; /* asked for each, so that runs do not depend on which threads there are */
     if (is_simulated(sched)) {
         list_append(&sched->jobs, &job->node);

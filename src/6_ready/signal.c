@@ -281,7 +281,7 @@ static struct signal_watch *take_idle(const struct door *door, int *code)
 {
     struct signal_watch *watch;
 
-    *code = osri_choose(door, OSR_CHOICE_FAULT, 2, "mmap") ? -ENOMEM : 0;
+    *code = osri_choose(door, OSR_CHOICE_FAULT, 2, "mmap\0ENOMEM") ? -ENOMEM : 0;
     if (*code == 0 && !idle)
         *code = make_chunk();
     if (*code < 0)

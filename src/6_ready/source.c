@@ -69,7 +69,7 @@ static struct source *take_idle(struct sched *sched, int *code)
 
     pthread_once(&once, prepare_process);
     /* Asked also where a source of an earlier run is used again, so that runs do not depend on earlier ones. */
-    *code = osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "mmap") ? -ENOMEM : 0;
+    *code = osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "mmap\0ENOMEM") ? -ENOMEM : 0;
     if (*code < 0)
         return NULL;
     pthread_mutex_lock(&lock);

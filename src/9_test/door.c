@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a run, where the test does not say. */
+enum { STEPS = 100000 };
+
 /* ---- The script ---- */
 
 static void part(struct play *play, const struct line *line, const char *format, ...) OSR_PRINTF_(3, 4);
@@ -30,7 +33,7 @@ static bool fits(struct play *play, const struct line *line, unsigned n, const c
 {
     if (line->n && line->n != n)
         part(play, line, "the program now offers %u alternatives (%s), and not %u", n, what, line->n);
-    else if (line->what && line->what != osri_kit_hash(what))
+    else if (line->what && line->what != osri_kit_hash_of(line->kind, what))
         part(play, line, "the program now asks about \"%s\", which is something else", what);
     else if (line->answer >= n)
         part(play, line, "the program now offers no more than %u alternatives (%s)", n, what);
@@ -114,9 +117,9 @@ static bool from_order(struct play *play, struct question *question)
 }
 
 /* A run that takes too long is cancelled, from where that is possible: not by the observer. */
-static bool from_violation(const struct play *play, struct question *question)
+static bool from_length(const struct play *play, struct question *question)
 {
-    if (play->violation != VIOLATION_STEPS || question->kind != OSR_CHOICE_CANCEL)
+    if (!play->is_long || question->kind != OSR_CHOICE_CANCEL)
         return false;
     question->answer = 2;
     return question->ordered = true;
@@ -149,6 +152,14 @@ static uint64_t task_of(const struct play *play, const struct question *question
     return question->kind == OSR_CHOICE_READY && play->queued == question->n ? play->queue[question->answer] : 0;
 }
 
+static void note_those_before(const struct play *play, struct question *question)
+{
+    unsigned i;
+
+    for (i = 0; i < BEFORE && i < question->answer; i++)
+        question->before[i] = (uint32_t)play->queue[i];
+}
+
 static void note_injection(struct play *play, struct question *question)
 {
     if (question->kind == OSR_CHOICE_CANCEL && question->ordered)
@@ -156,6 +167,8 @@ static void note_injection(struct play *play, struct question *question)
     play->cancels += question->kind == OSR_CHOICE_CANCEL;
     play->faults += question->kind == OSR_CHOICE_FAULT;
     question->task = task_of(play, question);
+    if (question->kind == OSR_CHOICE_READY && question->task)
+        note_those_before(play, question);
     if (!play->told)
         return;
     osri_kit_scene_choice(play, question);
@@ -171,7 +184,14 @@ static bool is_memory(const char *what)
            strcmp(what, "mprotect") == 0 || strcmp(what, "allocation") == 0;
 }
 
-unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *what)
+static void show(const struct play *play, const struct question *question)
+{
+    osri_kit_say(play->test, "%c%lu=%u/%u %s%s%s%s\n", KIND_LETTERS[question->kind], question->ordinal, question->answer,
+                 question->n, question->what, question->errors ? " (" : "", question->errors ? question->errors : "",
+                 question->errors ? ")" : "");
+}
+
+static unsigned ask(struct play *play, unsigned kind, unsigned n, const char *what, const char *errors)
 {
     struct question *question;
     struct osr_test_watch_ *watch;
@@ -182,22 +202,33 @@ unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *
     if (kind == OSR_CHOICE_FAULT && play->runner && !has_orders(play))
         return 0;
     question = new_question(play);
-    *question = (struct question){.kind = kind, .ordinal = ++play->ordinals[kind], .n = n, .what = what};
+    *question = (struct question){.kind = kind, .ordinal = ++play->ordinals[kind], .n = n, .what = what,
+                                  .errors = errors};
     if (kind == OSR_CHOICE_READY)
         settle_queue(play);
     for (watch = kind == OSR_CHOICE_CANCEL ? play->watch : NULL; watch; watch = watch->outer)
-        watch->points += watch->task == play->current;
-    if (!(kind == OSR_CHOICE_FAULT && from_order(play, question)) && !from_violation(play, question)) {
+        watch->points += watch->task == play->current && osr_shields() <= watch->shields;
+    if (!(kind == OSR_CHOICE_FAULT && from_order(play, question)) && !from_length(play, question)) {
         if (play->script)
             question->answer = from_script(play, question, &found);
         if (!found && play->improvise)
             question->answer = play->improvise(play, kind, n, what);
     }
     if (play->shows)
-        osri_kit_say(play->test, "%c%lu=%u/%u %s\n", KIND_LETTERS[kind], question->ordinal, question->answer, n, what);
+        show(play, question);
     if (question->answer)
         note_injection(play, question);
     return question->answer;
+}
+
+unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *what)
+{
+    return ask(play, kind, n, what, NULL);
+}
+
+unsigned osri_kit_ask_fault(struct play *play, unsigned n, const char *what, const char *errors)
+{
+    return ask(play, OSR_CHOICE_FAULT, n, what, errors);
 }
 
 void osri_kit_play_script(const struct play *play, struct script *script)
@@ -215,7 +246,7 @@ void osri_kit_play_script(const struct play *play, struct script *script)
 
         if (!question->answer || question->onwards || question->ordered)
             continue;
-        line.what = question->kind >= OSR_CHOICE_FAULT ? osri_kit_hash(question->what) : 0;
+        line.what = question->kind >= OSR_CHOICE_FAULT ? osri_kit_hash_of(question->kind, question->what) : 0;
         osri_kit_script_add(script, line);
     }
 }
@@ -270,19 +301,20 @@ static bool dequeue(struct play *play, uint64_t task)
 /* Without a question, a task that still runs has spawned this one eagerly, or was spawned so by it and yields. */
 static void note_step(struct play *play, const struct osr_trace_event *event)
 {
+    const unsigned long most = play->test->steps ? play->test->steps : STEPS;
     bool was_queued = dequeue(play, event->task);
 
     if (play->runs && play->current != event->task && !was_queued)
         enqueue(play, play->current);
     play->current = event->task;
     play->runs = true;
-    if (++play->steps == play->test->steps || (!play->test->steps && play->steps == 100000))
+    if (++play->steps == most) {
+        play->is_long = true;
         osri_kit_violated(play, VIOLATION_STEPS, NULL, "the run has not ended after %lu steps of tasks; now it is cancelled",
                           play->steps);
-    if (play->violation == VIOLATION_STEPS && play->steps > 2 * (play->test->steps ? play->test->steps : 100000)) {
-        osri_kit_tell_death("the run did not end when it was cancelled either; there is no way out of it");
-        abort();
     }
+    if (play->steps > 2 * most)
+        osri_kit_stop(play, VIOLATION_STEPS, "the run did not end when it was cancelled either; there is no way out of it");
 }
 
 void osri_kit_observe(void *arg, const struct osr_trace_event *event)

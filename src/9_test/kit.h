@@ -42,6 +42,9 @@ void osri_kit_script_free(struct script *script);
 
 uint16_t osri_kit_hash(const char *what);
 
+/* The same of what a question is about. Of places without their directories, which are others in other builds. */
+uint16_t osri_kit_hash_of(unsigned kind, const char *what);
+
 /* Writes a token, cut at `size`, line by line; the end gives the length of the whole. Takes no memory. */
 struct token_writer {
     char *buffer;
@@ -67,6 +70,7 @@ enum violation {
     VIOLATION_CHECK,     /* osr_test_check() in the run */
     VIOLATION_INVARIANT, /* and after it */
     VIOLATION_DEADLOCK,
+    VIOLATION_OUTSIDE,     /* it waits for the world outside, in real time */
     VIOLATION_STEPS,       /* the run does not end */
     VIOLATION_RUNAWAY,     /* a task calls on and on in a cancelled scope */
     VIOLATION_LEAK,        /* the library names something */
@@ -76,14 +80,18 @@ enum violation {
     VIOLATION_DEATH        /* the program was stopped */
 };
 
+enum { BEFORE = 3 };
+
 struct question {
     unsigned kind;
     unsigned long ordinal;
     unsigned n, answer;
     const char *what;
+    const char *errors; /* names of what a call may fail with */
     bool onwards; /* answered by such a line */
     bool ordered; /* answered as the test has said */
     uint64_t task; /* that calls, or that goes first; 0: not known */
+    uint32_t before[BEFORE]; /* those that were ready before it, as far as there is room */
 };
 
 /* What happened: as the run tells it, but for the name, which lives only as long as its task. */
@@ -110,6 +118,14 @@ struct order {
 
 enum { ORDERS = 8 };
 
+/* One end of a pair of streams that the kit has made. */
+struct stream {
+    int fd;
+    uint64_t inode; /* which it is, whatever its number */
+    const char *where;
+    bool is_shared; /* another process may have it, too */
+};
+
 struct campaign;
 
 struct play {
@@ -124,7 +140,8 @@ struct play {
     struct question *questions;
     struct event *events;
     struct actor *actors; /* by number, from 1 on */
-    size_t questions_room, events_room, actors_room;
+    struct stream *streams;
+    size_t questions_room, events_room, actors_room, streams_room;
 
     /* Is anew in each: from here to the texts all is 0 when it begins. */
     const struct osr_test *test;
@@ -138,6 +155,8 @@ struct play {
     size_t shown;     /* how much had happened when the scene last showed who was where */
 
     size_t asked, happened, cast; /* questions, events, and actors of it */
+    size_t made;                  /* streams */
+    size_t given_up;              /* how much had happened when the world outside was given up */
     unsigned long ordinals[KINDS];
 
     uint64_t current; /* the task that runs, as far as has been told; 0: none yet */
@@ -150,6 +169,8 @@ struct play {
     struct order orders[ORDERS];
     struct osr_test_watch_ *watch; /* calls that are looked at, the latest first */
     unsigned long steps;
+    bool is_long;        /* there have been too many: it is cancelled */
+    uint64_t runaway;    /* the task of which was told last that it calls on and on; 0: none */
     unsigned cancels, faults;
 
     enum violation violation;
@@ -160,6 +181,7 @@ struct play {
     unsigned long row_more;  /* like choices that came right after it, and the last one's ordinal */
     unsigned long row_last;
     size_t actors_begin, actors_end; /* of who was where, as it was shown last */
+    int64_t actors_at;               /* and when that was */
     size_t scene_length;
     int rc;
     int64_t now;
@@ -189,11 +211,17 @@ struct osr_runner *osri_kit_runner_new(struct play *play, const struct osr_test 
 /* Asks the play's door, for the run or for the test itself. */
 unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *what);
 
+/* The same about a fault, whose errors have these names: "ECONNRESET, ENOMEM". */
+unsigned osri_kit_ask_fault(struct play *play, unsigned n, const char *what, const char *errors);
+
 void osri_kit_observe(void *play, const struct osr_trace_event *event);
 
 /* Notes what is wrong, unless something is already. */
 void osri_kit_violated(struct play *play, enum violation violation, const char *where, const char *format, ...)
     OSR_PRINTF_(4, 5);
+
+/* Tells that there is no way out of this run, and stops the program; `found`: what that is, if it is no news. */
+_Noreturn void osri_kit_stop(const struct play *play, enum violation found, const char *why);
 
 /* ---- Memory: count.c ---- */
 
@@ -227,8 +255,8 @@ void osri_kit_scene_choice(struct play *play, const struct question *question);
 /* Adds who is where, unless that stands there already. */
 void osri_kit_scene_actors(struct play *play);
 
-/* The same where it went wrong, for which there is room in any case. */
-void osri_kit_scene_end(struct play *play);
+/* The same where it went wrong in this way, for which there is room in any case. */
+void osri_kit_scene_end(struct play *play, enum violation violation);
 
 /* Tells the play, whose script is `script`, in which something went wrong, and keeps it for osr_test_story(). `how`: in
  * which campaign. */
@@ -243,6 +271,20 @@ void osri_kit_tell_death(const char *why);
 void osri_kit_watch_crashes(void);
 void osri_kit_unwatch_crashes(void);
 
+/* ---- The world: outside.c ---- */
+
+/* What becomes of the whole process while a run is on is told from now on. */
+void osri_kit_watch_process(void);
+
+/* Takes note of a stream's end. */
+void osri_kit_stream_made(struct play *play, int fd, const char *where);
+
+/* The stream that has this descriptor now, NULL if it is none of the kit's. */
+const struct stream *osri_kit_stream_of(const struct play *play, int fd);
+
+/* How long a run waits for the world. */
+osr_patience osri_kit_patience;
+
 /* ---- Campaigns: campaign.c ---- */
 
 typedef unsigned osri_kit_improvise(struct play *play, unsigned kind, unsigned n, const char *what);
@@ -252,7 +294,7 @@ struct site {
     const char *where, *call;
 };
 
-enum { SITES = 64 };
+enum { SITES = 256 };
 
 /* The runs of one call, which end with the first that is not as it should be. */
 struct campaign {

@@ -13,7 +13,9 @@ struct play *osri_kit_play;
 
 static unsigned choose(void *play, enum osr_choice kind, unsigned n, const char *what)
 {
-    return osri_kit_play ? osri_kit_ask(play, kind, n, what) : 0; /* a runner is made between plays */
+    if (!osri_kit_play)
+        return 0; /* a runner is made between plays */
+    return kind == OSR_CHOICE_FAULT ? osri_kit_ask_fault(play, n, what, what + strlen(what) + 1) : osri_kit_ask(play, kind, n, what);
 }
 
 void osri_kit_violated(struct play *play, enum violation violation, const char *where, const char *format, ...)
@@ -28,7 +30,29 @@ void osri_kit_violated(struct play *play, enum violation violation, const char *
     vsnprintf(play->said, sizeof(play->said), format, list);
     va_end(list);
     if (play->told && play->inside)
-        osri_kit_scene_end(play);
+        osri_kit_scene_end(play, violation);
+}
+
+_Noreturn void osri_kit_stop(const struct play *play, enum violation found, const char *why)
+{
+    const bool is_news = play->violation != found; /* something was found before, in any case */
+    char text[1200];
+
+    snprintf(text, sizeof(text), "%s%s%.400s", why, is_news ? "; before that: " : "", is_news ? play->said : "");
+    osri_kit_tell_death(text);
+    abort();
+}
+
+/* The library tells it at 10,000 calls, which may come to an end, at 100,000, and so on. */
+static void note_runaway(struct play *play, const char *text, int length)
+{
+    char why[1200];
+
+    osri_kit_violated(play, VIOLATION_RUNAWAY, NULL, "%.*s", length, text);
+    snprintf(why, sizeof(why), "%.*s; there is no way out of it", length, text);
+    if (play->runaway == play->current && !play->is_long)
+        osri_kit_stop(play, VIOLATION_RUNAWAY, why);
+    play->runaway = play->current;
 }
 
 static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
@@ -42,7 +66,7 @@ static void diagnose(void *arg, enum osr_diagnosis kind, const char *text)
         osri_kit_tell_death(text);
         break;
     case OSR_DIAGNOSIS_RUNAWAY:
-        osri_kit_violated(play, VIOLATION_RUNAWAY, NULL, "%.*s", length, text);
+        note_runaway(play, text, length);
         break;
     case OSR_DIAGNOSIS_LEAK:
     case OSR_DIAGNOSIS_DESCRIPTOR:
@@ -88,6 +112,8 @@ static struct osr_run_options options_of(struct play *play, const struct osr_tes
         .inject = true,
         .touched = play->explored ? osri_kit_orders_touched : NULL,
         .touched_arg = play->explored,
+        .patience = osri_kit_patience,
+        .patience_arg = play,
     };
 }
 
@@ -176,8 +202,12 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
     if (left != 0 && !test->keeps_memory)
         osri_kit_violated(play, VIOLATION_MEMORY, NULL, "%ld block%s of memory %s left", left,
                           osri_kit_s((unsigned long)left), left == 1 ? "is" : "are");
-    if (osri_kit_is_descriptor(next))
-        osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d is left open", next);
+    if (osri_kit_is_descriptor(next)) {
+        const struct stream *stream = osri_kit_stream_of(play, next);
+
+        osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d%s%s is left open", next,
+                          stream ? ", of the streams made at " : "", stream ? stream->where : "");
+    }
     osri_kit_play = NULL;
     osri_kit_own_blocks = 0;
     look_at_script(play);
@@ -188,4 +218,5 @@ void osri_kit_play_free(struct play *play)
     free(play->questions);
     free(play->events);
     free(play->actors);
+    free(play->streams);
 }

@@ -112,31 +112,88 @@ static void end_row(struct play *play)
     play->row[0] = '\0';
 }
 
+/* Words that are put together, cut where there is no more room. */
+static void add(char *text, size_t size, const char *format, ...) OSR_PRINTF_(3, 4);
+
+static void add(char *text, size_t size, const char *format, ...)
+{
+    size_t length = strlen(text);
+    va_list list;
+
+    va_start(list, format);
+    vsnprintf(text + length, size - length, format, list);
+    va_end(list);
+}
+
+static void describe_cancel(const struct play *play, const struct question *question, char *text, size_t size)
+{
+    const char *call = osri_kit_call_at(play->campaign, question->what), *name = play->actors[question->task].name;
+    const unsigned long long number = question->task;
+    const bool itself = question->answer == 1;
+
+    if (call)
+        snprintf(text, size, "at %s task %llu \"%s\" is about to call %s, and %s is cancelled", question->what, number, name,
+                 call, itself ? "it" : "the root task");
+    else if (itself)
+        snprintf(text, size, "task %llu \"%s\" is cancelled before its call at %s", number, name, question->what);
+    else
+        snprintf(text, size, "the root task is cancelled before the call of task %llu \"%s\" at %s", number, name,
+                 question->what);
+}
+
+/* The first `count` of the names in "ECONNRESET, ETIMEDOUT" are passed over. */
+static const char *name_behind(const char *errors, unsigned count)
+{
+    while (count-- > 0)
+        errors += strcspn(errors, ",") + 2;
+    return errors;
+}
+
+static void describe_fault(const struct question *question, char *text, size_t size)
+{
+    const char *name = name_behind(question->errors, question->answer - 1);
+
+    snprintf(text, size, "\"%s\" fails with %.*s, error %u of %u%s", question->what, (int)strcspn(name, ","), name,
+             question->answer, question->n - 1,
+             question->ordered ? ", as the test ordered" : question->onwards ? ", as from now on always" : "");
+}
+
+/* Who goes first, before whom. */
+static void describe_order(const struct play *play, const struct question *question, char *text, size_t size)
+{
+    const unsigned named = question->answer < BEFORE ? question->answer : BEFORE, more = question->answer - named;
+    unsigned i;
+
+    if (!question->task) {
+        snprintf(text, size, "the one behind %u other%s goes first", question->answer, osri_kit_s(question->answer));
+        return;
+    }
+    snprintf(text, size, "task %llu \"%s\" runs before", (unsigned long long)question->task,
+             play->actors[question->task].name);
+    for (i = 0; i < named; i++)
+        add(text, size, "%s task %u \"%s\"", i == 0 ? "" : i + 1 == question->answer ? " and" : ",", question->before[i],
+            play->actors[question->before[i]].name);
+    if (more > 0)
+        add(text, size, " and %u other%s", more, osri_kit_s(more));
+    add(text, size, ", which %s ready first", question->answer == 1 ? "was" : "were");
+}
+
 static void describe_choice(const struct play *play, const struct question *question, char *text, size_t size)
 {
-    const char *from_now_on = question->onwards ? ", as from now on always" : "", *call;
-
     switch (question->kind) {
     case OSR_CHOICE_CANCEL:
-        call = osri_kit_call_at(play->campaign, question->what);
-        snprintf(text, size, "at %s task %llu \"%s\" is about to call%s%s, and %s is cancelled", question->what,
-                 (unsigned long long)question->task, play->actors[question->task].name, call ? " " : "", call ? call : "",
-                 question->answer == 1 ? "it" : "the root task");
+        describe_cancel(play, question, text, size);
         break;
     case OSR_CHOICE_FAULT:
-        snprintf(text, size, "\"%s\" fails, error %u of %u%s", question->what, question->answer, question->n - 1,
-                 question->ordered ? ", as the test ordered" : from_now_on);
+        describe_fault(question, text, size);
         break;
     case OSR_CHOICE_READY:
-        if (question->task)
-            snprintf(text, size, "task %llu \"%s\" goes before %u that came first",
-                     (unsigned long long)question->task, play->actors[question->task].name, question->answer);
-        else
-            snprintf(text, size, "the one behind %u others goes first", question->answer);
+        describe_order(play, question, text, size);
         break;
     case OSR_CHOICE_SHORT:
         snprintf(text, size, "\"%s\" moves %s%s", question->what,
-                 question->answer == 1 ? "one byte only" : "no more than half of it", from_now_on);
+                 question->answer == 1 ? "one byte only" : "no more than half of it",
+                 question->onwards ? ", as from now on always" : "");
         break;
     default:
         snprintf(text, size, "%s: %u of 0 to %u", question->what, question->answer, question->n - 1);
@@ -210,13 +267,14 @@ static bool is_as_before(const struct play *play, size_t begin)
 {
     size_t length = play->scene_length - begin;
 
-    return length == play->actors_end - play->actors_begin &&
+    return play->now == play->actors_at && length == play->actors_end - play->actors_begin &&
            memcmp(play->scene + begin, play->scene + play->actors_begin, length) == 0;
 }
 
-void osri_kit_scene_actors(struct play *play)
+/* `when` says what moment this is, and ends with ", " if it says anything. */
+static void scene_actors(struct play *play, const char *when)
 {
-    size_t begin;
+    size_t begin, first;
     uint64_t number;
 
     if (play->cast == 0 || play->shown == play->happened)
@@ -224,24 +282,46 @@ void osri_kit_scene_actors(struct play *play)
     play->shown = play->happened;
     end_row(play);
     begin = play->scene_length;
-    scene(play, "      at %lld.%06lld s:\n", (long long)(play->now / 1000000000), (long long)(play->now / 1000 % 1000000));
+    scene(play, "      %sat %lld.%06lld s:\n", when, (long long)(play->now / 1000000000),
+          (long long)(play->now / 1000 % 1000000));
+    first = play->scene_length;
     for (number = 1; number <= play->cast && !play->scene_is_full; number++)
         scene_actor(play, number);
-    if (!play->scene_is_full && is_as_before(play, begin)) {
+    if (!play->scene_is_full && is_as_before(play, first)) {
         play->scene_length = begin;
         play->scene[begin] = '\0';
         return;
     }
-    play->actors_begin = begin;
+    play->actors_begin = first;
     play->actors_end = play->scene_length;
+    play->actors_at = play->now;
 }
 
-void osri_kit_scene_end(struct play *play)
+void osri_kit_scene_actors(struct play *play)
+{
+    scene_actors(play, "");
+}
+
+static const char *moment_of(enum violation violation)
+{
+    switch (violation) {
+    case VIOLATION_CHECK:
+        return "when the check failed, ";
+    case VIOLATION_OUTSIDE:
+        return "when that was given up, ";
+    case VIOLATION_DEATH:
+        return "when it was stopped, ";
+    default:
+        return "when that was found, ";
+    }
+}
+
+void osri_kit_scene_end(struct play *play, enum violation violation)
 {
     end_row(play);
     play->scene_is_full = play->scene_is_full && play->scene_ends; /* it ends twice if a program that goes on dies later */
     play->scene_ends = true;
-    osri_kit_scene_actors(play);
+    scene_actors(play, moment_of(violation));
 }
 
 /* ---- Stories ---- */
@@ -252,6 +332,7 @@ static const char *kind_of(enum violation violation)
         [VIOLATION_CHECK] = "a check failed",
         [VIOLATION_INVARIANT] = "the invariant does not hold after the run",
         [VIOLATION_DEADLOCK] = "nothing could run any more",
+        [VIOLATION_OUTSIDE] = "the run waits for the world outside",
         [VIOLATION_STEPS] = "the run does not end",
         [VIOLATION_RUNAWAY] = "a task does not stop when it is cancelled",
         [VIOLATION_LEAK] = "something is left",
@@ -349,7 +430,7 @@ void osri_kit_tell_death(const char *why)
     token_of_dying(play);
     if (!play->told)
         scene_choices(play);
-    osri_kit_scene_end(play);
+    osri_kit_scene_end(play, VIOLATION_DEATH);
     play->violated_at = NULL;
     if (campaign->detail)
         snprintf(how, sizeof(how), "%s, run %lu (%s)%s", campaign->name, campaign->tried, campaign->detail, campaign->stage);

@@ -16,7 +16,7 @@ struct sweep {
 static struct line line_at(const struct question *question, unsigned answer)
 {
     return (struct line){.kind = question->kind, .first = question->ordinal, .last = question->ordinal, .answer = answer,
-                         .n = question->n, .what = osri_kit_hash(question->what)};
+                         .n = question->n, .what = osri_kit_hash_of(question->kind, question->what)};
 }
 
 static bool try_line(struct sweep *sweep, struct line line, const char *detail)

@@ -55,6 +55,13 @@ uint16_t osri_kit_hash(const char *what)
     return hash ? hash : 1; /* 0 is "not known" */
 }
 
+uint16_t osri_kit_hash_of(unsigned kind, const char *what)
+{
+    const char *slash = kind == OSR_CHOICE_CANCEL ? strrchr(what, '/') : NULL;
+
+    return osri_kit_hash(slash ? slash + 1 : what);
+}
+
 /* ---- Writing ---- */
 
 static void put(struct token_writer *writer, const char *format, ...) OSR_PRINTF_(2, 3);

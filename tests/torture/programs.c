@@ -1115,6 +1115,7 @@ static void release_job(void *arg)
 {
     (void)arg;
     (void)osr_jobs_allow(UINT32_MAX);
+    (void)osr_shields();
 }
 
 static int hold_a_job(void)
