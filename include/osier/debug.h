@@ -14,9 +14,9 @@ extern "C" {
 
 /*
  * Writes all tasks, groups and scopes of the calling runtime as a tree: where each was opened or spawned, where
- * it waits, what is cancelled and why, and the time that each deadline leaves. Never waits. For tasks, and for callbacks of the
- * runtime (call.h, post.h, the program's own watchers beside it: attach.h). 0; -EIO if the stream failed; -EINVAL; -EPERM
- * elsewhere.
+ * it waits, what is cancelled and why, and the time that each deadline leaves. Never waits. For tasks, and for
+ * callbacks of the runtime (call.h, post.h, the program's own watchers beside it: attach.h). 0; -EIO if the stream
+ * failed; -EINVAL; -EPERM elsewhere.
  */
 OSR_API int osr_tree_print(FILE *stream);
 

@@ -1,6 +1,7 @@
 /*
  * Descriptors: waiting until one is ready, reading, writing, closing. They work on any descriptor that can
- * be polled: sockets, pipes, terminals, those of other libraries; and on files, which never wait. Nothing here changes a descriptor's flags.
+ * be polled: sockets, pipes, terminals, those of other libraries; and on files, which never wait. Nothing here changes
+ * a descriptor's flags.
  *
  * Blocking ones block nobody: they are read and written only when the system says that they can be, and as much at a time
  * as it takes then. (Unless another process takes it away just before: of what several processes read or write, have

@@ -61,16 +61,18 @@ enum osr_choice {
 
 /*
  * The one door for all that is not decided by the program: gives a number from 0 to `n` - 1, `n` > 1. Anything
- * else counts as 0. It runs between the steps of tasks and must call nothing of the library.
+ * else counts as 0. It runs between the steps of tasks and must call nothing of the library but
+ * osr_shields() (debug.h).
  */
 typedef unsigned osr_choose(void *arg, enum osr_choice kind, unsigned n, const char *what);
 
 /*
  * Under the simulated clock: asked when nothing can go on but by the world outside, in real time. Once for each descriptor
- * that a task waits for, with the place of the call; and once, with -1 and NULL, if anything else can come: from signals and
- * posts that are open, threads, workers. `waited` is how long the run has waited so far, in nanoseconds. Gives how much longer it may; of several
- * answers the longest counts, and when that time is over, it is asked again. OSR_NEVER: for as long as it takes; 0: nothing
- * comes, and where that is all that is said, the run is stuck (-OSR_EDEADLOCK). Must call nothing of the library.
+ * that a task waits for, with the place of the call; and once, with -1 and NULL, if anything else can come: from signals
+ * and posts that are open, threads, workers. `waited` is how long the run has waited so far, in nanoseconds. Gives how much
+ * longer it may; of several answers the longest counts, and when that time is over, it is asked again. OSR_NEVER: for as
+ * long as it takes; 0: nothing comes, and where that is all that is said, the run is stuck (-OSR_EDEADLOCK). Must call
+ * nothing of the library.
  */
 typedef int64_t osr_patience(void *arg, int fd, const char *where, int64_t waited);
 

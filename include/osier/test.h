@@ -52,8 +52,8 @@
  * program a time limit from outside (`timeout 60 ./test`).
  *
  * A run in which all that tasks wait for are ends of the kit's own streams (osr_test_streams()) is a deadlock, since nobody
- * else can write to them; where somebody could, because there is another thread, a child, or was a fork() since they were made,
- * they count as the world outside. (A signal handler of the program's own that writes to one is not thought of.) A run that
+ * else can write to them; where somebody could, because there is another thread, a child, or was a fork() since they were
+ * made, they count as the world outside. (A signal handler of the program's own that writes to one is not thought of.) A run that
  * waits for the world, in real time, may do so for 10 seconds (osr_test.patience), also for a worker whose deadline comes
  * later; then that is the violation. It takes as long again until that is told, and it is not shrunk.
  *

@@ -1,6 +1,7 @@
 /*
- * What the scheduler needs of the world: a clock, and descriptors that become ready. Three drivers stand behind
- * this: libev, a libev loop that the program runs, and the simulation. (Allocation and system calls go through the same door: 0_base/memory.h, sys.h.)
+ * What the scheduler needs of the world: a clock, and descriptors that become ready. Three drivers stand behind this: libev,
+ * a libev loop that the program runs, and the simulation. (Allocation and system calls go through the same door:
+ * 0_base/memory.h, sys.h.)
  */
 #ifndef OSIER_SCHED_DRIVER_H
 #define OSIER_SCHED_DRIVER_H

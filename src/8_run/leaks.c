@@ -24,7 +24,8 @@ static void name_error(struct sched *sched, const struct osr_error *error)
 
 static void name_taken_error(struct sched *sched, const struct osr_error *error)
 {
-    say_error(sched, error, "is still held at the end of the run: it was taken or retained, or came as an outcome, and was not released");
+    say_error(sched, error,
+              "is still held at the end of the run: it was taken or retained, or came as an outcome, and was not released");
 }
 
 /* The error of an outcome is told with the outcome. */
