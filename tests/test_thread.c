@@ -1026,7 +1026,7 @@ REAL_TEST(jobs_one_after_the_other_need_one_thread)
 
     check_int(osr_offload(do_nothing, NULL), 0);
     before = threads_now();
-    for (i = 0; i < 200; i++)
+    for (i = 0; i < 3000; i++) /* whether there would be a second one hangs on who is faster */
         check_int(osr_offload(do_nothing, NULL), 0);
     check_int(threads_now(), before);
     return 0;

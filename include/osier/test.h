@@ -227,8 +227,7 @@ OSR_API void osr_test_fail_here(const char *where, const char *format, ...) OSR_
 /*
  * In a task: checks that a call, which gives an int, is a cancellation point (is none), whatever it gives:
  * rc = osr_test_point(queue_push(&queue, item)). Points behind a shield that is opened inside the call are not counted:
- * no cancellation of the caller reaches them. Where the task is cancelled already that cannot be seen, and is let be; so are
- * points where there should be none, if a fault was injected inside, since a shield may be what failed.
+ * no cancellation of the caller reaches them. Where the task is cancelled already that cannot be seen, and is let be.
  */
 #define osr_test_point(call)                                                                 \
     __extension__ ({                                                                                     \
@@ -312,7 +311,6 @@ struct osr_test_watch_ {
     uint64_t task;
     unsigned long points;
     unsigned shields; /* around the call */
-    unsigned faults;  /* before it */
     bool blind; /* it is cancelled already */
 };
 

@@ -729,6 +729,8 @@ static void ring(void *arg, unsigned times)
 
 static void nothing(void *arg) { (void)arg; }
 
+OSR_TASK(fail_for_outside, void, unused) { return osr_fail(-EDOM, "an error whose words come back"); }
+
 /* In a thread of the program's own. */
 static void *come_from_outside(void *arg)
 {
@@ -738,6 +740,8 @@ static void *come_from_outside(void *arg)
     outside->rc = osr_portal_post(outside->portal, nothing, NULL);
     if (outside->rc == 0)
         outside->rc = osr_portal_call(outside->portal, give_number, &number);
+    if (outside->rc == number && (outside->rc = osr_portal_call(outside->portal, fail_for_outside, NULL)) == -EDOM)
+        outside->rc = 0;
     (void)osr_post_fire(outside->post);
     osr_error_clear();
     return NULL;

@@ -14,13 +14,14 @@ from pathlib import Path
 # Calls by which memory, descriptors and the like are had; those of 0_base are called through osri_…().
 CALLS = (r'osri_(?:alloc|resize|sys_(?!clock|nap|unmap|is_guarded|wait\b|wake\b)\w+)|malloc|calloc|realloc|mmap|eventfd|epoll_create1|epoll_ctl'
          r'|readlink|open|pwrite|pthread_create|getaddrinfo|ev_loop_new|sigaltstack|sem_wait')
-WRAPPERS = ('0_base/sys.c', '0_base/memory.c', '0_base/memory.h')
+WRAPPERS = ('0_base/sys.c', '0_base/sys.h', '0_base/memory.c', '0_base/memory.h')
 
 # Why these have not.
 EXCUSED = {
     'if (sigaltstack(NULL, &stack) < 0)': 'asking cannot fail',
+    'if (sigaltstack(NULL, &now) == 0 && now.ss_sp == guard->stack)': 'asking cannot fail',
     'sigaltstack(&none, NULL);': 'taking away what was given cannot',
-    'return osri_sys_advise_many(pages, count, stacks->guard, MADV_GUARD_INSTALL);': 'not asked of the door: one by one, which is, if it does nothing',
+    'return osri_sys_advise_many(guards, count, stacks->guard, MADV_GUARD_INSTALL);': 'not asked of the door: one by one, which is, if it does nothing',
     'char *longer = malloc((size_t)length + 1);': 'of words that are too long for the stack; without them they are cut',
 }
 
