@@ -13,6 +13,14 @@ struct sched;
 
 enum watch_for { WATCH_READ = 1, WATCH_WRITE = 2 };
 
+struct watch;
+
+/* What is done about a watch. Said once for all of a kind, as watches lie side by side in few lines of the cache. */
+struct watch_kind {
+    void (*ready)(struct watch *watch);
+    const char *(*awaited)(const struct watch *watch); /* the place of the call that waits for it; gives or is NULL: none */
+};
+
 /* One direction of one descriptor. Armed, it is looked at by every poll; found ready, it is queued, once. */
 struct watch {
     int fd;
@@ -22,8 +30,7 @@ struct watch {
     struct osr_list_ armed_node; /* the driver's */
     struct osr_list_ fired;      /* in the scheduler's queue of ready ones */
     struct watch *twin;          /* the other direction of the same descriptor, or NULL */
-    void (*ready)(struct watch *watch);
-    const char *(*awaited)(const struct watch *watch); /* the place of the call that waits for it; gives or is NULL: none */
+    const struct watch_kind *kind;
     void *driver[8]; /* libev's watcher */
 };
 
@@ -46,14 +53,13 @@ void osri_sim_restart(struct sched *sched);
 
 extern const struct driver osri_driver_ev, osri_driver_attached, osri_driver_sim;
 
-static inline void watch_init(struct watch *watch, int fd, enum watch_for what, void (*ready)(struct watch *))
+static inline void watch_init(struct watch *watch, int fd, enum watch_for what, const struct watch_kind *kind)
 {
     watch->fd = fd;
     watch->what = what;
     watch->armed = watch->broken = false;
     watch->twin = NULL;
-    watch->ready = ready;
-    watch->awaited = NULL;
+    watch->kind = kind;
     list_init(&watch->armed_node);
     list_init(&watch->fired);
 }

@@ -190,7 +190,7 @@ static int64_t patience(struct sched *sched, struct simulation *sim, int64_t wai
 
     for (node = sim->armed.next; node != &sim->armed; node = node->next) {
         const struct watch *watch = container_of(node, struct watch, armed_node);
-        const char *where = watch->awaited ? watch->awaited(watch) : NULL;
+        const char *where = watch->kind->awaited ? watch->kind->awaited(watch) : NULL;
 
         if (!where)
             continue;

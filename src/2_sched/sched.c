@@ -308,7 +308,7 @@ static void tell_watches(struct sched *sched)
     for (; !list_empty(&sched->fired); told++) {
         struct watch *watch = take_fired(sched);
 
-        watch->ready(watch);
+        watch->kind->ready(watch);
     }
     if (told > STEPS && sched->steps == STEPS)
         sched->steps = told;

@@ -122,10 +122,11 @@ static const char *awaited(const struct watch *watch)
     return list_empty(&direction->waiter) ? NULL : place_or_unknown(wait_of(direction->waiter.next)->where_);
 }
 
+static const struct watch_kind descriptor_watch = {watch_ready, awaited};
+
 static void direction_init(struct direction *direction, int fd, enum watch_for what, bool possible)
 {
-    watch_init(&direction->watch, fd, what, watch_ready);
-    direction->watch.awaited = awaited;
+    watch_init(&direction->watch, fd, what, &descriptor_watch);
     list_init(&direction->waiter);
     direction->busy = direction->spent = false;
     direction->possible = possible;

@@ -179,6 +179,8 @@ static void rung(struct watch *watch)
         meet_refusal(osri_sched, inbox);
 }
 
+static const struct watch_kind bell = {rung, NULL};
+
 /* ---- Opening and closing ---- */
 
 /* One that nobody has, else a new one; NULL if memory is short. */
@@ -238,7 +240,7 @@ struct inbox *osri_inbox(struct sched *sched, int *code)
     sched->waker = &inbox->waker;
     inbox->waker.unwritten = false;
     write_to(inbox); /* a parcel may have come while nobody had it */
-    watch_init(&inbox->waker.watch, inbox->fd, WATCH_READ, rung);
+    watch_init(&inbox->waker.watch, inbox->fd, WATCH_READ, &bell);
     osri_timer_init(&inbox->again, watch_again, false);
     inbox->told = false;
     osri_watch_arm(sched, &inbox->waker.watch);
