@@ -1185,6 +1185,7 @@ SIMULATED_TEST(test_an_unknown_form_is_refused)
     struct osr_scope scope;
 
     check_int(osr_scope_open_here(&scope, 0, OSR_NEVER, OSR_HERE), -EINVAL);
+    check_int(osr_scope_cancel(&scope, "refused"), -EINVAL);
     check_int(osr_scope_close(&scope, 0), -EINVAL);
     check_int(osr_scope_open_here(&scope, OSR_SCOPE_FORM_, OSR_NEVER, OSR_HERE), -EINVAL);
     check_int(osr_scope_close(&scope, 0), -EINVAL);

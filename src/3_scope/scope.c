@@ -487,8 +487,6 @@ void osr_scope_leave_(struct osr_scope *scope)
     struct slot kept;
     int rc;
 
-    if (scope->state_ == SCOPE_REFUSED && task)
-        osri_scope_leave_code(task->scope, scope->refusal_);
     if (scope->state_ != SCOPE_OPEN || !task)
         return;
     kept = task->slot;
