@@ -158,6 +158,9 @@ TEST(a_fuzz_target_that_makes_no_sense_runs_nothing)
     told[0] = '\0';
     assert_int_equal(osr_test_fuzz(&test, NULL, 0), 0);
     assert_string_equal(told, ""); /* not for each input */
+    inputs = 0;
+    assert_int_equal(osr_test_fuzz(&fuzzed, NULL, 0), 0);
+    assert_int_equal(inputs, 1); /* which concerns that test only */
     test.name = "two_words";
     assert_int_equal(osr_test_fuzz(&test, NULL, 0), 0);
     assert_int_equal(world.runs, 1);

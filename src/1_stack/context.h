@@ -85,6 +85,13 @@ _Noreturn static inline __attribute__((always_inline)) void osri_context_leave(s
 
 #else
 
+/* Under branch protection (-mbranch-protection=bti) a jump may only arrive where it is said that one may. */
+#ifdef __ARM_FEATURE_BTI_DEFAULT
+#define OSRI_LANDING "\thint #36\n" /* bti j */
+#else
+#define OSRI_LANDING ""
+#endif
+
 static inline __attribute__((always_inline)) void osri_context_switch(struct context *from, struct context *to)
 {
     register struct context *x0 __asm__("x0") = to;
@@ -98,7 +105,7 @@ static inline __attribute__((always_inline)) void osri_context_switch(struct con
                      "ldr x9, [x0, #16]\n\t"
                      "mov sp, x10\n\t"
                      "br x9\n"
-                     "1:"
+                     "1:\n" OSRI_LANDING
                      : "+r"(x0), "+r"(x1)
                      :
                      : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16",
@@ -145,6 +152,7 @@ _Noreturn void osri_context_leave(struct context *to);
  * Defines `int name(...)`, of up to six arguments, as a call of `int body(...)` that returns by a jump, for what is the
  * last thing that a call which waits does: switching, in `body`. The processor takes a return to go to where the latest
  * call came from, and after a switch that was the task that has left; a jump it predicts from where jumps went before.
+ * Where branches are protected no jump may arrive behind a call, so there it is `body` itself.
  */
 #if !defined(OSR_CONTEXT_UCONTEXT) && defined(__x86_64__)
 #define OSRI_RETURN_BY_JUMP(name, body)                                                                               \
@@ -166,7 +174,7 @@ _Noreturn void osri_context_leave(struct context *to);
             "\tjmpq *%rcx\n"                                                                                          \
             "\t.cfi_endproc\n"                                                                                        \
             ".size " #name ", . - " #name "\n")
-#elif !defined(OSR_CONTEXT_UCONTEXT) && defined(__aarch64__)
+#elif !defined(OSR_CONTEXT_UCONTEXT) && defined(__aarch64__) && !defined(__ARM_FEATURE_BTI_DEFAULT)
 #define OSRI_RETURN_BY_JUMP(name, body)                                                                               \
     __asm__(".text\n"                                                                                                 \
             ".p2align 4\n"                                                                                            \
