@@ -440,7 +440,7 @@ OSR_TASK(watch_twice, int, fd)
     struct sched *sched = osri_sched;
     struct watch watch;
 
-    watch_init(&watch, *fd, WATCH_READ, &(const struct watch_kind){told_of_a_watch, NULL});
+    watch_init(&watch, *fd, WATCH_READ, told_of_a_watch);
     osri_watch_arm(sched, &watch);
     osri_watch_arm(sched, &watch);
     osri_watch_fired(sched, &watch);

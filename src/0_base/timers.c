@@ -182,14 +182,19 @@ static struct osr_timer_ *take_earliest(struct timers *timers, const struct door
     return timer;
 }
 
+bool osri_timers_due(struct timers *timers, int64_t now)
+{
+    if (timers->fresh_at <= now)
+        take_fresh(timers);
+    return timers->heaped && timers->heap[0].at <= now;
+}
+
 void osri_timers_fire(struct timers *timers, const struct door *door, int64_t now)
 {
     struct osr_list_ late, *node;
 
     list_init(&late);
-    if (timers->fresh_at <= now)
-        take_fresh(timers);
-    while (timers->heaped && timers->heap[0].at <= now) {
+    while (osri_timers_due(timers, now)) {
         struct osr_timer_ *timer = take_earliest(timers, door);
 
         if (timer->late) {

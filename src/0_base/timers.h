@@ -87,6 +87,9 @@ static inline void osri_timers_unreserve(struct timers *timers)
 /* When the first timer is due; OSR_NEVER if there is none. Takes the fresh ones into the heap. */
 int64_t osri_timers_next(struct timers *timers);
 
+/* Whether any is due at `now`. */
+bool osri_timers_due(struct timers *timers, int64_t now);
+
 /* Takes all that are due at `now` out, and fires them: those that are late after the others. */
 void osri_timers_fire(struct timers *timers, const struct door *door, int64_t now);
 

@@ -15,23 +15,21 @@ enum watch_for { WATCH_READ = 1, WATCH_WRITE = 2 };
 
 struct watch;
 
-/* What is done about a watch. Said once for all of a kind, as watches lie side by side in few lines of the cache. */
-struct watch_kind {
-    void (*ready)(struct watch *watch);
-    const char *(*awaited)(const struct watch *watch); /* the place of the call that waits for it; gives or is NULL: none */
-};
-
-/* One direction of one descriptor. Armed, it is looked at by every poll; found ready, it is queued, once. */
+/*
+ * One direction of one descriptor. Armed, it is looked at by every poll; found ready, it is queued, once, and then `ready` is
+ * called. What is touched each time lies first, and where it begins a line of the cache, in that and the next.
+ */
 struct watch {
+    void *driver[6];        /* libev's watcher */
+    struct osr_list_ fired; /* in the scheduler's queue of ready ones */
+    void (*ready)(struct watch *watch);
+    struct osr_wait *wait; /* of whoever waits for it, or was woken and has not run yet; NULL: nobody */
     int fd;
-    enum watch_for what;
+    uint8_t what; /* enum watch_for */
     bool armed;
     bool broken;                 /* the system could not watch it: told once */
     struct osr_list_ armed_node; /* the driver's */
-    struct osr_list_ fired;      /* in the scheduler's queue of ready ones */
     struct watch *twin;          /* the other direction of the same descriptor, or NULL */
-    const struct watch_kind *kind;
-    void *driver[8]; /* libev's watcher */
 };
 
 struct driver {
@@ -53,13 +51,14 @@ void osri_sim_restart(struct sched *sched);
 
 extern const struct driver osri_driver_ev, osri_driver_attached, osri_driver_sim;
 
-static inline void watch_init(struct watch *watch, int fd, enum watch_for what, const struct watch_kind *kind)
+static inline void watch_init(struct watch *watch, int fd, enum watch_for what, void (*ready)(struct watch *watch))
 {
     watch->fd = fd;
-    watch->what = what;
+    watch->what = (uint8_t)what;
     watch->armed = watch->broken = false;
     watch->twin = NULL;
-    watch->kind = kind;
+    watch->ready = ready;
+    watch->wait = NULL;
     list_init(&watch->armed_node);
     list_init(&watch->fired);
 }

@@ -24,6 +24,9 @@
 /* In nanoseconds: the clock of the tick is not that far behind. */
 enum { SAFE_LAG = 1000000000 };
 
+/* What libev asks the system for at a time at first; for more, whenever it has got as many. */
+enum { EVENTS = 64 };
+
 struct loop {
     struct sched *sched;
     struct ev_loop *ev;
@@ -31,6 +34,8 @@ struct loop {
     bool marked;            /* libev has told the system of the mark */
     struct osr_list_ fresh; /* watches that libev will tell the system of when it next polls */
     struct osr_list_ known; /* and those of which it has */
+    unsigned found; /* events, by the last poll */
+    unsigned most;  /* that a poll has found, and libev has room for more than that */
     ev_timer timer; /* for the nearest of our own timers, while the loop waits */
     ev_io mark;     /* on a descriptor of its own, by which the loop can be told from others; fd -1: none yet */
     ev_fork anew;   /* libev is about to tell the system of all that is watched once more */
@@ -50,7 +55,7 @@ static struct loop *loop_new(struct sched *sched, struct ev_loop *ev)
 
     if (!loop)
         return NULL;
-    *loop = (struct loop){.sched = sched, .ev = ev};
+    *loop = (struct loop){.sched = sched, .ev = ev, .most = EVENTS - 1};
     ev_init(&loop->timer, timer_fired);
     ev_fork_init(&loop->anew, tell_anew);
     list_init(&loop->fresh);
@@ -111,29 +116,24 @@ static void run_loop(struct sched *sched, int64_t until);
 
 /* ---- Descriptors ---- */
 
-/* libev's watcher, and whose it is: a forked child finds those of its parent's run on the program's loop. */
-struct loop_io {
-    ev_io io; /* first */
-    struct loop *loop;
-};
-
-_Static_assert(sizeof(struct loop_io) <= sizeof(((struct watch *)0)->driver), "libev's watcher fits");
-
-static struct loop_io *loop_io_of(struct watch *watch)
-{
-    return (struct loop_io *)(void *)watch->driver;
-}
+_Static_assert(sizeof(ev_io) <= sizeof(((struct watch *)0)->driver), "libev's watcher fits");
 
 static ev_io *io_of(struct watch *watch)
 {
-    return &loop_io_of(watch)->io;
+    return (ev_io *)(void *)watch->driver;
+}
+
+static struct watch *watch_of(ev_io *io)
+{
+    return container_of(io, struct watch, driver);
 }
 
 static void io_ready(struct ev_loop *ev, ev_io *io, int events)
 {
-    struct watch *watch = io->data;
+    struct watch *watch = watch_of(io);
+    struct loop *loop = io->data;
 
-    if (osri_sched != loop_io_of(watch)->loop->sched) { /* in a forked child, whose parent the task is in */
+    if (osri_sched != loop->sched) { /* in a forked child, whose parent the task is in */
         ev_io_stop(ev, io);
         return;
     }
@@ -142,6 +142,7 @@ static void io_ready(struct ev_loop *ev, ev_io *io, int events)
         watch->armed = false;
         watch->broken = true;
     }
+    loop->found += !watch->twin || list_empty(&watch->twin->fired); /* one event may be of both directions */
     /* libev calls back for those first that the system has named last: they are told in the system's order. */
     if (list_empty(&watch->fired))
         list_append(osri_sched->fired.next, &watch->fired);
@@ -162,8 +163,7 @@ static void loop_arm(struct sched *sched, struct watch *watch)
     ev_io *io = io_of(watch);
 
     ev_io_init(io, io_ready, watch->fd, watch->what == WATCH_READ ? EV_READ : EV_WRITE);
-    io->data = watch;
-    loop_io_of(watch)->loop = loop;
+    io->data = loop;
     ev_io_start(loop->ev, io);
     list_append(&loop->fresh, &watch->armed_node);
     freshen(loop, watch->twin);
@@ -376,12 +376,23 @@ static void ask(struct sched *sched, struct loop *loop)
     ask_now(sched, &question);
 }
 
+/* If libev may not have been told of all that are ready, and something is due, before which they come. */
+static void find_rest(struct sched *sched, struct loop *loop)
+{
+    if (likely(loop->found <= loop->most))
+        return;
+    loop->most = loop->found;
+    if (sched->timers.count > 0 && osri_timers_due(&sched->timers, loop_now(sched)))
+        ask(sched, loop);
+}
+
 static void run_loop(struct sched *sched, int64_t until)
 {
     struct loop *loop = sched->loop;
 
     if (settle_fresh(sched, loop) || !list_empty(&sched->fired)) /* which was queued when the loop was shared */
         until = 0;
+    loop->found = 0;
     sched->calling_back = loop->shared; /* by the program's watchers */
     if (until > 0)
         wait_until(loop, until);
@@ -389,6 +400,7 @@ static void run_loop(struct sched *sched, int64_t until)
         ev_run(loop->ev, EVRUN_NOWAIT);
     ev_timer_stop(loop->ev, &loop->timer);
     sched->calling_back = false;
+    find_rest(sched, loop);
 }
 
 /* Whether the system is asked about nothing else. ThreadSanitizer keeps signals back until the thread waits in a way that it

@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "0_base/sys.h"
-#include "2_sched/sched.h"
+#include "0_base/text.h"
+#include "2_sched/wait.h"
 
 /* For so many descriptors there is room in any case: that of the inbox. */
 enum { FEW = 1 };
@@ -190,7 +191,7 @@ static int64_t patience(struct sched *sched, struct simulation *sim, int64_t wai
 
     for (node = sim->armed.next; node != &sim->armed; node = node->next) {
         const struct watch *watch = container_of(node, struct watch, armed_node);
-        const char *where = watch->kind->awaited ? watch->kind->awaited(watch) : NULL;
+        const char *where = watch_is_awaited(watch) ? place_or_unknown(watch->wait->where_) : NULL;
 
         if (!where)
             continue;

@@ -299,16 +299,41 @@ static struct watch *take_fired(struct sched *sched)
     return container_of(node, struct watch, fired);
 }
 
-/* Where more are ready at once than there are steps to the next look, each has its turn before that, as asking the system
- * about those again that have not had theirs would be in vain. */
+/* Brings into the cache what telling the next one and the one behind that will touch: its wait, and the watch. */
+static inline __attribute__((always_inline)) void fetch_next_fired(const struct sched *sched)
+{
+    const struct osr_list_ *node = sched->fired.next;
+    const struct watch *watch = container_of(node, const struct watch, fired);
+
+    if (node == &sched->fired || !watch->wait)
+        return;
+    osri_stack_prefetch(watch->wait, -1, 4);
+    osri_stack_prefetch(container_of(node->next, const struct watch, fired), 0, 2);
+}
+
+/* Of many that are ready at once so many are told before their tasks have had their turn: what was touched to wake those is
+ * still in the cache then. Whoever is left is told by the next looks, which ask the system only when nobody is. */
+enum { BATCH = 128 };
+
+/* Whether some may be left. If something is due, all that is complete comes before that; and attached, libev would find the
+ * same ones ready each time. */
+static bool may_leave_some(struct sched *sched)
+{
+    return sched->driver != &osri_driver_attached &&
+           !(sched->timers.count > 0 && osri_timers_due(&sched->timers, osri_now(sched)));
+}
+
+/* Where more are told than there are steps to the next look, each has its turn before that, as asking the system about those
+ * again that have not had theirs would be in vain. */
 static void tell_watches(struct sched *sched)
 {
     unsigned told = 0;
 
-    for (; !list_empty(&sched->fired); told++) {
+    for (; !list_empty(&sched->fired) && (likely(told != BATCH) || !may_leave_some(sched)); told++) {
         struct watch *watch = take_fired(sched);
 
-        watch->kind->ready(watch);
+        fetch_next_fired(sched);
+        watch->ready(watch);
     }
     if (told > STEPS && sched->steps == STEPS)
         sched->steps = told;
@@ -328,12 +353,12 @@ void osri_look(struct sched *sched, int64_t until)
         until = tidy(sched, until < next ? until : next);
     }
     /* Else nobody waits for what a poll could tell. (The moment to wait for may be 0, in simulated time.) */
-    if (waits || sched->outside > 0 || sched->inbox)
+    if ((waits || sched->outside > 0 || sched->inbox) && (likely(list_empty(&sched->fired)) || !may_leave_some(sched)))
         sched->driver->poll(sched, until);
     tell_watches(sched);
     if (works)
         sched->run_job(sched);
-    if (sched->timers.count > 0)
+    if (sched->timers.count > 0 && likely(list_empty(&sched->fired)))
         osri_timers_fire(&sched->timers, &sched->door, osri_now(sched));
     if (sched->audit)
         sched->audit(sched);

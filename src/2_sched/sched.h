@@ -156,10 +156,10 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
                     struct ev_loop *attached);
 void osri_sched_close(struct sched *sched);
 
-/* Whether no task can run and no call is due. */
+/* Whether no task can run, no call is due, and nothing is left to be told. */
 static inline bool osri_is_idle(const struct sched *sched)
 {
-    return run_queue_is_empty(&sched->ready) && list_empty(&sched->calls);
+    return run_queue_is_empty(&sched->ready) && list_empty(&sched->calls) && list_empty(&sched->fired);
 }
 
 /* How many waits the world outside can end. From jobs that are held nothing comes. */
@@ -223,7 +223,7 @@ static inline void osri_task_begin(struct sched *sched, struct task *task)
 }
 
 /* Brings the frames that a parked task goes on with into the cache, for who is likely to be the next. */
-static inline void osri_task_fetch(const struct task *task)
+static inline __attribute__((always_inline)) void osri_task_fetch(const struct task *task)
 {
     const char *frames = osri_context_frames(&task->fiber.context);
 
@@ -271,6 +271,16 @@ static inline __attribute__((always_inline)) void fetch_ahead(const struct run_q
         osri_stack_prefetch(task, -5, -3);
         osri_stack_prefetch(task, 2, 6);
     }
+}
+
+/* The same for frames that may lie deeper, as below a buffer: to be said by who is about to leave, and by those alone whose
+ * likes do. What it takes to find them was fetched before. */
+static inline __attribute__((always_inline)) void osri_fetch_frames_ahead(const struct run_queue *ready)
+{
+    enum { AHEAD = 3 };
+
+    if (run_queue_length(ready) > AHEAD)
+        osri_stack_prefetch(osri_context_frames(&run_queue_peek(ready, AHEAD)->fiber.context), 0, 8);
 }
 
 /* Whom the running task leaves for, in the usual case: some task is ready, and nobody has to be asked or told. Else NULL,

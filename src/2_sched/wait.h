@@ -90,6 +90,12 @@ static inline struct osr_wait *wait_of(struct osr_list_ *node)
     return waiter_of(node)->wait_;
 }
 
+/* Whether somebody waits for the watch who has not been woken yet. */
+static inline bool watch_is_awaited(const struct watch *watch)
+{
+    return watch->wait && watch->wait->linked_;
+}
+
 /* What a wait that was cut gives: runs its hook. */
 int osri_was_cut(struct sched *sched, struct osr_wait *wait);
 

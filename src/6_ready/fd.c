@@ -43,6 +43,17 @@ int osri_descriptors_open(struct sched *sched)
     return 0;
 }
 
+static struct watch *watch_of(struct descriptor *descriptor, enum watch_for what)
+{
+    return what == WATCH_READ ? &descriptor->reading : &descriptor->writing;
+}
+
+static struct descriptor *descriptor_of(struct watch *watch)
+{
+    return watch->what == WATCH_READ ? container_of(watch, struct descriptor, reading)
+                                     : container_of(watch, struct descriptor, writing);
+}
+
 static struct descriptor *known(struct sched *sched, int fd)
 {
     struct descriptors *descriptors = descriptors_of(sched);
@@ -68,21 +79,22 @@ static int grow(struct sched *sched, struct descriptors *descriptors, int fd)
     return 0;
 }
 
-static void dismiss(struct sched *sched, struct direction *direction)
+static void dismiss(struct sched *sched, struct watch *watch)
 {
-    osri_watch_disarm(sched, &direction->watch);
-    if (!list_empty(&direction->waiter))
-        osri_wake(sched, wait_of(direction->waiter.next), -EBADF);
+    osri_watch_disarm(sched, watch);
+    if (watch_is_awaited(watch))
+        osri_wake(sched, watch->wait, -EBADF);
 }
 
-/* The run no longer knows the descriptor; whoever waits for it is told. */
+/* The run no longer knows the descriptor; whoever waits for it is told, and the last one of them frees it. */
 static void forget(struct sched *sched, struct descriptor *descriptor)
 {
     descriptors_of(sched)->table[descriptor->fd] = NULL;
     descriptor->closed = true;
     dismiss(sched, &descriptor->reading);
     dismiss(sched, &descriptor->writing);
-    osri_descriptor_release(sched, descriptor);
+    if (!descriptor->busy)
+        osri_free(&sched->memory, descriptor->memory);
 }
 
 void osri_descriptors_close(struct sched *sched)
@@ -100,36 +112,13 @@ void osri_descriptors_close(struct sched *sched)
 /* ---- Readiness ---- */
 
 /* Who has been woken may not have run yet when the loop looks again; the watch stays armed for the wait after that. */
-static void ready(struct direction *direction)
-{
-    direction->spent = false;
-    if (!list_empty(&direction->waiter))
-        osri_wake(osri_sched, wait_of(direction->waiter.next), 0);
-    else if (!direction->busy)
-        osri_watch_disarm(osri_sched, &direction->watch);
-}
-
 static void watch_ready(struct watch *watch)
 {
-    ready(container_of(watch, struct direction, watch));
-}
-
-/* The place of the call that waits, NULL if none does. */
-static const char *awaited(const struct watch *watch)
-{
-    const struct direction *direction = container_of(watch, struct direction, watch);
-
-    return list_empty(&direction->waiter) ? NULL : place_or_unknown(wait_of(direction->waiter.next)->where_);
-}
-
-static const struct watch_kind descriptor_watch = {watch_ready, awaited};
-
-static void direction_init(struct direction *direction, int fd, enum watch_for what, bool possible)
-{
-    watch_init(&direction->watch, fd, what, &descriptor_watch);
-    list_init(&direction->waiter);
-    direction->busy = direction->spent = false;
-    direction->possible = possible;
+    osri_descriptor_spent(descriptor_of(watch), watch->what, false);
+    if (watch_is_awaited(watch))
+        osri_wake(osri_sched, watch->wait, 0);
+    else if (!watch->wait)
+        osri_watch_disarm(osri_sched, watch);
 }
 
 /* ---- Knowing descriptors ---- */
@@ -141,6 +130,27 @@ static void identify(const struct descriptor *descriptor, uint64_t *device, uint
     (void)fstat(descriptor->fd, &status);
     *device = status.st_dev;
     *inode = status.st_ino;
+}
+
+static uint8_t possible_with(int flags)
+{
+    int access = flags & O_ACCMODE;
+
+    return access == O_RDONLY ? WATCH_READ : access == O_WRONLY ? WATCH_WRITE : WATCH_READ | WATCH_WRITE;
+}
+
+enum { LINE = 64 }; /* of the cache */
+
+/* All zeros, from the beginning of a line on; NULL without memory. */
+static struct descriptor *new_descriptor(struct sched *sched)
+{
+    void *memory = osri_alloc(&sched->memory, sizeof(struct descriptor) + LINE - 1);
+    struct descriptor *descriptor = (void *)(((uintptr_t)memory + LINE - 1) / LINE * LINE);
+
+    if (!memory)
+        return NULL;
+    *descriptor = (struct descriptor){.memory = memory};
+    return descriptor;
 }
 
 /* Takes note of an open descriptor: 0 or a code. */
@@ -156,19 +166,22 @@ static int note(struct sched *sched, int fd, int flags, const char *where)
         return -EBADF;
     if (fd >= descriptors->capacity && grow(sched, descriptors, fd) < 0)
         return -ENOMEM;
-    descriptor = osri_alloc(&sched->memory, sizeof(*descriptor));
+    descriptor = new_descriptor(sched);
     if (!descriptor)
         return -ENOMEM;
-    *descriptor = (struct descriptor){.fd = fd, .users = 1, .closes = osri_closes_of(fd), .where = where};
+    descriptor->fd = fd;
+    descriptor->closes = osri_closes_of(fd);
+    descriptor->where = where;
+    descriptor->possible = possible_with(flags);
     descriptor->nonblocking = flags & O_NONBLOCK;
     descriptor->socket = rc == 0;
     descriptor->terminal = !descriptor->socket && !descriptor->nonblocking && isatty(fd);
     if (sched->debug)
         identify(descriptor, &descriptor->device, &descriptor->inode);
-    direction_init(&descriptor->reading, fd, WATCH_READ, (flags & O_ACCMODE) != O_WRONLY);
-    direction_init(&descriptor->writing, fd, WATCH_WRITE, (flags & O_ACCMODE) != O_RDONLY);
-    descriptor->reading.watch.twin = &descriptor->writing.watch;
-    descriptor->writing.watch.twin = &descriptor->reading.watch;
+    watch_init(&descriptor->reading, fd, WATCH_READ, watch_ready);
+    watch_init(&descriptor->writing, fd, WATCH_WRITE, watch_ready);
+    descriptor->reading.twin = &descriptor->writing;
+    descriptor->writing.twin = &descriptor->reading;
     descriptors->table[fd] = descriptor;
     return 0;
 }
@@ -268,43 +281,75 @@ int osri_descriptors_ours(struct sched *sched, void (*visit)(struct sched *sched
 /* ---- Operations ---- */
 
 /* libev insists that what it is given to watch is open. */
-static int arm(struct sched *sched, struct descriptor *descriptor, struct direction *direction)
+static int arm(struct sched *sched, struct descriptor *descriptor, struct watch *watch)
 {
-    if (direction->watch.armed)
+    if (likely(watch->armed))
         return 0;
     if (osri_sys_flags(&sched->door, descriptor->fd) < 0)
         return -EBADF;
-    direction->watch.broken = false;
-    osri_watch_arm(sched, &direction->watch);
+    watch->broken = false;
+    osri_watch_arm(sched, watch);
     return 0;
 }
 
-/* In a frame of its own, so that what does not wait keeps to fewer lines of the stack. */
-int osri_descriptor_park(struct sched *sched, struct descriptor *descriptor, struct direction *direction, const char *call,
-                         const char *where)
+static int leave_closed(struct sched *sched, struct descriptor *descriptor)
 {
-    struct osr_wait wait;
-    int rc = arm(sched, descriptor, direction);
-
-    if (rc < 0)
-        return rc;
-    wait_init(&wait, sched->current, call, where);
-    list_append(&direction->waiter, &wait.waiter_.node_);
-    sched->outside++;
-    rc = osri_wait(sched, &wait);
-    sched->outside--;
-    if (rc < 0)
-        return rc;
-    if (descriptor->closed || was_closed_elsewhere(descriptor)) /* the number may stand for something else by now */
-        return -EBADF;
-    return direction->watch.broken ? -ENOMEM : 0;
+    if (descriptor->closed && !descriptor->busy)
+        osri_free(&sched->memory, descriptor->memory);
+    return -EBADF;
 }
 
-void osri_descriptor_is_bad(struct sched *sched, struct descriptor *descriptor)
+/* In a frame of its own, so that what does not wait keeps to fewer lines of the stack. */
+int osri_descriptor_park(struct sched *sched, struct descriptor *descriptor, enum watch_for what, const char *call,
+                         const char *where)
+{
+    struct watch *watch = watch_of(descriptor, what);
+    struct osr_wait wait;
+    int rc = arm(sched, descriptor, watch);
+
+    if (unlikely(rc < 0))
+        return rc;
+    wait_init(&wait, sched->current, call, where);
+    watch->wait = &wait;
+    descriptor->busy |= (uint8_t)what;
+    sched->outside++;
+    osri_fetch_frames_ahead(&sched->ready);
+    rc = osri_wait(sched, &wait);
+    sched->outside--;
+    descriptor->busy &= (uint8_t)~what;
+    watch->wait = NULL;
+    if (unlikely(descriptor->closed || was_closed_elsewhere(descriptor))) { /* the number may stand for something else */
+        int bad = leave_closed(sched, descriptor);
+
+        return rc < 0 ? rc : bad;
+    }
+    return unlikely(rc < 0) ? rc : unlikely(watch->broken) ? -ENOMEM : 0;
+}
+
+static void is_bad(struct sched *sched, struct descriptor *descriptor)
 {
     if (!descriptor->closed &&
         (was_closed_elsewhere(descriptor) || osri_sys_flags(&sched->door, descriptor->fd) < 0))
         forget(sched, descriptor); /* or by a bare close(): the number may come to stand for something else */
+}
+
+ssize_t osri_operate_on(struct sched *sched, struct descriptor *descriptor, enum watch_for what, osri_attempt *attempt,
+                        void *operation, const char *call, const char *where, bool waited, ssize_t n)
+{
+    for (; n == -EAGAIN; waited = true) {
+        if (waited) { /* there was nothing after all: before it waits again, the call is as good as new */
+            n = osri_enter(sched, where);
+            if (n < 0)
+                return n;
+        }
+        n = osri_descriptor_park(sched, descriptor, what, call, where);
+        if (n < 0)
+            return n;
+        n = attempt(sched, descriptor, operation);
+    }
+    if (n == -EBADF)
+        is_bad(sched, descriptor);
+    return n;
 }
 
 /* ---- Waiting for readiness alone ---- */

@@ -14,26 +14,25 @@
 
 #include "2_sched/wait.h"
 
-struct direction {
-    struct watch watch;
-    struct osr_list_ waiter; /* one at most */
-    bool busy;     /* a task is at it */
-    bool spent;    /* the last attempt took or filled all there was: wait first */
-    bool possible; /* the descriptor is open for it */
-};
-
+/* What a transfer touches lies in two lines of the cache, which have to be fetched for each request to a server that has many
+ * connections: the first watch, and what stands behind it. */
 struct descriptor {
+    struct watch reading;
     int fd;
-    unsigned users; /* calls that go on with it when they are woken */
-    bool closed;
-    bool ours;        /* made by this library, so somebody must close it */
-    bool socket;
-    bool nonblocking; /* not a socket, but would not block */
-    bool terminal;    /* would block, and takes little at a time */
-    unsigned closes;   /* of this number, in all runs, when it was noted */
-    const char *where; /* it was made or first seen */
+    unsigned closes; /* of this number, in all runs, when it was noted */
+    /* Of its directions, as sets: */
+    uint8_t possible; /* it is open for them */
+    uint8_t busy;     /* a task waits for them, or was woken and has not run yet */
+    uint8_t spent;    /* the last attempt took or filled all there was: wait first */
+    bool closed : 1;      /* and known no longer */
+    bool socket : 1;
+    bool nonblocking : 1; /* not a socket, but would not block */
+    bool terminal : 1;    /* would block, and takes little at a time */
+    bool ours : 1;        /* made by this library, so somebody must close it */
+    struct watch writing;
+    const char *where;      /* it was made or first seen */
     uint64_t device, inode; /* of what it was, in debug runs */
-    struct direction reading, writing;
+    void *memory;           /* that it lies in, from the beginning of a line on */
 };
 
 int osri_descriptors_open(struct sched *sched);
@@ -84,73 +83,28 @@ static inline struct descriptor *osri_descriptor_at(const struct sched *sched, i
 /* 0 and the descriptor, known from now on; -EBADF; -ENOMEM; what the system gives. */
 int osri_descriptor_look_up(struct sched *sched, int fd, const char *where, struct descriptor **found);
 
-/* Waits until it is ready: 0; -ECANCELED; -EBADF; -ENOMEM. */
-int osri_descriptor_park(struct sched *sched, struct descriptor *descriptor, struct direction *direction,
-                         const char *call, const char *where);
-
-/* An attempt has found that it is closed. */
-void osri_descriptor_is_bad(struct sched *sched, struct descriptor *descriptor);
-
-/* One user less. */
-static inline void osri_descriptor_release(struct sched *sched, struct descriptor *descriptor)
-{
-    if (unlikely(--descriptor->users == 0))
-        osri_free(&sched->memory, descriptor);
-}
-
 /* One attempt at an operation: a count or a code, -EAGAIN if it would have to wait. */
 typedef ssize_t osri_attempt(struct sched *sched, struct descriptor *descriptor, void *operation);
 
-/* Tries, waits until it is ready, and tries again. */
-static inline __attribute__((always_inline)) ssize_t
-osri_operate_in(struct sched *sched, struct descriptor *descriptor, struct direction *direction, osri_attempt *attempt,
-                void *operation, const char *call, const char *where)
+/* Waits until it is ready, for the calling task alone: 0; or -ECANCELED, -EBADF, -ENOMEM, and then the descriptor may be gone. */
+int osri_descriptor_park(struct sched *sched, struct descriptor *descriptor, enum watch_for what, const char *call,
+                         const char *where);
+
+/* What is left of an operation whose first attempt, made after a wait or not, has given the code `n`. */
+ssize_t osri_operate_on(struct sched *sched, struct descriptor *descriptor, enum watch_for what, osri_attempt *attempt,
+                        void *operation, const char *call, const char *where, bool waited, ssize_t n);
+
+/* Notes whether an attempt has taken or filled all there was, so that the next one in its direction waits first. */
+static inline __attribute__((always_inline)) void osri_descriptor_spent(struct descriptor *descriptor, enum watch_for what,
+                                                                       bool spent)
 {
-    bool waits = direction->spent;
-    ssize_t n;
-
-    for (;; waits = true) {
-        if (waits) {
-            n = osri_descriptor_park(sched, descriptor, direction, call, where);
-            if (unlikely(n < 0))
-                return n;
-        }
-        n = attempt(sched, descriptor, operation);
-        if (likely(n != -EAGAIN))
-            return n;
-        if (waits) { /* there was nothing after all: before it waits again, the call is as good as new */
-            n = osri_enter(sched, where);
-            if (n < 0)
-                return n;
-        }
-    }
-}
-
-/* One task at a time in each direction, from the first attempt to the last. */
-static inline __attribute__((always_inline)) ssize_t
-osri_operate_alone(struct sched *sched, struct descriptor *descriptor, enum watch_for what, osri_attempt *attempt,
-                   void *operation, const char *call, const char *where)
-{
-    struct direction *direction = what == WATCH_READ ? &descriptor->reading : &descriptor->writing;
-    ssize_t n;
-
-    if (unlikely(!direction->possible))
-        return -EBADF;
-    if (unlikely(direction->busy))
-        return -EBUSY;
-    direction->busy = true;
-    descriptor->users++;
-    n = osri_operate_in(sched, descriptor, direction, attempt, operation, call, where);
-    direction->busy = false;
-    if (unlikely(n == -EBADF))
-        osri_descriptor_is_bad(sched, descriptor);
-    osri_descriptor_release(sched, descriptor);
-    return n;
+    descriptor->spent = (uint8_t)((descriptor->spent & ~what) | (spent ? what : 0));
 }
 
 /*
- * Does an operation in one direction of `fd`, waiting as often as need be. A cancellation point. What the attempt
- * gives; -ECANCELED; -EBUSY, -EBADF; -ENOMEM; -EPERM.
+ * Does an operation in one direction of `fd`: tries, waits until it is ready, and tries again, as often as need be. One task
+ * at a time may be at it: no other can run but while it waits. A cancellation point. What the attempt gives; -ECANCELED;
+ * -EBUSY, -EBADF; -ENOMEM; -EPERM.
  *
  * It becomes one function with the attempt and with who calls it: a request and its answer run through code that the
  * system has driven out of the first cache twice, and so every line of that counts.
@@ -167,8 +121,19 @@ static inline __attribute__((always_inline)) ssize_t osri_operate(int fd, enum w
     descriptor = osri_descriptor_at(sched, fd);
     if (unlikely(!descriptor))
         n = osri_descriptor_look_up(sched, fd, where, &descriptor);
-    if (likely(n == 0))
-        n = osri_operate_alone(sched, descriptor, what, attempt, operation, call, where);
+    if (likely(n == 0) && unlikely(!(descriptor->possible & ~descriptor->busy & what)))
+        n = descriptor->possible & what ? -EBUSY : -EBADF;
+    if (likely(n == 0)) {
+        bool waits = descriptor->spent & what;
+
+        if (waits)
+            n = osri_descriptor_park(sched, descriptor, what, call, where);
+        if (likely(n == 0)) {
+            n = attempt(sched, descriptor, operation);
+            if (unlikely(n < 0))
+                n = osri_operate_on(sched, descriptor, what, attempt, operation, call, where, waits, n);
+        }
+    }
     osri_at_once(sched);
     if (unlikely(n < 0))
         osri_task_failed(sched->current, (int)n, where);

@@ -179,7 +179,6 @@ static void rung(struct watch *watch)
         meet_refusal(osri_sched, inbox);
 }
 
-static const struct watch_kind bell = {rung, NULL};
 
 /* ---- Opening and closing ---- */
 
@@ -240,7 +239,7 @@ struct inbox *osri_inbox(struct sched *sched, int *code)
     sched->waker = &inbox->waker;
     inbox->waker.unwritten = false;
     write_to(inbox); /* a parcel may have come while nobody had it */
-    watch_init(&inbox->waker.watch, inbox->fd, WATCH_READ, &bell);
+    watch_init(&inbox->waker.watch, inbox->fd, WATCH_READ, rung);
     osri_timer_init(&inbox->again, watch_again, false);
     inbox->told = false;
     osri_watch_arm(sched, &inbox->waker.watch);

@@ -238,7 +238,6 @@ static void death_ready(struct watch *watch)
     something_happened(worker);
 }
 
-static const struct watch_kind output_watch = {output_ready, NULL}, death_watch = {death_ready, NULL};
 
 static void grace_over(struct osr_timer_ *timer)
 {
@@ -408,10 +407,10 @@ static void enlist(struct worker *worker)
 
     worker->pidfd = osri_sys_pidfd(&sched->door, worker->pid);
     osri_descriptor_made(sched, worker->in, worker->options->where);
-    watch_init(&worker->output, worker->in, WATCH_READ, &output_watch);
+    watch_init(&worker->output, worker->in, WATCH_READ, output_ready);
     if (worker->pidfd >= 0)
         osri_descriptor_made(sched, worker->pidfd, worker->options->where);
-    watch_init(&worker->death, worker->pidfd, WATCH_READ, &death_watch);
+    watch_init(&worker->death, worker->pidfd, WATCH_READ, death_ready);
     osri_timer_init(&worker->grace, grace_over, false);
     worker->next = workers;
     workers = worker;

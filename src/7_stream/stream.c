@@ -33,7 +33,7 @@ static __attribute__((noinline)) int would_block(struct sched *sched, const stru
     return n > 0 ? 0 : n < 0 ? n : -EAGAIN;
 }
 
-static ssize_t read_now(struct sched *sched, struct descriptor *descriptor, void *operation)
+static inline __attribute__((always_inline)) ssize_t read_now(struct sched *sched, struct descriptor *descriptor, void *operation)
 {
     const struct transfer *transfer = operation;
     size_t size = some_of(sched, transfer->size, "read");
@@ -46,7 +46,7 @@ static ssize_t read_now(struct sched *sched, struct descriptor *descriptor, void
         if (n == 0)
             n = osri_sys_read(&sched->door, descriptor->fd, transfer->into, size);
     }
-    descriptor->reading.spent = n > 0 && (size_t)n < size;
+    osri_descriptor_spent(descriptor, WATCH_READ, n > 0 && (size_t)n < size);
     return n;
 }
 
@@ -72,7 +72,7 @@ static __attribute__((noinline)) size_t without_blocking(const struct descriptor
     return size < PIPE_BUF ? size : PIPE_BUF;
 }
 
-static ssize_t write_now(struct sched *sched, struct descriptor *descriptor, void *operation)
+static inline __attribute__((always_inline)) ssize_t write_now(struct sched *sched, struct descriptor *descriptor, void *operation)
 {
     const struct transfer *transfer = operation;
     size_t size = some_of(sched, transfer->size, "write");
@@ -86,7 +86,7 @@ static ssize_t write_now(struct sched *sched, struct descriptor *descriptor, voi
         if (n == 0)
             n = osri_sys_write(&sched->door, descriptor->fd, transfer->from, size);
     }
-    descriptor->writing.spent = n > 0 && (size_t)n < size;
+    osri_descriptor_spent(descriptor, WATCH_WRITE, n > 0 && (size_t)n < size);
     return n;
 }
 
@@ -119,7 +119,8 @@ int osr_read_here(int fd, void *buffer, size_t size, const char *where)
 }
 
 /* What there is room for. */
-static ssize_t write_some(int fd, const void *data, size_t size, const char *call, const char *where)
+static inline __attribute__((always_inline)) ssize_t write_some(int fd, const void *data, size_t size, const char *call,
+                                                                const char *where)
 {
     struct transfer transfer = {.from = data, .size = size};
 
@@ -133,20 +134,32 @@ int osr_write_here(int fd, const void *data, size_t size, const char *where)
     return (int)write_some(fd, data, size, "osr_write", where);
 }
 
+/* What the first part has left. Others ran after each part: the number may stand for something else by now. */
+static __attribute__((noinline)) int write_rest(int fd, const char *data, size_t size, size_t *done, unsigned closes,
+                                                const char *where)
+{
+    ssize_t n = 0;
+
+    for (; n >= 0 && *done < size; *done += n > 0 ? (size_t)n : 0)
+        n = osri_closes_of(fd) == closes ? write_some(fd, data + *done, size - *done, "osr_write_all", where)
+                                         : osri_task_failed(osri_sched->current, -EBADF, where);
+    return n < 0 ? (int)n : 0;
+}
+
 int osr_write_all_here(int fd, const void *data, size_t size, size_t *written, const char *where)
 {
-    ssize_t n = likely(size > 0 && data) ? 0 : transfer_nothing(data || size == 0, where);
     unsigned closes = osri_closes_of(fd);
     size_t done = 0;
+    ssize_t n;
 
-    while (n >= 0 && done < size) {
-        if (likely(done == 0 || osri_closes_of(fd) == closes))
-            n = write_some(fd, (const char *)data + done, size - done, "osr_write_all", where);
-        else /* others ran after the last part: the number may stand for something else by now */
-            n = osri_task_failed(osri_sched->current, -EBADF, where);
-        if (likely(n > 0))
-            done += (size_t)n;
-    }
+    if (unlikely(size == 0 || !data))
+        n = transfer_nothing(data || size == 0, where);
+    else
+        n = write_some(fd, data, size, "osr_write_all", where);
+    if (n > 0)
+        done = (size_t)n;
+    if (unlikely(n >= 0 && done < size))
+        n = write_rest(fd, data, size, &done, closes, where);
     if (written)
         *written = done;
     return n < 0 ? (int)n : 0;
