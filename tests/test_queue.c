@@ -847,6 +847,47 @@ SIMULATED_TEST(a_queue_that_tasks_of_another_run_join_is_not_shut_down)
 
 /* ---- Select -------------------------------------------------------------------------------------------- */
 
+struct two_queues {
+    struct osr_queue here, there;
+};
+
+OSR_TASK(select_from_another_run, struct two_queues, queues)
+{
+    int item = 1;
+    struct osr_case cases[] = {OSR_PUT(&queues->there, &item), OSR_PUT(&queues->here, &item)};
+
+    check_int(osr_select(cases, 2, OSR_NEVER), -EPERM);
+    check_int(osr_try_select(cases, 2), -EPERM);
+    check_int(osr_queue_count(&queues->here), 0);
+    return 0;
+}
+
+OSR_JOB(select_elsewhere, struct two_queues, queues) { return run_simulated(select_from_another_run, queues); }
+
+OSR_TASK(get_from_here, struct osr_queue, queue)
+{
+    int item;
+
+    return osr_queue_get(queue, &item);
+}
+
+SIMULATED_TEST(a_select_does_nothing_where_tasks_of_another_run_wait)
+{
+    struct two_queues queues;
+    struct osr_group group;
+
+    osr_queue_init(&queues.there, sizeof(int), 1);
+    osr_queue_init(&queues.here, sizeof(int), 1);
+    osr_group_open(&group);
+    osr_spawn(&group, get_from_here, &queues.there);
+    check_int(osr_yield(), 0);
+    check_int(osr_offload(select_elsewhere, &queues), 0);
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    osr_queue_destroy(&queues.here);
+    return osr_queue_destroy(&queues.there);
+}
+
 SIMULATED_TEST(of_several_cases_that_can_be_done_the_first_is_and_no_other)
 {
     struct osr_queue a, b;
@@ -1384,6 +1425,7 @@ int main(void)
         story_test(a_select_gives_up_at_its_moment),
         story_test(a_select_is_told_of_a_shutdown),
         story_test(a_queue_that_tasks_of_another_run_join_is_not_shut_down),
+        story_test(a_select_does_nothing_where_tasks_of_another_run_wait),
         story_test(a_callback_uses_a_queue_without_waiting),
         story_test(a_queue_that_makes_no_sense_is_refused),
         story_test(nothing_is_answered_with_a_code),

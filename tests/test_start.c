@@ -1014,6 +1014,31 @@ SIMULATED_TEST(the_handle_of_a_start_that_failed_is_stale_but_who_joined_has_hea
     return 0;
 }
 
+SIMULATED_TEST(a_start_that_fails_before_there_is_a_child_leaves_no_handle_either)
+{
+    struct osr_task task = osr_self();
+    struct osr_group group, closed;
+    struct osr_scope scope;
+
+    osr_group_open(&closed);
+    osr_group_close(&closed, 0);
+    check_int(osr_start(&closed, serve, NULL, .handle = &task), -OSR_ECLOSED);
+    check(task.id_ == 0);
+    osr_group_open(&group);
+    task = osr_self();
+    check_int(osr_start(&group, serve, NULL, .handle = &task, .eager = true), -EINVAL);
+    check(task.id_ == 0);
+    task = osr_self();
+    check_int(osr_start(&group, serve, (struct server *)NULL, .handle = &task, .copy = SIZE_MAX / 2), -EINVAL);
+    check(task.id_ == 0);
+    osr_move_on_open(&scope, 0);
+    task = osr_self();
+    check_int(osr_start(&group, serve, NULL, .handle = &task), -ECANCELED);
+    check(task.id_ == 0);
+    osr_scope_close(&scope, 0);
+    return osr_group_close(&group, 0);
+}
+
 OSR_TASK(fail_many_starts, void, unused)
 {
     struct osr_group group;
@@ -1151,6 +1176,7 @@ int main(void)
         story_test(a_child_that_has_started_may_win),
         story_test(a_handle_may_be_given_up_before_the_child_has_started),
         story_test(the_handle_of_a_start_that_failed_is_stale_but_who_joined_has_heard),
+        story_test(a_start_that_fails_before_there_is_a_child_leaves_no_handle_either),
         story_test(starts_that_fail_leave_nothing_with_the_group),
         story_test(a_child_that_is_being_started_stands_below_its_caller_in_the_tree),
         story_test(a_start_that_makes_no_sense_is_refused),

@@ -643,6 +643,8 @@ int osr_start_with(struct osr_group *group, const struct osr_routine *routine, v
 
     if (!options)
         options = &none;
+    if (options->size == sizeof(*options) && options->handle)
+        *options->handle = (struct osr_task){0};
     rc = osri_enter(sched, options->where);
     if (rc < 0)
         return rc;
