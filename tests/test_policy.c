@@ -1331,7 +1331,9 @@ SIMULATED_TEST(asking_for_the_next_of_nothing_is_refused)
     osr_group_open(&group);
     check_int(osr_group_next(NULL, &task), -EINVAL);
     check_int(osr_group_next(&group, NULL), -EINVAL);
+    task = osr_self();
     check_int(osr_group_next(&never, &task), -EINVAL);
+    check(task.id_ == 0);
     check_int(osr_group_next(&group, &task), 0);
     check_int(osr_group_close(&group, 0), 0);
     check_int(osr_group_open(&group, .limit = -1), -EINVAL);
