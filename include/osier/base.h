@@ -56,10 +56,10 @@ enum osr_code {
  *
  *   -EINVAL     also for NULL where something has to be pointed to, for options whose `size` is none that is known, or
  *               with a value that is none of its enum, and for OSR_TIME_INVALID. Who gives no code takes NULL for nothing.
- *   -EPERM      outside a run, in a forked child of it, and for what belongs to another run: of another thread, say. A call
- *               is for tasks, and gives it in callbacks too, unless its contract says "callbacks" or "anywhere".
- *               (Callbacks are calls, posts and the program's own watchers: call.h, post.h, attach.h.) What would wait, and
- *               each cancellation point, gives it in a cancel hook as well (wait.h).
+ *   -EPERM      outside a run, in a forked child of it, and for what belongs to another run, where that can be told: of an
+ *               event, say, by the tasks that wait for it. A call is for tasks, and gives it in callbacks too, unless its
+ *               contract says "callbacks" or "anywhere". (Callbacks are calls, posts and the program's own watchers: call.h,
+ *               post.h, attach.h.) What would wait, and each cancellation point, gives it in a cancel hook as well (wait.h).
  *   -ECANCELED  of a cancellation point is given before the arguments are looked at.
  *
  * "Anywhere" is in any thread, and outside runs; in signal handlers is only what says so. What a call was to fill in means

@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Defines a function that can be offloaded, with the type of its argument: OSR_TASK under another name. It must return,
- * not leave its thread. Signals are blocked in it. */
+ * not leave its thread. Signals are blocked in the threads of the pool. */
 #define OSR_JOB(name, type, arg) OSR_TASK(name, type, arg)
 
 struct osr_offload_options {
