@@ -864,13 +864,18 @@ TEST(only_what_is_still_deferred_runs)
 SIMULATED_TEST(what_cannot_be_deferred_is_refused)
 {
     struct cleaning a = {"a", 0, 0};
-    struct osr_cleanup cleanup;
+    struct osr_cleanup cleanup, stays;
     struct osr_scope scope;
 
     osr_scope_open(&scope);
+    check_int(osr_defer(&cleanup, clean, &a, osr_s(1)), 0);
+    stays = cleanup;
     check_int(osr_defer(&cleanup, NULL, &a, osr_s(1)), -EINVAL);
+    check_int(osr_defer_cancel(&cleanup), -ESTALE); /* it is no handle to what was deferred before */
+    cleanup = stays;
     check_int(osr_defer(&cleanup, clean, &a, OSR_TIME_INVALID), -EINVAL);
     check_int(osr_defer_cancel(&cleanup), -ESTALE);
+    check_int(osr_defer_cancel(&stays), 0);
     check_int(osr_defer(NULL, clean, &a, osr_s(1)), 0);
     check_int(osr_scope_close(&scope, 0), 0);
     return 0;

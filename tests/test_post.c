@@ -447,6 +447,7 @@ SIMULATED_TEST(a_post_that_cancels_is_bound_to_the_scope_that_it_is_for)
     check_int(osr_sleep(1), -ECANCELED);
     check_int(osr_scope_close(&outer, -ECANCELED), -OSR_ESCOPECANCELED);
     check_int(osr_post_open_cancel(&post, &outer, NULL), -OSR_ECLOSED);
+    check(post.id_ == 0);
     return 0;
 }
 
