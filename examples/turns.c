@@ -70,7 +70,7 @@ static int share_chairs(struct table *table, struct guest guests[GUESTS])
 
     if (rc == 0)
         rc = osr_gather(sit_down, guests, GUESTS);
-    osr_call_cancel(&timer); /* if it has not come, it must not: `timer` ends here */
+    osr_call_cancel(&timer); /* if it has not come, it must not: nobody sits here any more */
     return rc;
 }
 

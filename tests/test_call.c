@@ -55,6 +55,25 @@ TOLD_TEST(a_call_comes_as_soon_as_the_task_leaves_though_it_has_looked_at_the_lo
     return osr_group_close(&group, 0);
 }
 
+static int let_calls_come(void *unused)
+{
+    (void)unused;
+    tell("cleaning up");
+    return osr_yield();
+}
+
+TOLD_TEST(what_is_bound_to_a_scope_is_left_the_last_first_calls_and_clean_ups_alike, "cleaning up\nearly call\n")
+{
+    struct osr_call early = {.record_ = NULL}, late = early;
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    check_int(osr_call_soon(&early, tell_it, TEXT("early call")), 0);
+    check_int(osr_defer(NULL, let_calls_come, NULL, osr_s(1)), 0);
+    check_int(osr_call_soon(&late, tell_it, TEXT("late call")), 0);
+    return osr_scope_close(&scope, 0);
+}
+
 struct chain {
     struct osr_call call;
     long left, steps_between;
@@ -514,6 +533,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         story_test(a_call_comes_as_soon_as_the_running_task_leaves),
         story_test(a_call_comes_as_soon_as_the_task_leaves_though_it_has_looked_at_the_loop),
+        story_test(what_is_bound_to_a_scope_is_left_the_last_first_calls_and_clean_ups_alike),
         story_test(calls_that_make_calls_without_end_let_tasks_run_and_time_pass),
         story_test(time_does_not_pass_before_a_call_that_is_due),
         story_test(calls_come_at_their_moments_and_those_of_one_moment_in_the_order_of_making),

@@ -545,6 +545,21 @@ TEST(pending_errors_keep_their_place_before_clean_up)
 
 /* ---- Who absorbs --------------------------------------------------------------------------------------- */
 
+TOLD_TEST(in_a_scope_too_what_a_guard_left_pending_comes_first_then_the_bodys_error_then_clean_ups,
+          "early\nlate\nEBADF: early failed\nEPROTO: the body failed\nEIO: late failed\n")
+{
+    struct cleaning all[2] = {{"late", 0, -EIO}, {"early", 0, -EBADF}};
+    struct osr_cleanup inner, outer;
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    osr_defer(&outer, clean, &all[0], osr_s(1));
+    leave_a_failing_guard(&all[1], &inner);
+    check_int(osr_scope_close(&scope, osr_fail(-EPROTO, "the body failed")), -OSR_EGROUP);
+    tell_leaves(osr_error_last());
+    return 0;
+}
+
 SIMULATED_TEST(a_deadline_that_passes_during_clean_up_has_cut_nothing)
 {
     struct cleaning a = {"a", osr_ms(9), 0};
@@ -849,13 +864,18 @@ TEST(only_what_is_still_deferred_runs)
 SIMULATED_TEST(what_cannot_be_deferred_is_refused)
 {
     struct cleaning a = {"a", 0, 0};
-    struct osr_cleanup cleanup;
+    struct osr_cleanup cleanup, stays;
     struct osr_scope scope;
 
     osr_scope_open(&scope);
+    check_int(osr_defer(&cleanup, clean, &a, osr_s(1)), 0);
+    stays = cleanup;
     check_int(osr_defer(&cleanup, NULL, &a, osr_s(1)), -EINVAL);
+    check_int(osr_defer_cancel(&cleanup), -ESTALE); /* it is no handle to what was deferred before */
+    cleanup = stays;
     check_int(osr_defer(&cleanup, clean, &a, OSR_TIME_INVALID), -EINVAL);
     check_int(osr_defer_cancel(&cleanup), -ESTALE);
+    check_int(osr_defer_cancel(&stays), 0);
     check_int(osr_defer(NULL, clean, &a, osr_s(1)), 0);
     check_int(osr_scope_close(&scope, 0), 0);
     return 0;
@@ -1160,6 +1180,7 @@ int main(void)
         story_test(a_fatal_error_in_a_clean_up_ends_the_run),
         story_test(a_tasks_error_stands_before_that_of_its_clean_up),
         story_test(pending_errors_keep_their_place_before_clean_up),
+        story_test(in_a_scope_too_what_a_guard_left_pending_comes_first_then_the_bodys_error_then_clean_ups),
         story_test(a_deadline_that_passes_during_clean_up_has_cut_nothing),
         story_test(a_timeout_that_cut_its_body_is_one_after_clean_up_too),
         story_test(a_failing_clean_up_beats_the_timeout_which_becomes_a_cause_and_is_caught),

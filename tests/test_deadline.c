@@ -499,6 +499,45 @@ REAL_TEST(test_an_entry_check_reads_the_clock_afresh)
     return 0;
 }
 
+OSR_TASK(sleep_under_a_limit, struct osr_scope, limit)
+{
+    osr_move_on_open(limit, osr_ms(1));
+    return osr_scope_close(limit, osr_sleep(OSR_NEVER));
+}
+
+REAL_TEST(test_an_entry_check_whose_own_deadline_has_not_passed_notices_nobody_elses)
+{
+    struct osr_scope mine, other;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, sleep_under_a_limit, &other);
+    osr_yield();
+    osr_timeout_open(&mine, osr_s(3600));
+    compute(osr_ms(5));
+    check_int(osr_check(), 0);
+    check(!osr_scope_cancelled(&other));
+    check_int(osr_scope_close(&mine, 0), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check(osr_scope_caught(&other));
+    return 0;
+}
+
+REAL_TEST(test_a_call_that_is_refused_from_further_out_reads_no_clock)
+{
+    struct osr_scope outer, inner;
+
+    osr_scope_open(&outer);
+    osr_timeout_open(&inner, osr_ms(1));
+    osr_scope_cancel(&outer, NULL);
+    compute(osr_ms(5));
+    check_int(osr_check(), -ECANCELED);
+    check(!osr_scope_cancelled(&inner));
+    check_int(osr_scope_close(&inner, -ECANCELED), -ECANCELED);
+    check_int(osr_scope_close(&outer, -ECANCELED), -OSR_ESCOPECANCELED);
+    return 0;
+}
+
 REAL_TEST(test_a_task_that_only_yields_is_cut_by_its_deadline)
 {
     struct osr_scope scope;
@@ -1179,6 +1218,8 @@ int main(void)
         story_test(test_an_expired_scope_that_is_cancelled_by_hand_first_was_cancelled_by_hand),
         story_test(test_one_reading_of_the_clock_notices_every_deadline_that_has_passed),
         story_test(test_an_entry_check_reads_the_clock_afresh),
+        story_test(test_an_entry_check_whose_own_deadline_has_not_passed_notices_nobody_elses),
+        story_test(test_a_call_that_is_refused_from_further_out_reads_no_clock),
         story_test(test_a_task_that_only_yields_is_cut_by_its_deadline),
         story_test(test_the_loop_notices_a_deadline_within_256_steps_of_a_task_that_only_yields),
         story_test(test_a_sleeper_is_woken_although_another_task_only_yields),

@@ -1131,6 +1131,7 @@ OSR_TASK(connect_by_unix, char, path)
     listener = osr_listen(&address, 5);
     check(listener >= 0);
     check_int(osr_listen(&address, 5), -EADDRINUSE);
+    check_int(osr_listen(&address, -1), -EINVAL);
     check_int(osr_socket_address(listener, &own), 0);
     osr_address_format(&own, text, sizeof(text));
     snprintf(expected, sizeof(expected), "unix:%s", path);

@@ -195,6 +195,30 @@ TOLD_TEST(cancelling_a_future_cancels_its_work_and_tells_who_waits,
     return osr_future_destroy(&future);
 }
 
+static struct waiter *looked_at;
+
+static void look_at_who_waits(void *future)
+{
+    check(osr_future_done(future));
+    check_int(osr_task_state(looked_at->task), OSR_TASK_READY);
+}
+
+TOLD_TEST(who_waits_is_woken_before_the_work_is_cancelled, "first: OSR_EFUTURECANCELED\n")
+{
+    struct osr_future future;
+    struct osr_group group;
+    struct waiter one;
+
+    looked_at = &one;
+    osr_future_init(&future, look_at_who_waits, &future);
+    osr_group_open(&group);
+    bring(&group, &one, 1, &future);
+    check_int(osr_task_state(one.task), OSR_TASK_WAITING);
+    check_int(osr_future_cancel(&future), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    return osr_future_destroy(&future);
+}
+
 TOLD_TEST(when_the_last_who_waits_is_cancelled_so_is_the_work_and_a_result_is_kept_all_the_same,
           "first: ECANCELED\n--\nthe work is cancelled: a thing\nsecond: ECANCELED\n")
 {
@@ -535,6 +559,7 @@ int main(void)
         story_test(a_future_is_completed_once),
         story_test(without_memory_an_error_keeps_its_code_and_place),
         story_test(cancelling_a_future_cancels_its_work_and_tells_who_waits),
+        story_test(who_waits_is_woken_before_the_work_is_cancelled),
         story_test(when_the_last_who_waits_is_cancelled_so_is_the_work_and_a_result_is_kept_all_the_same),
         story_test(the_work_is_cancelled_once_though_all_who_wait_are_cancelled_at_once),
         story_test(who_comes_before_the_cancelled_one_runs_keeps_the_work_going),

@@ -130,6 +130,24 @@ TEST(no_test_is_run_inside_another_one)
     assert_int_equal(inner[5], 0); /* fuzzers know nothing else */
 }
 
+OSR_TASK(run_tests_in_a_task, void, unused)
+{
+    run_inside(NULL);
+    return 0;
+}
+
+/* One that is no test's. */
+TEST(no_test_is_run_inside_a_run)
+{
+    unsigned i;
+
+    assert_int_equal(run_simulated(run_tests_in_a_task, NULL), 0);
+    for (i = 0; i < 5; i++)
+        assert_int_equal(inner[i], -EBUSY);
+    assert_int_equal(inner[5], 0);
+    assert_string_equal(osr_test_story(), "");
+}
+
 static int inputs;
 
 static void fuzz_inside(void *arg)
@@ -2134,6 +2152,7 @@ int main(void)
         story_test(a_test_needs_a_name_and_something_to_run),
         story_test(a_test_that_cannot_say_where_to_tell_is_refused_on_standard_error),
         story_test(no_test_is_run_inside_another_one),
+        story_test(no_test_is_run_inside_a_run),
         story_test(no_input_is_tried_inside_another_one),
         story_test(a_fuzz_target_that_makes_no_sense_runs_nothing),
         story_test(what_tests_call_does_nothing_outside_of_them),

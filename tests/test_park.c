@@ -239,6 +239,50 @@ OSR_TASK(park_in_a_group, struct osr_waiters, waiters)
     return osr_group_close(&group, -ECANCELED);
 }
 
+OSR_TASK(come_in_between, bool, ran)
+{
+    *ran = true;
+    return 0;
+}
+
+static bool hook_is_over, came_in_between;
+
+static void go_on_for_long(struct osr_wait *wait)
+{
+    int i;
+
+    (void)wait;
+    osr_spawn(around_the_hook, come_in_between, &came_in_between);
+    for (i = 0; i < 1000; i++)
+        check_int(osr_pass(), -EPERM);
+    hook_is_over = !came_in_between;
+}
+
+OSR_TASK(park_with_a_long_hook, struct osr_waiters, waiters)
+{
+    struct osr_wait wait = {.on_cancel = go_on_for_long};
+
+    return osr_park(waiters, &wait);
+}
+
+SIMULATED_TEST(nobody_comes_in_between_while_a_hook_runs)
+{
+    struct osr_waiters waiters;
+    struct osr_group group;
+
+    hook_is_over = came_in_between = false;
+    osr_waiters_init(&waiters);
+    osr_group_open(&group);
+    around_the_hook = &group;
+    osr_spawn(&group, park_with_a_long_hook, &waiters);
+    osr_yield();
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check(hook_is_over);
+    check(came_in_between);
+    return 0;
+}
+
 TOLD_TEST(a_hook_closes_no_group, "")
 {
     struct osr_waiters waiters;
@@ -664,6 +708,7 @@ int main(void)
         story_test(what_a_waker_says_is_behind_the_code),
         story_test(a_callback_wakes_who_is_parked_and_parks_not_itself),
         story_test(the_hook_runs_for_who_is_cut_and_for_nobody_else),
+        story_test(nobody_comes_in_between_while_a_hook_runs),
         story_test(a_hook_closes_no_group),
         story_test(an_uncut_wait_goes_on_through_a_cancellation),
         story_test(an_uncut_wait_is_not_refused_either),

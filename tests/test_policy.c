@@ -1297,6 +1297,32 @@ SIMULATED_TEST(the_next_can_still_be_asked_for_when_all_have_ended_and_not_after
     return 0;
 }
 
+OSR_TASK(give_itself_up_twice, void, unused)
+{
+    struct osr_task self = osr_self();
+
+    check_int(osr_task_release(&self), 0);
+    self = osr_self();
+    check_int(osr_task_release(&self), 0);
+    return 0;
+}
+
+SIMULATED_TEST(who_gives_its_own_handle_up_is_no_longer_waited_for_and_is_not_counted_twice)
+{
+    struct child a = ENDS("a", osr_ms(1), 0);
+    struct osr_task handle, task;
+    struct osr_group group;
+
+    osr_group_open(&group);
+    osr_spawn(&group, act, &a, .handle = &handle);
+    osr_spawn(&group, give_itself_up_twice, NULL, .handle = &handle);
+    check_int(osr_yield(), 0);
+    check_int(osr_group_next(&group, &task), 1);
+    check_text(osr_task_name(task), "act");
+    check_int(osr_group_next(&group, &task), 0);
+    return osr_group_close(&group, 0);
+}
+
 SIMULATED_TEST(asking_for_the_next_of_nothing_is_refused)
 {
     struct osr_group group, never = {.running_ = 0};
@@ -1305,7 +1331,9 @@ SIMULATED_TEST(asking_for_the_next_of_nothing_is_refused)
     osr_group_open(&group);
     check_int(osr_group_next(NULL, &task), -EINVAL);
     check_int(osr_group_next(&group, NULL), -EINVAL);
+    task = osr_self();
     check_int(osr_group_next(&never, &task), -EINVAL);
+    check(task.id_ == 0);
     check_int(osr_group_next(&group, &task), 0);
     check_int(osr_group_close(&group, 0), 0);
     check_int(osr_group_open(&group, .limit = -1), -EINVAL);
@@ -1975,6 +2003,7 @@ int main(void)
         story_test(the_next_that_was_handed_over_wins_over_a_cancellation),
         story_test(an_eager_child_that_has_ended_is_the_next),
         story_test(the_next_can_still_be_asked_for_when_all_have_ended_and_not_after_the_close),
+        story_test(who_gives_its_own_handle_up_is_no_longer_waited_for_and_is_not_counted_twice),
         story_test(asking_for_the_next_of_nothing_is_refused),
         story_test(outside_a_run_groups_can_be_asked_for_nothing),
         story_test(gathering_runs_a_task_for_each_argument_side_by_side),

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <osier/wait.h>
 #include <pthread.h>
 #include <signal.h>
@@ -273,6 +274,46 @@ SIMULATED_TEST(a_post_that_was_fired_when_it_was_closed_is_used_again_only_when_
     return 0;
 }
 
+OSR_TASK(read_a_byte, int, fd)
+{
+    char byte;
+
+    return osr_read(*fd, &byte, 1) == 1 ? 0 : -EIO;
+}
+
+/* The check below finds its deadline passed, looks at the loop, and finds what was fired. Nobody has to be told of that, but
+ * the loop has the next turn. */
+SIMULATED_TEST(a_post_that_was_closed_after_it_was_fired_still_brings_a_turn_of_the_loop)
+{
+    struct gate gate;
+    struct osr_post post;
+    struct osr_group group;
+    struct osr_scope limit;
+    struct osr_task reader;
+    int fds[2];
+
+    gate_init(&gate, 1);
+    check_int(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, read_a_byte, &fds[0], .handle = &reader);
+    osr_yield();
+    check_int(osr_post_open(&post, count_posted, &gate), 0);
+    let_the_loop_look();
+    check_int(osr_post_fire(post), 0);
+    check_int(osr_post_close(&post), 0);
+    osr_move_on_open(&limit, 0);
+    check_int(osr_check(), -ECANCELED);
+    osr_scope_close(&limit, 0);
+    check(write(fds[1], "x", 1) == 1);
+    check_int(osr_task_state(reader), OSR_TASK_WAITING);
+    osr_yield();
+    check_int(osr_task_state(reader), OSR_TASK_READY);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(gate.calls, 0);
+    close(fds[1]);
+    return osr_fd_close(fds[0]);
+}
+
 SIMULATED_TEST(a_post_is_closed_with_the_scope_in_which_it_was_opened)
 {
     struct osr_post in_scope, in_group;
@@ -406,6 +447,7 @@ SIMULATED_TEST(a_post_that_cancels_is_bound_to_the_scope_that_it_is_for)
     check_int(osr_sleep(1), -ECANCELED);
     check_int(osr_scope_close(&outer, -ECANCELED), -OSR_ESCOPECANCELED);
     check_int(osr_post_open_cancel(&post, &outer, NULL), -OSR_ECLOSED);
+    check(post.id_ == 0);
     return 0;
 }
 
@@ -1625,6 +1667,7 @@ int main(void)
         descriptor_test(fires_from_signal_handlers_that_interrupt_the_loop_add_up),
         descriptor_test(a_closed_post_is_stale_and_what_was_fired_before_is_dropped),
         descriptor_test(a_post_that_was_fired_when_it_was_closed_is_used_again_only_when_it_was_heard),
+        descriptor_test(a_post_that_was_closed_after_it_was_fired_still_brings_a_turn_of_the_loop),
         descriptor_test(a_post_is_closed_with_the_scope_in_which_it_was_opened),
         descriptor_test(a_post_is_stale_after_its_run_and_in_later_ones),
         descriptor_test(a_post_may_be_closed_by_what_it_calls),

@@ -817,6 +817,45 @@ TOLD_TEST(who_uses_the_queue_while_it_disposes_of_items_finds_it_whole,
     return osr_queue_destroy(&queue);
 }
 
+static struct osr_task joins;
+
+static void look_at_who_joins(void *item)
+{
+    (void)item;
+    tell("disposed of while the joiner %s", osr_task_state(joins) == OSR_TASK_WAITING ? "waits" : "goes on");
+}
+
+OSR_TASK(join_and_tell, struct osr_queue, queue)
+{
+    tell("join: %s", osr_strcode(osr_queue_join(queue)));
+    return 0;
+}
+
+OSR_TASK(put_and_tell, struct osr_queue, queue)
+{
+    long item = 2;
+
+    tell("put: %s", osr_strcode(osr_queue_put(queue, &item)));
+    return 0;
+}
+
+TOLD_TEST(a_shutdown_tells_those_who_put_then_disposes_of_items_then_tells_those_who_join,
+          "disposed of while the joiner waits\nput: ESHUTDOWN\njoin: 0\n")
+{
+    struct osr_queue queue;
+    struct osr_group group;
+
+    osr_queue_init(&queue, sizeof(long), 1, .dispose = look_at_who_joins);
+    put(&queue, 1);
+    osr_group_open(&group);
+    osr_spawn(&group, join_and_tell, &queue, .handle = &joins);
+    osr_spawn(&group, put_and_tell, &queue);
+    osr_yield();
+    check_int(osr_queue_shutdown(&queue, true), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    return osr_queue_destroy(&queue);
+}
+
 OSR_TASK(shut_down_from_another_run, struct osr_queue, queue)
 {
     check_int(osr_queue_shutdown(queue, true), -EPERM);
@@ -846,6 +885,47 @@ SIMULATED_TEST(a_queue_that_tasks_of_another_run_join_is_not_shut_down)
 }
 
 /* ---- Select -------------------------------------------------------------------------------------------- */
+
+struct two_queues {
+    struct osr_queue here, there;
+};
+
+OSR_TASK(select_from_another_run, struct two_queues, queues)
+{
+    int item = 1;
+    struct osr_case cases[] = {OSR_PUT(&queues->there, &item), OSR_PUT(&queues->here, &item)};
+
+    check_int(osr_select(cases, 2, OSR_NEVER), -EPERM);
+    check_int(osr_try_select(cases, 2), -EPERM);
+    check_int(osr_queue_count(&queues->here), 0);
+    return 0;
+}
+
+OSR_JOB(select_elsewhere, struct two_queues, queues) { return run_simulated(select_from_another_run, queues); }
+
+OSR_TASK(get_from_here, struct osr_queue, queue)
+{
+    int item;
+
+    return osr_queue_get(queue, &item);
+}
+
+SIMULATED_TEST(a_select_does_nothing_where_tasks_of_another_run_wait)
+{
+    struct two_queues queues;
+    struct osr_group group;
+
+    osr_queue_init(&queues.there, sizeof(int), 1);
+    osr_queue_init(&queues.here, sizeof(int), 1);
+    osr_group_open(&group);
+    osr_spawn(&group, get_from_here, &queues.there);
+    check_int(osr_yield(), 0);
+    check_int(osr_offload(select_elsewhere, &queues), 0);
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    osr_queue_destroy(&queues.here);
+    return osr_queue_destroy(&queues.there);
+}
 
 SIMULATED_TEST(of_several_cases_that_can_be_done_the_first_is_and_no_other)
 {
@@ -970,6 +1050,31 @@ TOLD_TEST(a_select_gives_up_at_its_moment, "select: ETIMEDOUT at 5 ms\n")
     put(&queue, 3);
     check_int(osr_select(&one, 1, 0), 0); /* what can be done at once comes before the moment */
     check(osr_waiters_empty(&queue.getters_));
+    return osr_queue_destroy(&queue);
+}
+
+/* Those who wait to put are told first. */
+OSR_TASK(put_or_get, struct osr_queue, queue)
+{
+    long in, out = 1;
+    struct osr_case cases[] = {OSR_GET(queue, &in), OSR_PUT(queue, &out)};
+
+    check_int(osr_select(cases, 2, OSR_NEVER), 1);
+    check_int(cases[1].rc, -ESHUTDOWN);
+    return 0;
+}
+
+SIMULATED_TEST(a_select_that_waits_to_put_and_to_get_is_told_of_a_shutdown_as_who_puts)
+{
+    struct osr_queue queue;
+    struct osr_group group;
+
+    osr_queue_init(&queue, sizeof(long), 0);
+    osr_group_open(&group);
+    osr_spawn(&group, put_or_get, &queue);
+    osr_yield();
+    check_int(osr_queue_shutdown(&queue, false), 0);
+    check_int(osr_group_close(&group, 0), 0);
     return osr_queue_destroy(&queue);
 }
 
@@ -1373,6 +1478,7 @@ int main(void)
         story_test(what_was_handed_over_has_to_be_done_too),
         story_test(a_queue_that_is_shut_down_is_emptied_and_then_says_so),
         story_test(shut_down_at_once_it_disposes_of_what_is_there_and_that_counts_as_done),
+        story_test(a_shutdown_tells_those_who_put_then_disposes_of_items_then_tells_those_who_join),
         story_test(what_was_got_before_a_shutdown_still_has_to_be_done),
         story_test(who_waits_is_told_of_the_shutdown),
         story_test(destroying_a_queue_disposes_of_what_is_there),
@@ -1383,7 +1489,9 @@ int main(void)
         story_test(a_select_never_meets_itself),
         story_test(a_select_gives_up_at_its_moment),
         story_test(a_select_is_told_of_a_shutdown),
+        story_test(a_select_that_waits_to_put_and_to_get_is_told_of_a_shutdown_as_who_puts),
         story_test(a_queue_that_tasks_of_another_run_join_is_not_shut_down),
+        story_test(a_select_does_nothing_where_tasks_of_another_run_wait),
         story_test(a_callback_uses_a_queue_without_waiting),
         story_test(a_queue_that_makes_no_sense_is_refused),
         story_test(nothing_is_answered_with_a_code),

@@ -343,7 +343,7 @@ REAL_TEST(they_are_closed_with_the_scope_that_they_were_opened_in)
 REAL_TEST(what_makes_no_sense_is_refused)
 {
     static const int bad[] = {0, -1, 65, SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, 32};
-    struct osr_signals signals;
+    struct osr_signals signals, copy;
     size_t i;
 
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -357,6 +357,12 @@ REAL_TEST(what_makes_no_sense_is_refused)
     check_int(osr_signal_wait(NULL, NULL), -EINVAL);
     check_int(osr_signals_close(NULL), -EINVAL);
     check_int(osr_signals_close(&signals), -OSR_ECLOSED);
+    check_int(osr_signals_open(&signals, SIGUSR1), 0);
+    copy = signals;
+    raise(SIGUSR1);
+    check_int(osr_signals_open(&copy, SIGKILL), -EINVAL);
+    check_int(osr_signal_wait(&copy, NULL), -OSR_ECLOSED);
+    check_int(osr_signals_close(&signals), 0);
     return 0;
 }
 
@@ -597,6 +603,43 @@ REAL_TEST(a_forked_child_has_the_programs_handlers_and_tells_its_parent_nothing)
 }
 
 OSR_TASK(watch_in_the_child, void, unused) { return wait_for_one(); }
+
+static bool blocked_in_child;
+
+/* Comes before what the library does in a child, as it has been there for longer. */
+static void look_at_the_mask(void)
+{
+    sigset_t mask;
+
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    blocked_in_child = sigismember(&mask, SIGUSR1) == 1 && sigismember(&mask, SIGHUP) == 1;
+}
+
+static bool nothing_is_blocked(void)
+{
+    sigset_t mask;
+
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    return sigismember(&mask, SIGUSR1) == 0 && sigismember(&mask, SIGHUP) == 0;
+}
+
+REAL_TEST(no_signal_comes_in_a_forked_child_before_it_has_its_own_handlers)
+{
+    struct osr_signals signals;
+    int status;
+    pid_t child;
+
+    check_int(osr_signals_open(&signals, SIGUSR1), 0);
+    child = fork();
+    if (child == 0)
+        _exit(blocked_in_child && nothing_is_blocked() ? 3 : 4);
+    while (waitpid(child, &status, 0) < 0)
+        continue;
+    check_int(WEXITSTATUS(status), 3);
+    check(nothing_is_blocked());
+    check_int(osr_signals_close(&signals), 0);
+    return 0;
+}
 
 REAL_TEST(a_forked_child_may_watch_signals_in_a_run_of_its_own)
 {
@@ -1123,6 +1166,7 @@ int main(void)
         signal_test(outside_a_run_nothing_is_watched),
         signal_test(in_a_storm_every_signal_is_counted),
         signal_test(a_forked_child_has_the_programs_handlers_and_tells_its_parent_nothing),
+        signal_test(no_signal_comes_in_a_forked_child_before_it_has_its_own_handlers),
         signal_test(a_forked_child_may_watch_signals_in_a_run_of_its_own),
         signal_test(a_watched_sigterm_still_ends_a_worker),
         signal_test(sigint_cancels_the_root_and_the_run_gives_eintr),
@@ -1150,5 +1194,6 @@ int main(void)
         signal_test(a_worker_ignores_the_signals_that_its_run_is_told_of),
     };
 
+    pthread_atfork(NULL, NULL, look_at_the_mask);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

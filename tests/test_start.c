@@ -957,6 +957,42 @@ SIMULATED_TEST(a_child_that_has_started_may_win)
     return 0;
 }
 
+struct coming {
+    struct osr_group *group;
+    const char *name;
+};
+
+OSR_TASK(come_and_be_cut, struct coming, c)
+{
+    int rc = osr_sleep(osr_ms(2));
+
+    if (rc == 0)
+        rc = osr_started();
+    if (rc == 0 || rc == -EINVAL) /* nobody waits for that */
+        rc = osr_sleep(OSR_NEVER);
+    tell("%s is cut", c->name);
+    return rc;
+}
+
+OSR_TASK(start_one, struct coming, c) { return osr_start(c->group, come_and_be_cut, c); }
+
+TOLD_TEST(who_has_come_in_last_by_starting_is_cut_last, "the spawned one is cut\nthe started one is cut\n")
+{
+    struct coming started = {.name = "the started one"}, spawned = {.name = "the spawned one"};
+    struct osr_group outer, group;
+
+    osr_group_open(&outer);
+    osr_group_open(&group);
+    started.group = &group;
+    osr_spawn(&outer, start_one, &started);
+    osr_yield(); /* it is the first that was made */
+    osr_spawn(&group, come_and_be_cut, &spawned);
+    osr_sleep(osr_ms(3));
+    osr_group_cancel(&group, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    return osr_group_close(&outer, 0);
+}
+
 /* ---- Handles ------------------------------------------------------------------------------------------- */
 
 OSR_TASK(release_it_then_start, struct osr_task, self)
@@ -1012,6 +1048,31 @@ SIMULATED_TEST(the_handle_of_a_start_that_failed_is_stale_but_who_joined_has_hea
     check_int(osr_group_close(&outer, 0), 0);
     check_int(sharing.joined, 6);
     return 0;
+}
+
+SIMULATED_TEST(a_start_that_fails_before_there_is_a_child_leaves_no_handle_either)
+{
+    struct osr_task task = osr_self();
+    struct osr_group group, closed;
+    struct osr_scope scope;
+
+    osr_group_open(&closed);
+    osr_group_close(&closed, 0);
+    check_int(osr_start(&closed, serve, NULL, .handle = &task), -OSR_ECLOSED);
+    check(task.id_ == 0);
+    osr_group_open(&group);
+    task = osr_self();
+    check_int(osr_start(&group, serve, NULL, .handle = &task, .eager = true), -EINVAL);
+    check(task.id_ == 0);
+    task = osr_self();
+    check_int(osr_start(&group, serve, (struct server *)NULL, .handle = &task, .copy = SIZE_MAX / 2), -EINVAL);
+    check(task.id_ == 0);
+    osr_move_on_open(&scope, 0);
+    task = osr_self();
+    check_int(osr_start(&group, serve, NULL, .handle = &task), -ECANCELED);
+    check(task.id_ == 0);
+    osr_scope_close(&scope, 0);
+    return osr_group_close(&group, 0);
 }
 
 OSR_TASK(fail_many_starts, void, unused)
@@ -1151,6 +1212,8 @@ int main(void)
         story_test(a_child_that_has_started_may_win),
         story_test(a_handle_may_be_given_up_before_the_child_has_started),
         story_test(the_handle_of_a_start_that_failed_is_stale_but_who_joined_has_heard),
+        story_test(who_has_come_in_last_by_starting_is_cut_last),
+        story_test(a_start_that_fails_before_there_is_a_child_leaves_no_handle_either),
         story_test(starts_that_fail_leave_nothing_with_the_group),
         story_test(a_child_that_is_being_started_stands_below_its_caller_in_the_tree),
         story_test(a_start_that_makes_no_sense_is_refused),

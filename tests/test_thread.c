@@ -789,6 +789,24 @@ TEST(a_job_that_was_left_behind_may_outlive_its_run)
     assert_int_equal(atomic_load(&abandoned), 1);
 }
 
+OSR_TASK(leave_it_behind_and_wait_for_nothing, struct held, held)
+{
+    int rc = leave_it_behind_body_(held);
+
+    return rc < 0 ? rc : osr_sleep(OSR_NEVER);
+}
+
+TEST(a_job_that_was_left_behind_keeps_no_run_from_being_stuck)
+{
+    struct held held;
+
+    held_init(&held, 8);
+    assert_int_equal(osr_run(leave_it_behind_and_wait_for_nothing, &held, .debug = true), -OSR_EDEADLOCK);
+    assert_checked();
+    sem_post(&held.go);
+    take(&held.ended);
+}
+
 /* ---- Values -------------------------------------------------------------------------------------------- */
 
 static const char request_key, other_key;
@@ -1669,6 +1687,7 @@ int main(void)
         thread_test(a_job_may_be_left_behind_and_what_it_gives_goes_to_its_destructor),
         thread_test(a_job_that_is_not_left_behind_does_not_need_its_destructor),
         thread_test(a_job_that_was_left_behind_may_outlive_its_run),
+        thread_test(a_job_that_was_left_behind_keeps_no_run_from_being_stuck),
         thread_test(a_job_sees_the_values_of_its_callers_scopes),
         thread_test(a_job_that_was_left_behind_sees_them_no_more),
         thread_test(a_job_sees_values_while_a_task_around_it_moves_into_its_group),

@@ -16,7 +16,7 @@ struct osr_barrier {
     struct osr_waiters waiters_;
 };
 
-/* Makes a barrier for so many tasks. May be called from anywhere. 0; -EINVAL for 0 of them. */
+/* Makes a barrier for so many tasks. May be called from anywhere. 0; -EINVAL for 0 of them, and then it is none. */
 OSR_API int osr_barrier_init(struct osr_barrier *barrier, unsigned parties);
 
 /*

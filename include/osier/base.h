@@ -52,6 +52,24 @@ enum osr_code {
 };
 
 /*
+ * The contract of a call names what it gives, 0 first if that is success. What is so everywhere is said here only:
+ *
+ *   -EINVAL     also for NULL where something has to be pointed to, for options whose `size` is none that is known, or
+ *               with a value that is none of its enum, and for OSR_TIME_INVALID. Who gives no code takes NULL for nothing.
+ *   -EPERM      outside a run, in a forked child of it, and for what belongs to another run, where that can be told: of an
+ *               event, say, by the tasks that wait for it. A call is for tasks, and gives it in callbacks too, unless its
+ *               contract says "callbacks" or "anywhere". (Callbacks are calls, posts and the program's own watchers: call.h,
+ *               post.h, attach.h.) What would wait, and each cancellation point, gives it in a cancel hook as well (wait.h).
+ *   -ECANCELED  of a cancellation point is given before the arguments are looked at.
+ *
+ * "Anywhere" is in any thread, and outside runs; in signal handlers is only what says so. What a call was to fill in means
+ * nothing when it fails, unless its contract says more. What a call that fails leaves in the slot of errors: error.h.
+ *
+ * A cancellation point need not wait to let others run: it does so after 128 of them in a row that could finish at once, or
+ * were refused. "Never waits" is what neither waits nor lets others run.
+ */
+
+/*
  * The text for a code of osier or of errno, negated or not; never NULL. Never waits; may be called from
  * anywhere. The text is constant and lives as long as the program.
  */

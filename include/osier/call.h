@@ -15,10 +15,10 @@ extern "C" {
 
 /*
  * A call to come: a handle to it, all zeros before it is first used. The fields are private. It is bound to a scope: the
- * calling task's innermost one, or, in a call, that of this call. If the scope closes first, also by the end of the
- * task, it will not come; so a call cannot outlive the frame in which its scope was opened. The run keeps what it needs
- * to know, so that the handle may be gone before. After the call has
- * come the handle may be used again, also by what was called: so a call can make itself come again and again.
+ * calling task's innermost one, or, in a call, that of this call, and in other callbacks the root's. If the scope closes
+ * first, also by the end of the task, it will not come; so a call cannot outlive the frame in which its scope was opened.
+ * The run keeps what it needs to know, so that the handle may be gone before. After the call has come the handle may be
+ * used again, also by what was called: so a call can make itself come again and again.
  */
 struct osr_call {
     void *record_;
@@ -28,7 +28,8 @@ struct osr_call {
 
 /*
  * Has run(arg) called: as soon as the running task leaves, after `delay` nanoseconds, or at the moment `at`. Calls of
- * one moment come in the order in which they were made. Never wait. By tasks and calls of the run.
+ * one moment come in the order in which they were made; one for OSR_NEVER never comes. Never wait. By tasks and callbacks of
+ * the run.
  *
  * 0; -EBUSY if `call` is still to come; -EINVAL; -ENOMEM; -EPERM.
  */
@@ -36,8 +37,8 @@ OSR_API int osr_call_soon(struct osr_call *call, void (*run)(void *arg), void *a
 OSR_API int osr_call_later(struct osr_call *call, int64_t delay, void (*run)(void *arg), void *arg);
 OSR_API int osr_call_at(struct osr_call *call, int64_t at, void (*run)(void *arg), void *arg);
 
-/* Takes it back: it will not come. 0; -ESTALE if it has come, or was taken back before; -EINVAL; -EPERM outside the
- * run. */
+/* Takes it back: it will not come. Never waits. By tasks and callbacks of the run. 0; -ESTALE if it has come, was taken back
+ * before or never made, or if that was in another run; -EINVAL; -EPERM outside a run. */
 OSR_API int osr_call_cancel(struct osr_call *call);
 
 /* Whether it is still to come. false outside its run. */
@@ -45,7 +46,7 @@ OSR_API bool osr_call_pending(const struct osr_call *call);
 
 /*
  * Has run(arg) called soon after the task has ended (asyncio's add_done_callback); at once soon, if it has. Otherwise as
- * osr_call_soon(). Also -ESTALE.
+ * osr_call_soon(). 0; -ESTALE; -EBUSY; -EINVAL; -ENOMEM; -EPERM.
  */
 OSR_API int osr_task_on_done(struct osr_task task, struct osr_call *call, void (*run)(void *arg), void *arg);
 

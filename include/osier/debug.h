@@ -20,7 +20,7 @@ extern "C" {
  */
 OSR_API int osr_tree_print(FILE *stream);
 
-/* The same text into `buffer`, cut at `size` bytes. Gives the whole length, like snprintf(); 0 elsewhere. */
+/* The same text into `buffer`, cut at `size` bytes; NULL: nowhere. Gives the whole length, like snprintf(); 0 elsewhere. */
 OSR_API size_t osr_tree_format(char *buffer, size_t size);
 
 /*
@@ -30,7 +30,7 @@ OSR_API size_t osr_tree_format(char *buffer, size_t size);
  *   - outcomes of ended tasks that are kept for handles, with the task and where it was spawned;
  *   - errors that somebody holds (a slot, a group that is open, who took or retained them), with code, place and task.
  *     What is held by another error, in a tree or as a cause, and by an outcome, is not told beside it.
- * Never waits. Gives how many things it named; -EPERM.
+ * Never waits. Gives how many things it named; -EPERM outside a task.
  *
  * A debug run names by itself, at its end, what is left then: descriptors, also those closed by a bare close() that
  * nobody had noticed (OSR_DIAGNOSIS_DESCRIPTOR), and errors that are still held, but for what the run itself gives.
@@ -74,7 +74,7 @@ enum osr_trace_kind {
     OSR_TRACE_WAIT,      /* the running task is parked, in `call` at `where` */
     OSR_TRACE_WAKE,      /* a parked task was woken; `code` is what its wait gives */
     OSR_TRACE_CANCEL,    /* a scope of `task` was cancelled; `where` is the scope's place, `code` the reason's */
-    OSR_TRACE_END        /* a task has ended with `code` */
+    OSR_TRACE_END        /* a task has ended with `code`; `where` is the spawn's place */
 };
 
 /* What happened, in logical terms only: the same program with the same inputs gives the same events. */
@@ -151,8 +151,8 @@ OSR_API int osr_settle_here(const char *where);
 
 /*
  * Lets so many jobs that were offloaded, or will be, run from now on; the others are held. UINT_MAX: all, as at the
- * beginning of a run. A run in which only jobs that are held could go on is stuck. Never waits. 0; -ENOTSUP on a real
- * clock; -EPERM.
+ * beginning of a run. A run in which only jobs that are held could go on is stuck. Never waits. By tasks and callbacks of
+ * the run. 0; -ENOTSUP on a real clock; -EPERM.
  */
 OSR_API int osr_jobs_allow(unsigned count);
 

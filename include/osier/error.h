@@ -55,7 +55,7 @@ OSR_API int osr_wrap_here(const char *where, int code, const char *format, ...) 
  * Like osr_fail(), of the class that ends the program in order (an interrupt, a request to exit): it also
  * cancels the root task. Shields hold, with their grace. The root remembers the first such error, and
  * osr_run() gives it even if nobody passed it on. `code` as for osr_fail(), but -ECANCELED becomes -EINTR.
- * Outside a task it gives -EPERM.
+ * Outside a task it gives -EPERM. Never waits.
  */
 #define osr_fail_fatal(...) osr_fail_fatal_here(OSR_HERE, __VA_ARGS__)
 OSR_API int osr_fail_fatal_here(const char *where, int code, const char *format, ...) OSR_PRINTF_(3, 4);
@@ -92,7 +92,8 @@ OSR_API void osr_error_release(struct osr_error *error);
 
 /* ---- Reading ------------------------------------------------------------------------------------------ */
 
-/* All of these may be called from anywhere. What they give belongs to the error and lives as long. */
+/* All of these may be called from anywhere. What they give belongs to the error and lives as long. Of NULL they give 0, "",
+ * false or NULL. */
 
 /* The negative code; -OSR_EGROUP for an exception group. 0 for NULL. */
 OSR_API int osr_error_code(const struct osr_error *error);
@@ -160,7 +161,7 @@ OSR_API bool osr_error_has_code(const struct osr_error *leaf, void *arg);
  * leaves with `error`, which stays as it is. Both belong to the caller; either pointer may be NULL when
  * that part is not wanted.
  *
- * 0; -EINVAL; -ENOMEM, and then both are NULL.
+ * 0; -EINVAL; -ENOMEM; if it is not 0, both are NULL. May be called from anywhere, and never waits, unless `match` does.
  */
 OSR_API int osr_error_split(const struct osr_error *error, osr_error_match *match, void *arg,
                             struct osr_error **matching, struct osr_error **rest);
@@ -180,13 +181,14 @@ OSR_API struct osr_error *osr_error_derive(const struct osr_error *group, struct
 
 /*
  * Writes the tree: for every error its code, message, task and place, its causes, and for every group who
- * cancelled it and why. Nothing is written for NULL. 0, or -EIO if the stream failed.
+ * cancelled it and why. Nothing is written for NULL. May be called from anywhere. 0; -EIO if the stream failed; -EINVAL
+ * without a stream.
  */
 OSR_API int osr_error_print(const struct osr_error *error, FILE *stream);
 
 /*
  * The same text into `buffer`, cut at `size` bytes with its end. Gives the length of the whole text, like
- * snprintf(); `buffer` may be NULL if `size` is 0.
+ * snprintf(); into a `buffer` of NULL nothing is written. May be called from anywhere.
  */
 OSR_API size_t osr_error_format(const struct osr_error *error, char *buffer, size_t size);
 

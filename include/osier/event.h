@@ -22,7 +22,7 @@ OSR_API void osr_event_init(struct osr_event *event);
  * changes nothing. Never waits. By tasks and callbacks of the run. 0; -EINVAL; -EPERM. */
 OSR_API int osr_event_set(struct osr_event *event);
 
-/* Takes the flag down: who comes from now on waits. Never waits. 0; -EINVAL; -EPERM outside a run. */
+/* Takes the flag down: who comes from now on waits. Never waits. By tasks and callbacks of the run. 0; -EINVAL; -EPERM. */
 OSR_API int osr_event_clear(struct osr_event *event);
 
 /* Whether it is set. May be called by the run's own thread. */

@@ -29,7 +29,8 @@ extern "C" {
  * wait for each direction.
  *
  * 0; -ECANCELED; -EBUSY if another task is at the same; -EBADF for a descriptor that is not open, not open for
- * this, or that osr_fd_close() closes meanwhile; -ENOMEM, also where the system cannot watch one more; -EPERM.
+ * this, or that osr_fd_close() closes meanwhile, and for an epoll descriptor that the loop cannot watch, as its own;
+ * -ENOMEM, also where the system cannot watch one more; -EPERM.
  */
 #define osr_fd_readable(fd) osr_fd_readable_here((fd), OSR_HERE)
 #define osr_fd_writable(fd) osr_fd_writable_here((fd), OSR_HERE)
@@ -51,25 +52,26 @@ OSR_API int osr_read_here(int fd, void *buffer, size_t size, const char *where);
  * nothing. A socket whose peer is gone gives -EPIPE, never a signal; a pipe still raises SIGPIPE unless the
  * program ignores it.
  *
- * The number of bytes (0 for a `size` of 0); codes as for osr_read().
+ * The number of bytes (0 for a `size` of 0); -ECANCELED; -EBUSY, -EBADF, -EINVAL as above; what write() or send() failed
+ * with; -ENOMEM; -EPERM.
  */
 #define osr_write(fd, data, size) osr_write_here((fd), (data), (size), OSR_HERE)
 OSR_API int osr_write_here(int fd, const void *data, size_t size, const char *where);
 
 /*
- * Writes all `size` bytes. A cancellation point between the parts. `*written`, which may be NULL, says how many
- * went out, whatever the outcome.
+ * Writes all `size` bytes, of which there may be any number. A cancellation point, before the first part and between the
+ * others. `*written`, which may be NULL, says how many went out, whatever the outcome.
  *
- * 0; codes as for osr_read().
+ * 0; codes as for osr_write().
  */
 #define osr_write_all(fd, data, size, written) osr_write_all_here((fd), (data), (size), (written), OSR_HERE)
 OSR_API int osr_write_all_here(int fd, const void *data, size_t size, size_t *written, const char *where);
 
 /*
- * Closes `fd` and forgets it. Tasks that wait for it get -EBADF. Never waits. The descriptor is closed even
- * where an error is given.
+ * Closes `fd` and forgets it. Tasks that wait for it get -EBADF. Never waits, but for what close() itself may wait for. The
+ * descriptor is closed even where close() fails.
  *
- * 0; -EBADF; what close() failed with; -EPERM.
+ * 0; -EBADF if it is not open; what close() failed with; -EPERM outside a task, and then it stays open.
  */
 #define osr_fd_close(fd) osr_fd_close_here((fd), OSR_HERE)
 OSR_API int osr_fd_close_here(int fd, const char *where);

@@ -35,9 +35,9 @@ struct osr_future {
  */
 OSR_API void osr_future_init(struct osr_future *future, void (*cancel)(void *arg), void *arg);
 
-/* Gives up what the future holds: its error. Nobody may wait for it, or have been woken or cut and not have run yet: then
- * -EBUSY, and nothing changes. Calls for when it is done will not come. May be called from anywhere, but outside the run
- * only if there are no such calls. 0; -EBUSY; -EINVAL; -EPERM. */
+/* Gives up what the future holds: its error. To be called before its memory goes. Nobody may wait for it, or have been
+ * woken or cut and not have run yet: then -EBUSY, and nothing changes. Calls for when it is done will not come. May be
+ * called from anywhere, but outside the run only if there are no such calls. 0; -EBUSY; -EINVAL; -EPERM. */
 OSR_API int osr_future_destroy(struct osr_future *future);
 
 /* ---- Completing ---------------------------------------------------------------------------------------- */
@@ -75,10 +75,12 @@ static inline bool osr_future_done(const struct osr_future *future)
     return future && future->rc_ <= 0;
 }
 
-/* The same as osr_future_wait() for one that is done; else -EINPROGRESS. Never waits. */
+/* What osr_future_wait() gives for one that is done; else -EINPROGRESS. No cancellation point, never waits. By tasks and
+ * callbacks of the run. 0; -EINPROGRESS; the error's code; -OSR_EFUTURECANCELED; -EINVAL; -EPERM. */
 OSR_API int osr_future_result(struct osr_future *future, void **value);
 
-/* Has run(arg) called soon after the future is done; at once soon, if it is. Otherwise as osr_call_soon(). */
+/* Has run(arg) called soon after the future is done; at once soon, if it is. Otherwise as osr_call_soon(). 0; -EBUSY;
+ * -EINVAL; -ENOMEM; -EPERM. */
 OSR_API int osr_future_on_done(struct osr_future *future, struct osr_call *call, void (*run)(void *arg), void *arg);
 
 #ifdef __cplusplus

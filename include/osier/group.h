@@ -100,10 +100,10 @@ struct osr_group_options {
  * Opens `group` and its scope inside the calling task's innermost scope. Options are given by name:
  * osr_group_open(&group, .name = "hosts", .limit = 10). Never waits.
  *
- * 0; -EINVAL for a negative limit or a size that is not a known one's, and, with nothing changed, for a group that
- * is open and what the task opened last, in debug runs for any that is open around the caller; -ENOMEM; -EPERM. A group
- * that could not be opened answers osr_spawn() and osr_group_close() with the same code, so the result need not be
- * checked.
+ * 0; -EINVAL for a negative limit, a policy that is none or a size that is not a known one's, and, with nothing changed, for
+ * a group that is open and what the task opened last, in debug runs for any that is open around the caller; -ENOMEM;
+ * -EPERM. A group that could not be opened answers whatever is done with it, as osr_spawn() and osr_group_close(), with the
+ * same code, so the result need not be checked.
  */
 #define osr_group_open(...) OSR_GROUP_OPEN_(__VA_ARGS__, .size = sizeof(struct osr_group_options))
 #define OSR_GROUP_OPEN_(group, ...) \
@@ -126,7 +126,8 @@ OSR_API int osr_group_open_with(struct osr_group *group, const struct osr_group_
  *   - -ECANCELED if a cancellation was passed on and a scope outside the group is cancelled; but where the group has a
  *     winner only if the body passed it on: what was waited for has come, and is not lost;
  *   - `rc` if it is 0 or more; else 0.
- * Also the code of an open that failed, -EINVAL for a group that is not open.
+ * Also the code of an open that failed, unless `rc` is negative, -EINVAL for a group that is not open, -EPERM in a cancel
+ * hook.
  */
 #define osr_group_close(group, rc) osr_group_close_here((group), (rc), OSR_HERE)
 OSR_API int osr_group_close_here(struct osr_group *group, int rc, const char *where);
@@ -135,7 +136,8 @@ OSR_API int osr_group_close_here(struct osr_group *group, int rc, const char *wh
  * Under the last two policies a group has a winner: the first child that ended, or that ended well. Daemons never win,
  * nor does the body, nor a child that was cut together with the whole group. Gives its index in the order of spawning,
  * counted from 0 (those whose start failed, see osr_start(), count too); -ENOENT if there is none (yet), or the policy
- * is another; -EINVAL. May be asked after the close. Leaves the slot of errors alone.
+ * is another; -EINVAL for NULL. May be asked after the close, and by callbacks. That there is none leaves the slot of
+ * errors alone.
  */
 OSR_API int osr_group_winner(const struct osr_group *group);
 
@@ -154,16 +156,18 @@ OSR_API struct osr_error *osr_group_losses(const struct osr_group *group);
  * joined. A cancellation point; cancelled, the child is told the next time. Several tasks may ask, and are served in
  * the order in which they came. A child whose handle was released is not told.
  *
- * 1; 0 if there is none left, and then `*task` is all zeros; -ECANCELED; -OSR_ECLOSED; -EINVAL; -EPERM.
+ * 1; 0 if there is none left; -ECANCELED; -OSR_ECLOSED; the code of an open that failed; -EINVAL; -EPERM. In all cases but 1
+ * `*task` is all zeros.
  */
 #define osr_group_next(group, task) osr_group_next_here((group), (task), OSR_HERE)
 OSR_API int osr_group_next_here(struct osr_group *group, struct osr_task *task, const char *where);
 
-/* osr_scope_cancel() on the group's scope: cancels the children and what is left of the body. */
+/* osr_scope_cancel() on the group's scope: cancels the children and what is left of the body. Gives what that gives. */
 #define osr_group_cancel(group, text) osr_group_cancel_here((group), (text), OSR_HERE)
 OSR_API int osr_group_cancel_here(struct osr_group *group, const char *text, const char *where);
 
-/* How many children have not ended. 0 for NULL or a closed group. */
+/* How many children have not ended, those included that are being started and places that a limit has just given to
+ * spawners. 0 for NULL, a closed group, or one that could not be opened. */
 OSR_API size_t osr_group_running(const struct osr_group *group);
 
 /* ---- Spawning ------------------------------------------------------------------------------------------ */
@@ -204,9 +208,10 @@ struct osr_spawn_options {
  * spawners are served in the order in which they came. A callback of the run (osr_posted) may spawn too: it cannot
  * wait, and gets -EAGAIN under a limit that is reached; `.eager` has no effect there.
  *
- * 0, and then the child owns its argument; else nothing was spawned, and the argument is still the caller's:
- * -ECANCELED only under a limit; -OSR_ECLOSED if the group is closed; -ENOMEM (its message names the limit of
- * the system where one was hit); -E2BIG if a copy would take more than a quarter of the stack; -EINVAL; -EPERM.
+ * 0, and then the child owns its argument; else nothing was spawned, and the argument is still the caller's, and `*handle`
+ * as it was: -ECANCELED only under a limit; -EAGAIN only in a callback; -OSR_ECLOSED if the group is closed; the code of an
+ * open that failed; -ENOMEM (its message names the limit of the system where one was hit); -E2BIG if a copy would take more
+ * than a quarter of the stack; -EINVAL; -EPERM.
  */
 #define osr_spawn(...) OSR_SPAWN_(__VA_ARGS__, .size = sizeof(struct osr_spawn_options))
 #define OSR_SPAWN_(group, task, arg, ...)                              \
@@ -263,9 +268,10 @@ struct osr_gather_options {
 /*
  * Runs a task for each of the `count` arguments of the array `args`, side by side, and waits for all (asyncio.gather):
  * osr_gather(fetch, fetches, 12, .outcomes = outcomes). What the tasks found is in their arguments. Places of tasks
- * that were never spawned get -OSR_ETASKCANCELED.
+ * that were never spawned get -OSR_ETASKCANCELED. It waits as osr_group_close() does: a cancellation that arrives meanwhile
+ * reaches the tasks. With none it does not wait.
  *
- * 0; what osr_group_close() gives; -EINVAL; -EPERM.
+ * 0; what osr_group_close() gives, an osr_spawn() that failed being an error of the body; -ENOMEM; -EINVAL; -EPERM.
  */
 #define osr_gather(...) OSR_GATHER_(__VA_ARGS__, .size = sizeof(struct osr_gather_options))
 #define OSR_GATHER_(task, args, count, ...)                                                   \

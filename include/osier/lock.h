@@ -14,7 +14,8 @@ extern "C" {
 /* ---- Locks --------------------------------------------------------------------------------------------- */
 
 /* In memory of the caller's; the fields are private. Nothing has to be undone when it is no longer needed. It serves
- * the tasks of one run, and is held by one of them or by none. */
+ * the tasks of one run, and is held by one of them or by none. A task that ends without giving it up leaves it held for
+ * good: who then waits for it can only be cancelled. */
 struct osr_lock {
     uint64_t owner_; /* the number of the task; 0 if it is free */
     struct osr_waiters waiters_;
@@ -39,7 +40,7 @@ OSR_API int osr_lock_try_acquire(struct osr_lock *lock);
  * it, or is no task; -EINVAL. */
 OSR_API int osr_lock_release(struct osr_lock *lock);
 
-/* Whether anybody holds it; whether the calling task does. */
+/* Whether anybody holds it; whether the calling task does, which no other caller is. */
 static inline bool osr_lock_held(const struct osr_lock *lock)
 {
     return lock && lock->owner_ != 0;
@@ -54,7 +55,7 @@ struct osr_condition {
     struct osr_waiters waiters_;
 };
 
-/* Makes a condition on what `lock` protects. May be called from anywhere. */
+/* Makes a condition on what `lock` protects. May be called from anywhere. With NULL for a lock, its calls give -EINVAL. */
 OSR_API void osr_condition_init(struct osr_condition *condition, struct osr_lock *lock);
 
 /*
@@ -64,8 +65,8 @@ OSR_API void osr_condition_init(struct osr_condition *condition, struct osr_lock
  *     while (rc == 0 && !ready)
  *         rc = osr_condition_wait(&condition);
  *
- * A cancellation point until notified. It ALWAYS returns holding the lock, also with -ECANCELED: taking it again is not
- * cut, and who was notified is past cancellation.
+ * A cancellation point until notified; refused on entry, it has not given the lock up. It ALWAYS returns holding the lock if
+ * the caller held it, also with -ECANCELED: taking it again is not cut, and who was notified is past cancellation.
  *
  * 0; -ECANCELED; -EPERM if the caller does not hold the lock; -EINVAL.
  */

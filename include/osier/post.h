@@ -31,8 +31,8 @@ struct osr_post {
 /*
  * Called on the loop of the run, between the steps of tasks: `count` is how often the post was fired since the last
  * call, at least 1. It may set events, put into queues (osr_queue_try_put()), complete futures, cancel, spawn, and
- * close posts, this one too; a call that waits gives -EPERM. What it leaves in the slot of errors is dropped. It may
- * run on the stack of a task, so it should not need much.
+ * close posts, this one too; a call that waits gives -EPERM. What it leaves in the slot of errors is dropped. It runs on the
+ * stack from which the loop is run, never on a task's.
  */
 typedef void osr_posted(void *arg, unsigned count);
 
@@ -47,7 +47,8 @@ OSR_API int osr_post_open_here(struct osr_post *post, osr_posted *posted, void *
 /*
  * Prepares a post that cancels `scope` (osr_scope_cancel(), `text` as there), bound to that scope. The reason's place
  * is that of this call.
- * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -ENOMEM; -EMFILE, -ENFILE; -EPERM outside a task.
+ * 0; -OSR_ECLOSED if the scope is closed; the code of an open that failed; -EINVAL; -ENOMEM; -EMFILE, -ENFILE; -EPERM
+ * outside a task. In all cases but 0 `*post` is all zeros.
  */
 #define osr_post_open_cancel(post, scope, text) osr_post_open_cancel_here((post), (scope), (text), OSR_HERE)
 OSR_API int osr_post_open_cancel_here(struct osr_post *post, struct osr_scope *scope, const char *text,
@@ -61,8 +62,8 @@ OSR_API int osr_post_open_cancel_here(struct osr_post *post, struct osr_scope *s
 OSR_API int osr_post_fire(struct osr_post post);
 
 /*
- * Closes the post; what was fired and not told yet is dropped. On the run's own thread. Sets `*post` to all zeros.
- * 0; -ESTALE; -EINVAL; -EPERM.
+ * Closes the post; what was fired and not told yet is dropped. Never waits. By tasks and callbacks of the run. Sets `*post`
+ * to all zeros. 0; -ESTALE; -EINVAL; -EPERM.
  */
 OSR_API int osr_post_close(struct osr_post *post);
 
@@ -75,22 +76,23 @@ struct osr_portal {
 /*
  * Opens a portal into `group`: tasks that come through it run in the group's scope. It is closed with the group at the
  * latest; it does not keep the group open. Never waits.
- * 0; -OSR_ECLOSED; -EINVAL; -ENOMEM; -EMFILE, -ENFILE; -EPERM outside a task. In all cases but 0 `*portal` is all zeros.
+ * 0; -OSR_ECLOSED; the code of an open that failed; -EINVAL; -ENOMEM; -EMFILE, -ENFILE; -EPERM outside a task. In all cases
+ * but 0 `*portal` is all zeros.
  */
 #define osr_portal_open(portal, group) osr_portal_open_here((portal), (group), OSR_HERE)
 OSR_API int osr_portal_open_here(struct osr_portal *portal, struct osr_group *group, const char *where);
 
 /*
  * Closes the portal: threads that wait for a task that has not begun get -ESTALE, those whose task runs go on
- * waiting for it. On the run's own thread. Sets `*portal` to all zeros. 0; -ESTALE; -EINVAL; -EPERM.
+ * waiting for it. Never waits. By tasks and callbacks of the run. Sets `*portal` to all zeros. 0; -ESTALE; -EINVAL; -EPERM.
  */
 OSR_API int osr_portal_close(struct osr_portal *portal);
 
 /*
- * Has run(arg) called on the loop, soon, in the order of posting; see osr_posted for what it may do. From any
- * thread. 0; -ESTALE if the portal is closed, and then it will not be called (also if the portal is closed before its
- * turn comes: who has to give `arg` back then, waits with osr_portal_call()); -EINVAL; -ENOMEM; -EPERM in a forked
- * child, for a portal of its parent.
+ * Has run(arg) called on the loop, soon, in the order of posting; see osr_posted for what it may do. Never waits. From any
+ * thread, the run's own too. 0; -ESTALE if the portal is closed, and then it will not be called (also if the portal is
+ * closed before its turn comes: who has to give `arg` back then, waits with osr_portal_call()); -EINVAL; -ENOMEM; -EPERM in
+ * a forked child, for a portal of its parent.
  */
 OSR_API int osr_portal_post(struct osr_portal portal, void (*run)(void *arg), void *arg);
 

@@ -16,7 +16,7 @@ struct osr_worker_options {
     size_t size;       /* of this struct; the macro sets it */
     const char *where; /* the place; the macro sets it */
     const char *name;  /* for errors; else the function's */
-    void *result;      /* where the bytes go that the worker gives with osr_worker_give() */
+    void *result;      /* NULL, or where the bytes go that the worker gives with osr_worker_give() */
     size_t room;       /* how many bytes fit there */
     size_t *got;       /* NULL, or receives how many came, whatever the outcome */
     int64_t grace;     /* between SIGTERM and SIGKILL, when cancelled; 0: one second; OSR_NEVER: no SIGKILL */
@@ -27,8 +27,8 @@ struct osr_worker_options {
  *
  *     osr_worker(render, &page, .result = image, .room = sizeof(image), .got = &n)
  *
- * The child has a copy of the program's memory, the calling thread only, a stack of 8 MB, and no run: every call of this
- * library there gives -EPERM but for osr_fail(), osr_wrap(), osr_worker_give() and osr_run(). It ends with the
+ * The child has a copy of the program's memory, the calling thread only, a stack of 8 MB, and no run: a call that is not for
+ * anywhere gives -EPERM there, but for osr_worker_give(), and for what a run of its own makes (osr_run()). It ends with the
  * function, without running the program's exit handlers, and with the program: should that die, the child is killed.
  *
  * What stood in the buffer of standard output is written before the fork. What the function prints with stdio is lost
@@ -54,7 +54,7 @@ struct osr_worker_options {
  * comes as one error, with its tree in words. -OSR_EWORKER if the process died of a signal or by exit(), or without a
  * result whichever way, with a message that says which; -OSR_ESPURIOUS if the function gave -ECANCELED; -EMSGSIZE if it
  * gave more bytes than fit, which ends it like a cancellation; -ECANCELED; what socketpair(), fork() or recv() failed
- * with; -EINVAL; -ENOMEM; -EPERM.
+ * with; -EINVAL, also for a negative grace, or room without a place for the result; -ENOMEM; -EPERM.
  */
 #define osr_worker(...) OSR_WORKER_(__VA_ARGS__, .size = sizeof(struct osr_worker_options))
 #define OSR_WORKER_(function, arg, ...)                                   \

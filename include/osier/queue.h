@@ -49,7 +49,7 @@ struct osr_queue {
 struct osr_queue_options {
     size_t size;                                   /* of this struct; the macro sets it */
     enum osr_queue_order order;                    /* FIFO if left out */
-    int (*compare)(const void *a, const void *b);  /* of two items, as for qsort(); for a priority queue */
+    int (*compare)(const void *a, const void *b);  /* of two items, as for qsort(); for a priority queue, and no other */
     void (*dispose)(void *item);                   /* called for items that nobody will get; may not wait */
     void *buffer; /* memory for `capacity` items of the caller's, instead of allocated; not for priority or unbounded */
 };
@@ -60,8 +60,8 @@ struct osr_queue_options {
  * OSR_QUEUE_LIFO). Memory for a bounded one is taken now, from the run's allocator (outside a run with malloc()): with
  * `.buffer`, and for a capacity of 0, none is. May be called from anywhere.
  *
- * 0; -EINVAL for items of no size, a priority queue without `.compare`, or a buffer where there can be none;
- * -EOVERFLOW if the capacity in bytes has no number; -ENOMEM. A queue that could not be made answers every call with
+ * 0; -EINVAL for items of no size, a priority queue without `.compare` or another with one, or a buffer where there can be
+ * none; -EOVERFLOW if the capacity in bytes has no number; -ENOMEM. A queue that could not be made answers every call with
  * -EINVAL.
  */
 #define osr_queue_init(...) OSR_QUEUE_INIT_(__VA_ARGS__, .size = sizeof(struct osr_queue_options))
@@ -91,8 +91,8 @@ OSR_API int osr_queue_put_here(struct osr_queue *queue, const void *item, const 
 #define osr_queue_get(queue, item) osr_queue_get_here((queue), (item), OSR_HERE)
 OSR_API int osr_queue_get_here(struct osr_queue *queue, void *item, const char *where);
 
-/* The same if it can be done at once; no cancellation points, never wait. By tasks and callbacks of the run. Also
- * -EAGAIN. */
+/* The same if it can be done at once; no cancellation points, never wait. By tasks and callbacks of the run. 0; -EAGAIN;
+ * -ESHUTDOWN, -ENOMEM, -EINVAL, -EPERM as above. */
 OSR_API int osr_queue_try_put(struct osr_queue *queue, const void *item);
 OSR_API int osr_queue_try_get(struct osr_queue *queue, void *item);
 
@@ -109,7 +109,7 @@ static inline size_t osr_queue_capacity(const struct osr_queue *queue)
 /* ---- Work that is finished ----------------------------------------------------------------------------- */
 
 /* To be said once for each item that was got, when what it asked for is done. Never waits. By tasks and callbacks of the
- * run. 0; -EINVAL if it is said more often than items were put in; -EPERM. */
+ * run. 0; -EINVAL if it is said more often than items were got; -EPERM. */
 OSR_API int osr_queue_task_done(struct osr_queue *queue);
 
 /* Waits until osr_queue_task_done() has been said for every item that was put in. A cancellation point. 0; -ECANCELED;
@@ -157,7 +157,8 @@ struct osr_case {
 #define osr_select(cases, count, until) osr_select_here((cases), (count), (until), OSR_HERE)
 OSR_API int osr_select_here(struct osr_case *cases, size_t count, int64_t until, const char *where);
 
-/* The same if one can be done at once; no cancellation point, never waits. Also -EAGAIN. */
+/* The same if one can be done at once; no cancellation point, never waits. By tasks and callbacks of the run. The index;
+ * -EAGAIN; -EINVAL; -ENOMEM; -EPERM. */
 OSR_API int osr_try_select(struct osr_case *cases, size_t count);
 
 #ifdef __cplusplus

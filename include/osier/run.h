@@ -81,8 +81,8 @@ struct osr_run_options {
     const char *where; /* the place; the macro sets it */
     const char *name;  /* of the root task; else its function's */
 
-    /* Of every task in bytes, its guard besides; 0: 65536. Rounded up to a power of two; -EINVAL above
-     * SIZE_MAX / 64. */
+    /* Of every task in bytes, its guard besides; 0: 65536. Rounded up to a power of two, and to 16384 at least; -EINVAL
+     * above SIZE_MAX / 64. */
     size_t stack_size;
     /* So many stacks whose tasks have ended keep their memory for the next tasks for as long as the run lasts; 0: 1024. The
      * memory of others goes back to the system, but for the address space, when nobody has needed it for a second and the
@@ -131,7 +131,8 @@ struct osr_run_options {
  * Gives what the root returned, with its error in the thread's slot; -OSR_ETASKCANCELED if it was cancelled, with an
  * error that says where and why; the code of the first fatal error (osr_fail_fatal(), .interrupts), whatever became of
  * it inside; -OSR_EDEADLOCK if nothing could run any more, with the tree of that moment as the message; -EBUSY inside a
- * run; -EINVAL; -ENOMEM, or what the system failed with at the start.
+ * run; -EINVAL, also for a negative `slow_step`, a `dump_signal` that cannot be handled, an allocator without a function;
+ * -ENOMEM, or what the system failed with at the start.
  */
 #define osr_run(...) OSR_RUN_(__VA_ARGS__, .size = sizeof(struct osr_run_options))
 #define OSR_RUN_(task, argument, ...)                        \
@@ -168,7 +169,7 @@ struct osr_runner;
  * The options' `name` is copied; what they point to otherwise must live as long as the runner. May be called from
  * anywhere; never waits.
  *
- * 0; else `*runner` is NULL: -EINVAL; -ENOMEM, or what the system failed with.
+ * 0; else `*runner` is NULL: -EINVAL as above; -ENOMEM, or what the system failed with.
  */
 #define osr_runner_new(...) OSR_RUNNER_NEW_(__VA_ARGS__, .size = sizeof(struct osr_run_options))
 #define OSR_RUNNER_NEW_(runner, ...) \

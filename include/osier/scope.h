@@ -30,10 +30,11 @@ struct osr_error;
 
 /* Why a scope was cancelled: the first reason, which stays. */
 struct osr_reason {
-    int code;                /* -ECANCELED by hand, -ETIMEDOUT by the deadline, or the error's code */
+    int code;                /* -ECANCELED by hand, -ETIMEDOUT by the deadline, or the error's code; in a scope whose limit
+                              * could not be set, the open's */
     const char *where;       /* the place of the cancel or of the error; for a deadline, of the scope */
     const char *text;        /* in words; never NULL */
-    char who[OSR_NAME_SIZE]; /* the task that cancelled; "" for a deadline */
+    char who[OSR_NAME_SIZE]; /* the task that cancelled; "" if none did, as for a deadline or by a callback */
 };
 
 /* The fields are private; read them through the calls below. They stay readable after the close. */
@@ -44,7 +45,7 @@ struct osr_scope {
     unsigned char form_, state_;
     unsigned char shielded_, caught_, guarded_;
     unsigned char laden_; /* `refusal_` and what stands between it and `reason_` mean something */
-    unsigned char timed_; /* it may have a deadline of its own, or has a shield: what is due in it is not what is around it */
+    unsigned char timed_; /* it may have a deadline of its own, or has a shield: what is due in it is not what is around */
     unsigned char brief_; /* a task's that has not begun: of all this, only what stands here, `sibling_` and `children_` to
                            * `parent_` mean anything */
     struct osr_scope *by_;      /* the outermost cancelled scope that can be seen from here, or NULL */
@@ -85,11 +86,12 @@ enum osr_scope_form {
  * from the opening; one of 0 or less has passed already, and the first cancellation point inside gives
  * -ECANCELED; OSR_NEVER sets no limit.
  *
- * 0; -EPERM outside a task; -EINVAL, and nothing changes, for the innermost open scope itself, as of a loop that has not
- * closed it, and in debug runs for any that is open around the caller; and if the limit cannot be set, -EINVAL for
- * OSR_TIME_INVALID, or -ENOMEM. That does not come to no limit: the scope is open, but cancelled from the start, so that
- * what is inside is refused, and osr_scope_close() gives the code again, of a move-on scope too, unless the body failed
- * itself. So in a task the result of an open need not be checked.
+ * 0; -EPERM outside a task, and then it is not open, and gives this code to all who do something with it; -EINVAL, and
+ * nothing changes, for the innermost open scope itself, as of a loop that has not closed it, and in debug runs for any that
+ * is open around the caller; and if the limit cannot be set, -EINVAL for OSR_TIME_INVALID, or -ENOMEM. That does not come to
+ * no limit: the scope is open, but cancelled from the start, so that what is inside is refused, and osr_scope_close() gives
+ * the code again, of a move-on scope too, unless the body failed itself. So in a task the result of an open need not be
+ * checked.
  */
 
 /* A scope to cancel by hand, without a limit. */
@@ -130,8 +132,9 @@ OSR_API int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit
  *       0 for a move-on scope; -ETIMEDOUT where the deadline was the reason; else -OSR_ESCOPECANCELED;
  *   - else `rc`. Being late without having cut anything is a success.
  *
- * Also what a guard inside left pending (see below), the code of an open that failed, -EINVAL for a scope
- * that is not open, -EPERM from another task (nothing changes).
+ * Also what a guard inside left pending (see below), -OSR_EGROUP where clean-ups failed (osr_defer()), the code of an open
+ * that failed, unless `rc` is negative, -EINVAL for a scope that is not open, or a group's, -EPERM from another task
+ * (nothing changes).
  */
 #define osr_scope_close(scope, rc) osr_scope_close_here((scope), (rc), OSR_HERE)
 OSR_API int osr_scope_close_here(struct osr_scope *scope, int rc, const char *where);
@@ -144,32 +147,34 @@ OSR_API int osr_scope_close_here(struct osr_scope *scope, int rc, const char *wh
  * (call.h, post.h) may. It never waits and switches to nobody; its cost is the scopes below. Cancelling again changes
  * nothing: the first reason stays. `text` says why, may be NULL, is not copied and must outlive the scope (a literal).
  *
- * 0; -OSR_ECLOSED if the scope is closed; -EINVAL; -EPERM outside a runtime or from another one.
+ * 0; -OSR_ECLOSED if the scope is closed; the code of an open that failed; -EINVAL; -EPERM outside a runtime or from another
+ * one.
  */
 #define osr_scope_cancel(scope, text) osr_scope_cancel_here((scope), (text), OSR_HERE)
 OSR_API int osr_scope_cancel_here(struct osr_scope *scope, const char *text, const char *where);
 
 /*
  * Moves the deadline to `at`, for all that is inside: a moment, not a duration (osr_time_add(osr_now(), osr_s(5)));
- * OSR_NEVER takes it away. One that has passed
- * is noticed at the next cancellation point inside, or by the loop. Never waits; costs the scopes below. For tasks and
- * callbacks of the runtime.
+ * OSR_NEVER takes it away. One that has passed is noticed at the next cancellation point inside, or by the loop. Never
+ * waits; costs the scopes below. For tasks and callbacks of the runtime.
  *
- * 0; -EALREADY if the scope is cancelled, as it is once the deadline has fired; -OSR_ECLOSED; -EINVAL;
- * -ENOMEM; -EPERM.
+ * 0; -EALREADY if the scope is cancelled, as it is once the deadline has fired; -OSR_ECLOSED; the code of an open that
+ * failed; -EINVAL; -ENOMEM, which cannot come where there is a deadline already; -EPERM.
  */
 OSR_API int osr_scope_set_deadline(struct osr_scope *scope, int64_t at);
 
 /*
  * Takes a shield away: cancellations and deadlines of the scopes outside are felt at once. Never waits. For tasks and
  * callbacks of the runtime.
- * 0, also if there was none; -OSR_ECLOSED; -EINVAL; -EPERM. There is no way to put a shield up again: open one.
+ * 0, also if there was none; -OSR_ECLOSED; the code of an open that failed; -EINVAL; -EPERM. There is no way to put a
+ * shield up again: open one.
  */
 OSR_API int osr_scope_unshield(struct osr_scope *scope);
 
 /* ---- Asking -------------------------------------------------------------------------------------------- */
 
-/* These may be asked of a closed scope as well, for as long as its storage lives. */
+/* These may be asked of a closed scope as well, for as long as its storage lives; of NULL they give what is so of none. On
+ * the thread of the run, or when it is over. */
 
 /* Whether the scope itself was cancelled, by hand or by its deadline. */
 OSR_API bool osr_scope_cancelled(const struct osr_scope *scope);
@@ -225,7 +230,8 @@ struct osr_cleanup {
  * What `arg` points to must live until then: for what is in the frame of a task's function that is so in a scope or group
  * that this function closes, and not in the task's own scope, which closes when the function has returned (-EINVAL).
  *
- * `cleanup` receives a handle, and may be NULL. 0; -EINVAL; -ENOMEM, and then it will not run; -EPERM.
+ * `cleanup` receives a handle, and may be NULL; if it fails, that is all zeros, and the clean-up will not run. 0; -EINVAL;
+ * -ENOMEM; -EPERM.
  */
 #define osr_defer(cleanup, run, arg, grace) osr_defer_here((cleanup), (run), (arg), (grace), OSR_HERE)
 /* The same without a limit: use it where the clean-up is certain to end. */
@@ -233,8 +239,8 @@ struct osr_cleanup {
 OSR_API int osr_defer_here(struct osr_cleanup *cleanup, int (*run)(void *arg), void *arg, int64_t grace,
                            const char *where);
 
-/* Takes a clean-up back, which then does not run. 0; -ESTALE if it has run, runs, or was never deferred (all zeros);
- * -EINVAL; -EPERM from another task than the one that deferred it. */
+/* Takes a clean-up back, which then does not run. Never waits. 0; -ESTALE if it has run, runs, or was never deferred (all
+ * zeros); -EINVAL; -EPERM from another task than the one that deferred it. */
 OSR_API int osr_defer_cancel(struct osr_cleanup *cleanup);
 
 /* ---- Values -------------------------------------------------------------------------------------------- */
@@ -257,8 +263,8 @@ OSR_API int osr_bind(struct osr_binding *binding, const void *key, void *value);
 
 /*
  * The value bound to `key` nearest to the calling task; in a job in a thread or a worker process, to the task that waits
- * for it; in a call (call.h), to the scope that it is bound to; NULL if there is none. Never waits; costs the scopes up
- * to the one that binds it.
+ * for it; in a call (call.h), to the scope that it is bound to, and in other callbacks to the root; NULL if there is none.
+ * May be called from anywhere, never waits; costs the scopes up to the one that binds it.
  */
 OSR_API void *osr_value(const void *key);
 

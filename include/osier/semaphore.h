@@ -20,8 +20,8 @@ struct osr_semaphore {
     struct osr_waiters waiters_;
 };
 
-/* Makes a semaphore with so many permits; a bounded one never has more than it began with. May be called from
- * anywhere. */
+/* Makes a semaphore with so many permits, which may be 0; a bounded one never has more than it began with. May be called
+ * from anywhere. */
 OSR_API void osr_semaphore_init(struct osr_semaphore *semaphore, unsigned permits);
 OSR_API void osr_semaphore_init_bounded(struct osr_semaphore *semaphore, unsigned permits);
 
@@ -32,7 +32,8 @@ OSR_API void osr_semaphore_init_bounded(struct osr_semaphore *semaphore, unsigne
 #define osr_semaphore_acquire(semaphore) osr_semaphore_acquire_here((semaphore), OSR_HERE)
 OSR_API int osr_semaphore_acquire_here(struct osr_semaphore *semaphore, const char *where);
 
-/* Takes a permit if there is one; no cancellation point, never waits. 0; -EAGAIN; -EINVAL; -EPERM outside a run. */
+/* Takes a permit if there is one; no cancellation point, never waits. By tasks and callbacks of the run. 0; -EAGAIN;
+ * -EINVAL; -EPERM. */
 OSR_API int osr_semaphore_try_acquire(struct osr_semaphore *semaphore);
 
 /* Gives a permit, to the task that has waited longest if there is one. Never waits. By tasks and callbacks of the run.
@@ -70,7 +71,8 @@ OSR_API void osr_limiter_init(struct osr_limiter *limiter, unsigned total);
 #define osr_limiter_acquire(limiter, permit) osr_limiter_acquire_here((limiter), (permit), OSR_HERE)
 OSR_API int osr_limiter_acquire_here(struct osr_limiter *limiter, struct osr_permit *permit, const char *where);
 
-/* Borrows one if there is one; no cancellation point, never waits. 0; -EAGAIN; -EALREADY; -EINVAL; -EPERM. */
+/* Borrows one if there is one; no cancellation point, never waits. By tasks and callbacks of the run. 0; -EAGAIN; -EALREADY;
+ * -EINVAL; -EPERM. */
 OSR_API int osr_limiter_try_acquire(struct osr_limiter *limiter, struct osr_permit *permit);
 
 /* Gives the permit back. Never waits. By tasks and callbacks of the run. 0; -EPERM if it is not borrowed from this

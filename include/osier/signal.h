@@ -54,7 +54,8 @@ OSR_API int osr_signals_open_with(struct osr_signals *signals, const int *number
 OSR_API int osr_signal_wait_here(struct osr_signals *signals, unsigned *count, const char *where);
 
 /* Stops watching; tasks that wait get -OSR_ECLOSED, and the handlers that were there before are back, unless somebody
- * has put others in since. Never waits. 0; -OSR_ECLOSED if it was closed; -EINVAL; -EPERM. */
+ * has put others in since. Never waits. By tasks and callbacks of the run. 0; -OSR_ECLOSED if it was closed; -EINVAL;
+ * -EPERM. */
 OSR_API int osr_signals_close(struct osr_signals *signals);
 
 #ifdef __cplusplus

@@ -26,7 +26,7 @@ struct osr_address {
 
 /*
  * Makes an address from a numeric host, "127.0.0.1" or "::1" (a scope such as "fe80::1%eth0" is allowed), and a
- * port. Names are not looked up. 0, -EINVAL, -ENOMEM. May be called from anywhere.
+ * port, at most 65535. Names are not looked up. 0, -EINVAL, -ENOMEM. May be called from anywhere.
  */
 OSR_API int osr_address_ip(struct osr_address *address, const char *host, unsigned port);
 
@@ -38,7 +38,7 @@ OSR_API int osr_address_unix(struct osr_address *address, const char *path);
 
 /*
  * The address in words, "127.0.0.1:80", "[::1]:80", "unix:/run/x" or "unix:@name", into `buffer`, cut at `size`
- * bytes. Gives the length of the whole text, like snprintf(). May be called from anywhere.
+ * bytes; "?" for what is no address. Gives the length of the whole text, like snprintf(). May be called from anywhere.
  */
 OSR_API size_t osr_address_format(const struct osr_address *address, char *buffer, size_t size);
 
@@ -46,10 +46,11 @@ OSR_API size_t osr_address_format(const struct osr_address *address, char *buffe
 OSR_API int osr_address_port(const struct osr_address *address);
 
 /*
- * A listening socket on `address`, with SO_REUSEADDR; port 0 lets the system choose one, which
+ * A listening socket on `address`, with SO_REUSEADDR unless it is a Unix one; port 0 lets the system choose one, which
  * osr_socket_address() tells. `backlog` of 0 means the system's maximum. Never waits.
  *
- * The descriptor; what socket(), bind() or listen() failed with; -EINVAL; -ENOMEM; -EPERM.
+ * The descriptor; what socket(), setsockopt(), bind() or listen() failed with; -EINVAL, also for a negative `backlog`;
+ * -EPERM outside a task.
  */
 #define osr_listen(address, backlog) osr_listen_here((address), (backlog), OSR_HERE)
 OSR_API int osr_listen_here(const struct osr_address *address, int backlog, const char *where);
@@ -61,7 +62,8 @@ OSR_API int osr_listen_here(const struct osr_address *address, int backlog, cons
  *
  * The descriptor; -ECANCELED; -EBUSY if another task accepts on `listener`; -EBADF; -EMFILE or -ENFILE when
  * there are too many descriptors, and the connection stays in the backlog: wait before the next call;
- * -ECONNABORTED after 64 in a row that were gone; -EINVAL if it does not listen; -ENOMEM; -EPERM.
+ * -ECONNABORTED after 64 in a row that were gone; -EINVAL if it does not listen, and what accept() fails with otherwise,
+ * such as -ENOTSOCK; -ENOMEM; -EPERM.
  */
 #define osr_accept(listener, peer) osr_accept_here((listener), (peer), OSR_HERE)
 OSR_API int osr_accept_here(int listener, struct osr_address *peer, const char *where);

@@ -34,7 +34,7 @@ OSR_API int osr_check_here(const char *where);
  * A reference to a task, checked by generation: when the task is gone, every call below answers -ESTALE; it
  * never touches what is not there. A handle that osr_spawn() gave keeps the task's outcome, after its end,
  * until osr_task_release() or until the task's group closes. Handles are plain values and may be copied. All
- * zeros is a handle to nothing. Callbacks of the run (osr_posted) may use them too, but not join.
+ * zeros is a handle to nothing. Callbacks of the run may use them too, but not join. None of these calls waits but that.
  */
 struct osr_task {
     uint64_t id_;
@@ -56,7 +56,8 @@ enum osr_task_state {
     OSR_TASK_CANCELED   /* ended cancelled */
 };
 
-/* The calling task; all zeros outside a task or if memory is short. It keeps no outcome. */
+/* The calling task; all zeros outside a task or if memory is short. It keeps no outcome that osr_spawn() does not keep.
+ * Never waits. */
 OSR_API struct osr_task osr_self(void);
 
 /*
@@ -66,19 +67,20 @@ OSR_API struct osr_task osr_self(void);
  * Gives what the task returned: 0 or more, or its error's code, with that very error in the slot (passed on
  * within the same group, it is not counted twice); -OSR_ETASKCANCELED if it ended cancelled; -ECANCELED only
  * if a scope of the caller is cancelled; -EDEADLK for oneself or a task whose group one lives in; -ESTALE;
- * -EPERM, also for a task of another runtime.
+ * -EPERM.
  */
 #define osr_task_join(task) osr_task_join_here((task), OSR_HERE)
 OSR_API int osr_task_join_here(struct osr_task task, const char *where);
 
 /*
  * Cancels the task's own scope, see osr_scope_cancel(). A task that has not begun still starts, and learns of
- * it at its first cancellation point. 0, also if it has ended and its outcome is kept; -ESTALE; -EPERM.
+ * it at its first cancellation point. 0, also if it is cancelled already, or has ended and its outcome is kept; -ESTALE;
+ * -EPERM.
  */
 #define osr_task_cancel(task, text) osr_task_cancel_here((task), (text), OSR_HERE)
 OSR_API int osr_task_cancel_here(struct osr_task task, const char *text, const char *where);
 
-/* An osr_task_state; -ESTALE; -EPERM for a task of another runtime. */
+/* An osr_task_state; -ESTALE; -EPERM. */
 OSR_API int osr_task_state(struct osr_task task);
 
 /*
@@ -88,14 +90,15 @@ OSR_API int osr_task_state(struct osr_task task);
 OSR_API int osr_task_result(struct osr_task task, int *rc);
 
 /*
- * The error with which the task ended; NULL if it did not fail, has not ended, or the handle is stale. Belongs
- * to the task's record: take a reference with osr_error_retain() to keep it.
+ * The error with which the task ended; NULL if it did not fail, has not ended, or the handle is stale or another run's.
+ * Belongs to the task's record, and goes with the outcome: take a reference with osr_error_retain() to keep it.
  */
 OSR_API struct osr_error *osr_task_error(struct osr_task task);
 
 /*
  * The task's name: the one given at the spawn, cut at 63 bytes, or that of its function; also of a task that has ended,
- * as long as its outcome is kept. NULL if stale. The text is valid until the task ends or the calling task waits.
+ * as long as its outcome is kept. NULL if stale or another run's. The text is valid until the task ends or the calling task
+ * waits.
  */
 OSR_API const char *osr_task_name(struct osr_task task);
 

@@ -53,9 +53,9 @@
  *
  * A run in which all that tasks wait for are ends of the kit's own streams (osr_test_streams()) is a deadlock, since nobody
  * else can write to them; where somebody could, because there is another thread, a child, or was a fork() since they were
- * made, they count as the world outside. (A signal handler of the program's own that writes to one is not thought of.) A run that
- * waits for the world, in real time, may do so for 10 seconds (osr_test.patience), also for a worker whose deadline comes
- * later; then that is the violation. It takes as long again until that is told, and it is not shrunk.
+ * made, they count as the world outside. (A signal handler of the program's own that writes to one is not thought of.) A
+ * run that waits for the world, in real time, may do so for 10 seconds (osr_test.patience), also for a worker whose
+ * deadline comes later; then that is the violation. It takes as long again until that is told, and it is not shrunk.
  *
  * exit() while a run is on is told, too, and stops the program by abort(), so that exit(0) is no success. _exit() and
  * quick_exit() cannot be seen; what a forked child does is its own.
@@ -132,7 +132,8 @@ struct osr_test {
 
 /*
  * All of these give 0 if every run was as it should be; the number of violations, 1, if one was not: they stop at the
- * first, having told its story; -EINVAL for a test that makes no sense, having told why; -EBUSY inside a run; -ENOMEM.
+ * first, having told its story; -EINVAL for a test that makes no sense, having told why; -EBUSY inside a run, the kit's or
+ * another of this thread; -ENOMEM. (Memory that the kit itself lacks later on stops the program, having said so.)
  *
  * If the environment variable OSR_REPLAY holds a token, all but osr_test_fuzz() run that instead, and only that: the first
  * call for the test of that name replays it, the later ones give what that gave, and calls for other tests are skipped,
@@ -272,7 +273,7 @@ OSR_API int osr_test_fault(const char *point, int code);
  * error: of osr_test_fault(), or of the library's allocations ("memory", "mmap") and system calls ("read", "accept", …).
  * osr_test_run() with OSR_TEST_QUESTIONS=1 in the environment shows all questions of a run, and of each such call the errors
  * in their order: after "F33=0/4 recv (ECONNRESET, ETIMEDOUT, ENOMEM)", 2 picks ETIMEDOUT. One order at a time for each
- * point, at most 8. 0; -EINVAL; -ENOSPC.
+ * point, at most 8. 0; -EINVAL, also for a `pick` of 0 or a point that has an order; -ENOSPC for the ninth.
  */
 OSR_API int osr_test_order_fault(const char *point, unsigned skip, unsigned pick);
 
@@ -284,21 +285,23 @@ OSR_API const struct osr_allocator *osr_test_allocator(void);
 
 /*
  * In a task: lets simulated time pass, with all that falls due, and waits until that is settled: nothing else can run at
- * this moment (osr_settle() in debug.h, which lets no time pass). A cancellation point. 0; -ECANCELED; -EPERM.
+ * this moment (osr_settle() in debug.h, which lets no time pass). A cancellation point. 0; -ECANCELED; -EINVAL; -ENOMEM;
+ * -ENOTSUP on a real clock; -EPERM.
  */
 #define osr_test_advance(duration) osr_test_advance_here((duration), OSR_HERE)
 OSR_API int osr_test_advance_here(int64_t duration, const char *where);
 
 /*
  * Two connected streams in memory, for osr_read(), osr_write() and osr_fd_close(). How much a read or write moves at a
- * time is chosen by the kit. (So it is of all descriptors.) Never waits. 0; what the system failed with.
+ * time is chosen by the kit. (So it is of all descriptors.) The caller closes them. Never waits. May be called from
+ * anywhere, also outside tests. 0; -EINVAL; what the system failed with.
  */
 #define osr_test_streams(fds) osr_test_streams_here((fds), OSR_HERE)
 OSR_API int osr_test_streams_here(int fds[2], const char *where);
 
 /*
  * Jobs (thread.h) run on the loop's thread in a test. In a task: holds those that have not run; lets the next `count`, or
- * all of them, run again. 0; -EPERM outside runs.
+ * all of them, run again (osr_jobs_allow() in debug.h). Never waits. 0; -ENOTSUP on a real clock; -EPERM outside runs.
  */
 OSR_API int osr_test_hold_jobs(void);
 OSR_API int osr_test_release_jobs(unsigned count);

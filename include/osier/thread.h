@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Defines a function that can be offloaded, with the type of its argument: OSR_TASK under another name. It must return,
- * not leave its thread. Signals are blocked in it. */
+ * not leave its thread. Signals are blocked in the threads of the pool. */
 #define OSR_JOB(name, type, arg) OSR_TASK(name, type, arg)
 
 struct osr_offload_options {
@@ -78,7 +78,8 @@ struct osr_map_options {
  * the others as a group does. A cancellation point until they have begun, as osr_offload() is. What a job that never
  * began would have given is -ECANCELED.
  *
- * 0; -OSR_EGROUP with all errors; -ECANCELED; -EINVAL; -ENOMEM; -EPERM.
+ * 0; -OSR_EGROUP with all errors, that of a job that could not be offloaded among them; -ECANCELED; -EINVAL, also for a
+ * negative limit; -ENOMEM; -EPERM.
  */
 #define osr_map(...) OSR_MAP_(__VA_ARGS__, .size = sizeof(struct osr_map_options))
 #define OSR_MAP_(job, items, count, ...)                                                    \
@@ -95,10 +96,11 @@ OSR_API int osr_pool_set_size(unsigned size);
 OSR_API unsigned osr_pool_size(void);
 
 /*
- * Ends all threads of the pool and waits for them, for at most `grace` nanoseconds; jobs that have not begun are
- * waited for too. Jobs that still run then are named through `diagnose` (NULL: standard error), each with its name,
- * place and how long it has run, and go on. To be called outside runs, at the end of a program; threads are started
- * again when they are needed. 0; -ETIMEDOUT if jobs are stuck; -EINVAL; -EPERM inside a run or a job.
+ * Ends all threads of the pool and waits for them, for at most `grace` nanoseconds (OSR_NEVER: for as long as it takes), and
+ * a moment longer for threads that have nothing to do, up to a second; jobs that have not begun are waited for too. Jobs
+ * that still run then are named through `diagnose` (NULL: standard error), each with its name, place and how long it has
+ * run, and go on. To be called outside runs, at the end of a program; threads are started again when they are needed. It
+ * blocks the calling thread, which may be any. 0; -ETIMEDOUT if jobs are stuck; -EINVAL; -EPERM inside a run or a job.
  */
 OSR_API int osr_pool_shutdown(int64_t grace, void (*diagnose)(void *arg, const char *text), void *arg);
 

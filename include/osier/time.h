@@ -1,6 +1,7 @@
 /*
  * Time: signed 64-bit nanoseconds throughout. A moment is counted on the runtime's monotonic clock, a
- * duration is the difference of two. Arithmetic saturates: what would overflow becomes OSR_NEVER.
+ * duration is the difference of two. Arithmetic saturates: what would overflow becomes OSR_NEVER, or its negative. It may be
+ * done anywhere.
  */
 #ifndef OSIER_TIME_H
 #define OSIER_TIME_H
@@ -32,13 +33,13 @@ static inline int64_t osr_s(int64_t count) { return osr_duration_(count, 1000000
 
 /*
  * A duration from seconds with a fraction. Infinity and what is too large saturate; a NaN gives
- * OSR_TIME_INVALID. May be called from anywhere.
+ * OSR_TIME_INVALID.
  */
 OSR_API int64_t osr_seconds(double seconds);
 
 /*
- * `moment` + `duration`, saturating; OSR_NEVER plus anything is OSR_NEVER, and OSR_TIME_INVALID in either
- * place gives OSR_TIME_INVALID.
+ * `moment` + `duration`, saturating; OSR_NEVER in either place gives OSR_NEVER, and OSR_TIME_INVALID in either place gives
+ * OSR_TIME_INVALID, which comes first.
  */
 OSR_API int64_t osr_time_add(int64_t moment, int64_t duration);
 

@@ -67,10 +67,10 @@ struct osr_wait {
     const char *where_;
     uint64_t ticket_; /* of a reference to it; 0 if there is none */
 
-    const char *call; /* its name in trees and traces, such as "gate_pass"; a literal */
+    const char *call; /* its name in trees and traces, such as "gate_pass"; a literal. NULL: "osr_park" */
     void *item;       /* for the waker to read or write: whatever the two agree on */
     /* NULL, or runs if the wait was cut: on the waiting task, before its call returns. It may call whatever does not
-     * wait; a call that waits gives -EPERM, opening a group included. */
+     * wait; what can wait gives -EPERM, opening a group and osr_pass() included. */
     void (*on_cancel)(struct osr_wait *wait);
 };
 
@@ -78,7 +78,7 @@ struct osr_wait {
  * give -EINVAL. */
 OSR_API void osr_waiters_init(struct osr_waiters *waiters);
 
-/* Whether nobody waits; how many do, which is counted one by one. */
+/* Whether nobody waits; how many do, which is counted one by one. On the run's own thread, like the next one. */
 static inline bool osr_waiters_empty(const struct osr_waiters *waiters)
 {
     return !waiters || waiters->list_.next == &waiters->list_;
@@ -92,14 +92,16 @@ OSR_API struct osr_wait *osr_waiters_first(const struct osr_waiters *waiters);
 
 /*
  * What every cancellation point says first, before any side effect: 0 to go on; -ECANCELED if a scope around is
- * cancelled or its deadline has passed; -EPERM outside a task. Never waits.
+ * cancelled or its deadline has passed; -EPERM outside a task, or in a cancel hook. It waits for nothing; refused, it lets
+ * the other tasks have their turn now and then, as osr_pass() does.
  */
 #define osr_enter() osr_enter_here(OSR_HERE)
 OSR_API int osr_enter_here(const char *where);
 
 /*
  * What a cancellation point says last if it could finish without waiting: after 128 of these the other
- * tasks get their turn, so that a task that never waits cannot keep them from running. Gives 0; -EPERM outside a task.
+ * tasks get their turn, so that a task that never waits cannot keep them from running. No cancellation point itself. Gives
+ * 0; -EPERM outside a task, or in a cancel hook.
  */
 #define osr_pass() osr_pass_here(OSR_HERE)
 OSR_API int osr_pass_here(const char *where);
@@ -107,13 +109,14 @@ OSR_API int osr_pass_here(const char *where);
 /*
  * Parks the calling task behind the others in `waiters` until it is woken. A cancellation point, checked on entry
  * too; cut or refused, it is in no list any more, and `on_cancel` has run (cut) or not (refused). `wait` must not be
- * in use. What the waker said; -ECANCELED; -EINVAL; -EPERM.
+ * in use, nor may tasks of another run wait there. What the waker said; -ECANCELED; -EINVAL; -EPERM.
  */
 #define osr_park(waiters, wait) osr_park_here((waiters), (wait), OSR_HERE)
 OSR_API int osr_park_here(struct osr_waiters *waiters, struct osr_wait *wait, const char *where);
 
 /*
- * The same, uncancelled: for what has to be had back before a call may return, as a lock after waiting on a condition.
+ * The same, uncancelled, and so no cancellation point: for what has to be had back before a call may return, as a lock after
+ * waiting on a condition. `on_cancel` never runs. What the waker said; -EINVAL; -EPERM.
  */
 #define osr_park_uncut(waiters, wait) osr_park_uncut_here((waiters), (wait), OSR_HERE)
 OSR_API int osr_park_uncut_here(struct osr_waiters *waiters, struct osr_wait *wait, const char *where);
@@ -124,11 +127,12 @@ OSR_API int osr_park_uncut_here(struct osr_waiters *waiters, struct osr_wait *wa
 
 /*
  * Wakes the one that has waited longest: its osr_park() will give `result`, and from now on a cancellation no longer
- * reaches it. 1 if there was one; 0 if nobody waits; -EPERM.
+ * reaches it. 1 if there was one; 0 if nobody waits; -EINVAL; -EPERM.
  */
 OSR_API int osr_unpark(struct osr_waiters *waiters, int result);
 
-/* Wakes this one, wherever it waits. 0; -ESTALE if it has been woken or cut already; -EINVAL; -EPERM. */
+/* Wakes this one, wherever it waits. 0; -ESTALE if it has been woken or cut already, or never waited; -EINVAL; -EPERM. The
+ * wait must still be there: osr_unpark_ref() asks that itself. */
 OSR_API int osr_unpark_one(struct osr_wait *wait, int result);
 
 /* ---- References ---------------------------------------------------------------------------------------- */
@@ -143,10 +147,10 @@ struct osr_wait_ref {
     uint64_t ticket_;
 };
 
-/* All zeros outside a task, or if memory is short. */
+/* All zeros outside a task, for NULL, or if memory is short. Never waits. */
 OSR_API struct osr_wait_ref osr_wait_refer(struct osr_wait *wait);
 
-/* osr_unpark_one() by reference. 0; -ESTALE; -EPERM. */
+/* osr_unpark_one() by reference. 0; -ESTALE, also for all zeros; -EPERM. */
 OSR_API int osr_unpark_ref(struct osr_wait_ref ref, int result);
 
 #ifdef __cplusplus

@@ -85,7 +85,9 @@ int osr_enter_here(const char *where)
 
 int osr_pass_here(const char *where)
 {
-    if (!osri_current())
+    struct task *task = osri_current();
+
+    if (!task || task->hooked)
         return osri_failed(-EPERM, where);
     osri_at_once(osri_sched);
     return 0;

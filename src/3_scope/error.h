@@ -2,7 +2,7 @@
  * Error objects: where they are kept, and how they form trees.
  *
  * An error must not be lost when memory is short. So whoever may have to report one makes a promise to the pool
- * beforehand (a task one error, a group two, a guard three), when failing is still harmless; with as many errors
+ * beforehand (a task one error, a group two, a guard four), when failing is still harmless; with as many errors
  * set aside as were promised, taking a promise back and then taking an error cannot fail.
  */
 #ifndef OSIER_SCOPE_ERROR_H

@@ -643,6 +643,8 @@ int osr_start_with(struct osr_group *group, const struct osr_routine *routine, v
 
     if (!options)
         options = &none;
+    if (options->size == sizeof(*options) && options->handle)
+        *options->handle = (struct osr_task){0};
     rc = osri_enter(sched, options->where);
     if (rc < 0)
         return rc;
@@ -957,14 +959,16 @@ int osr_group_next_here(struct osr_group *group, struct osr_task *task, const ch
 {
     struct sched *sched = osri_sched;
     struct osr_wait wait;
-    int rc = osri_enter_for(sched, group ? &group->scope : NULL, where);
+    int rc;
 
+    if (task)
+        *task = (struct osr_task){0};
+    rc = osri_enter_for(sched, group ? &group->scope : NULL, where);
     if (rc < 0)
         return rc;
     rc = group && task ? may_ask(sched, group) : -EINVAL;
     if (rc < 0)
         return osri_task_failed(sched->current, rc, where);
-    *task = (struct osr_task){0};
     prepare_to_keep(group);
     if (!list_empty(&group->ended_)) {
         tell_next(group, container_of(group->ended_.next, struct record, node), task);

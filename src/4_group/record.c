@@ -213,9 +213,9 @@ void osri_record_unkeep(struct record *record)
     /* Stale for every handle from now on, although the task may still run, or a joiner may still have to read. */
     atomic_fetch_add_explicit(&record->generation, 2, memory_order_release);
     list_remove(&record->node);
-    record->kept = false;
-    if (record->child && record->group)
+    if (record->kept && record->child && record->group)
         osri_group_gives_up(record->group);
+    record->kept = false;
     free_if_done(record);
 }
 

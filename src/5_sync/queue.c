@@ -480,7 +480,7 @@ static int check_cases(struct sched *sched, const struct osr_case *cases, size_t
     return rc;
 }
 
-/* Does the first case that can be done: its index, or -EAGAIN. */
+/* Does the first case that can be done: its index; -EAGAIN if there is none; -ENOMEM; -EPERM. */
 static int select_now(struct sched *sched, struct osr_case *cases, size_t count)
 {
     size_t i;
@@ -489,10 +489,10 @@ static int select_now(struct sched *sched, struct osr_case *cases, size_t count)
         struct osr_case *one = &cases[i];
 
         one->rc = one->put ? put_now(sched, one->queue, one->item) : get_now(sched, one->queue, one->item);
-        if (one->rc == -ENOMEM)
-            return -ENOMEM;
-        if (one->rc != -EAGAIN)
+        if (one->rc == 0 || one->rc == -ESHUTDOWN)
             return (int)i;
+        if (one->rc != -EAGAIN)
+            return one->rc;
     }
     return -EAGAIN;
 }

@@ -31,9 +31,15 @@ static const char *nonsense(const struct osr_test *test)
     return NULL;
 }
 
+/* Of the kit or of the program: only inside one there is a tree. */
+static bool is_inside_a_run(void)
+{
+    return osri_kit_play || osr_tree_format(NULL, 0) > 0;
+}
+
 int osri_kit_check_test(const struct osr_test *test)
 {
-    return osri_kit_play ? -EBUSY : nonsense(test) ? -EINVAL : 0;
+    return is_inside_a_run() ? -EBUSY : nonsense(test) ? -EINVAL : 0;
 }
 
 /* Of a test of another size nothing is known, not even where to tell. */
