@@ -1042,6 +1042,7 @@ static void a_fatal_error_behind_a_portal_counts_in_the_group_too(void **state)
     (void)state;
     assert_int_equal(osr_run(fail_fatally_behind_a_portal, &call), -EPROTO);
     assert_int_equal(call.rc, -EPROTO);
+    assert_string_equal(call.message, "enough");
     osr_error_clear();
     assert_checked();
 }
@@ -1053,6 +1054,29 @@ REAL_TEST(an_exception_group_behind_a_portal_comes_back_in_words)
     fail_behind_a_portal(&call);
     check_int(call.rc, -OSR_EGROUP);
     check(strstr(call.message, "number -7") != NULL);
+    return 0;
+}
+
+OSR_TASK(win_after, struct gate, gate) { return gate_wait(gate); }
+
+REAL_TEST(a_call_that_fails_is_not_the_first_success)
+{
+    struct failing_call call = {.routine = &fetch_one.routine_};
+    struct osr_group group;
+    struct gate gate;
+    pthread_t thread;
+
+    gate_init(&gate, 1);
+    osr_group_open(&group, .policy = OSR_FIRST_SUCCESS);
+    check_int(osr_spawn(&group, win_after, &gate), 0);
+    check_int(osr_post_open(&call.done, count_posted, &gate), 0);
+    check_int(osr_portal_open(&call.portal, &group), 0);
+    check_int(pthread_create(&thread, NULL, call_what_fails, &call), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_group_winner(&group), 0);
+    check(!osr_group_losses(&group)); /* it is the thread's */
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(call.rc, -EPROTO);
     return 0;
 }
 
@@ -1647,6 +1671,7 @@ int main(void)
         descriptor_test(an_error_behind_a_portal_comes_back_and_fails_nobody_else),
         descriptor_test(a_fatal_error_behind_a_portal_counts_in_the_group_too),
         descriptor_test(an_exception_group_behind_a_portal_comes_back_in_words),
+        descriptor_test(a_call_that_fails_is_not_the_first_success),
         descriptor_test(the_words_of_an_error_behind_a_portal_come_back_whole),
         descriptor_test(a_task_behind_a_portal_that_is_cancelled_says_so),
         descriptor_test(closing_a_portal_answers_those_whose_task_has_not_begun),
