@@ -456,6 +456,27 @@ TOLD_TEST(half_a_reference_wakes_nobody, "first: 1\n")
     return osr_group_close(&group, 0);
 }
 
+/* Whoever spawned the task may have lost interest in its outcome. */
+TOLD_TEST(a_reference_to_a_wait_outlives_the_handle_of_its_task, "first: 5\n")
+{
+    struct osr_waiters waiters;
+    struct parker one = {.refers = true};
+    struct osr_wait_ref old;
+    struct osr_group group;
+
+    osr_waiters_init(&waiters);
+    osr_group_open(&group);
+    bring(&group, &one, 1, &waiters);
+    old = one.ref;
+    check_int(osr_task_release(&one.task), 0);
+    check_int(osr_task_cancel(old.task_, NULL), -ESTALE); /* that was another copy of the handle */
+    check_int(osr_unpark_ref(one.ref, 5), 0);
+    check_int(osr_unpark_ref(one.ref, 5), -ESTALE);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_unpark_ref(old, 5), -ESTALE);
+    return 0;
+}
+
 /* ---- What is no longer there --------------------------------------------------------------------------- */
 
 static struct osr_wait old_wait;
@@ -673,6 +694,7 @@ int main(void)
         story_test(a_reference_is_to_one_wait_and_not_to_the_next_one_in_its_memory),
         story_test(a_reference_is_stale_until_its_wait_begins),
         story_test(half_a_reference_wakes_nobody),
+        story_test(a_reference_to_a_wait_outlives_the_handle_of_its_task),
         story_test(a_wait_of_a_run_that_has_ended_is_stale),
         story_test(a_wait_that_is_in_use_is_refused),
         story_test(nothing_is_answered_with_a_code),
