@@ -431,6 +431,7 @@ void scope_unshield(struct scope *scope);
 void register_scope(struct scope *scope);
 void unregister_scope(const struct scope *scope);
 int scope_settle(struct task *task, struct scope *scope, int rc, short place);
+bool lets_cancel_go_on(const struct scope *scope);
 int scope_join_pending(struct task *task, struct scope *scope, int rc, short place);
 void scope_leave_pending(struct task *task, struct scope *scope, int rc, short place);
 void scope_end(struct task *task, struct scope *scope, int rc);

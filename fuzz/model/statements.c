@@ -156,7 +156,7 @@ static void note_failure(struct task *task, struct error *error)
     }
     if (!closing->failures) {
         closing->failures = group_error_new(closing->scope->place, task->name, NOBODY);
-        rc = closing->rc == -ECANCELED && !seen_by(closing->scope) ? -OSR_ESPURIOUS : closing->rc;
+        rc = closing->rc == -ECANCELED && !lets_cancel_go_on(closing->scope) ? -OSR_ESPURIOUS : closing->rc;
         if (rc < 0 && rc != -ECANCELED)
             error_adopt(closing->failures, slot_outcome(task, rc, closing_place(task, closing)));
     }
@@ -167,7 +167,7 @@ static void note_failure(struct task *task, struct error *error)
 static int join_failures(struct task *task)
 {
     struct frame *closing = top_frame(task);
-    bool riding = closing->riding || (closing->rc == -ECANCELED && seen_by(closing->scope));
+    bool riding = closing->riding || (closing->rc == -ECANCELED && lets_cancel_go_on(closing->scope));
 
     if (!closing->failures)
         return closing->rc;

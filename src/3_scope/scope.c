@@ -461,7 +461,8 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
         rc = osri_slot_note(slot, scope->refusal_, where);
     if (!pending)
         return rc;
-    riding = scope->pending_rides_ || (rc == -ECANCELED && scope->by_) || (rc < 0 && slot->code == rc && slot->riding);
+    riding = scope->pending_rides_ || (rc == -ECANCELED && osri_scope_lets_cancel_go_on(scope)) ||
+             (rc < 0 && slot->code == rc && slot->riding);
     scope->pending_ = NULL;
     osri_errors_unpromise(sched, 1);
     if (rc < 0 && rc != -ECANCELED) {
