@@ -77,8 +77,11 @@ bool error_has_leaf(const struct error *error, const struct error *leaf)
 {
     const struct link *link;
 
-    if (!error || !error->is_group)
+    if (!error || !error->is_group) {
+        while (error && error != leaf && error->fatal && error->cause)
+            error = error->cause;
         return error == leaf;
+    }
     for (link = error->first; link; link = link->next)
         if (error_has_leaf(link->error, leaf))
             return true;
@@ -248,6 +251,7 @@ int slot_wrap(struct task *task, int code, short place)
     } else {
         error = error_new(code, place);
         error->cause = inner;
+        error->fatal = inner && inner->fatal && inner->code == code;
     }
     slot_put(&task->slot, error);
     task->slot.riding = riding;

@@ -407,6 +407,7 @@ void error_append_cause(struct error *error, struct error *cause);
 unsigned error_leaves(const struct error *error);
 void error_tell(const struct error *error);
 void error_tell_shape(const struct error *error);
+/* Also one that was wrapped on its way, if it is fatal. */
 bool error_has_leaf(const struct error *error, const struct error *leaf);
 
 int slot_note(struct task *task, int code, short place);

@@ -141,8 +141,10 @@ static struct osr_error *around(struct osr_error *inner, int code, const char *w
 
     if (!osr_error_is_group(inner) || code != inner->code) {
         error = osri_error_new(osri_sched, code, where, osri_who());
-        if (error)
+        if (error) {
             error->cause = osr_error_retain(inner);
+            error->fatal = inner && inner->fatal && inner->code == code; /* it is the same failure, in more words */
+        }
         return error;
     }
     error = osri_error_new_group(osri_sched, where, osri_who(), NULL);

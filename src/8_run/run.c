@@ -292,15 +292,17 @@ int osri_run_begin(struct run *run, const struct osr_routine *routine, void *arg
     return rc;
 }
 
-static bool contains(const struct osr_error *tree, const struct osr_error *leaf)
+/* Whether the fatal error stands in the tree, maybe wrapped. */
+static bool contains(const struct osr_error *tree, const struct osr_error *fatal)
 {
     struct osr_leaves walk;
     const struct osr_error *at;
 
     osr_leaves_init(&walk, tree);
     while ((at = osr_leaves_next(&walk)) != NULL)
-        if (at == leaf)
-            return true;
+        for (; at && at->fatal; at = at->cause)
+            if (at == fatal)
+                return true;
     return false;
 }
 
