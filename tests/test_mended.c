@@ -362,6 +362,26 @@ static int take_and_raise(int rc)
     return osr_raise(error);
 }
 
+static int retain_and_raise(int rc)
+{
+    struct osr_error *error = osr_error_retain(osr_error_last());
+
+    (void)rc;
+    check_int(osr_scope_close(NULL, 0), -EINVAL); /* of the others, while it looks at it, one fails */
+    return osr_raise(error);
+}
+
+/* Some errors are dealt with, and the others passed on. */
+static int split_and_raise(int rc)
+{
+    struct osr_error *rest;
+    int code = -EPROTO;
+
+    (void)rc;
+    check_int(osr_error_split(osr_error_last(), osr_error_has_code, &code, NULL, &rest), 0);
+    return osr_raise(rest);
+}
+
 /* The same inside a shield. */
 static int take_and_raise_shielded(int rc)
 {
@@ -400,11 +420,13 @@ static void look_at_errors_with(int (*raise_in)(int rc))
 OSR_TASK(look_at_errors, void, unused)
 {
     look_at_errors_with(take_and_raise);
+    look_at_errors_with(retain_and_raise);
+    look_at_errors_with(split_and_raise);
     look_at_errors_with(take_and_raise_shielded);
     return 0;
 }
 
-static void a_cancellation_rides_on_beside_an_error_that_was_taken_and_raised(void **state)
+static void a_cancellation_rides_on_beside_an_error_that_was_looked_at_and_raised(void **state)
 {
     (void)state;
     assert_int_equal(run_simulated(look_at_errors, NULL), 0);
@@ -837,7 +859,7 @@ int main(void)
         story_test(a_descriptor_that_is_not_open_for_it_is_a_bad_one),
         story_test(a_reader_that_was_woken_keeps_its_place),
         story_test(a_cancellation_beside_a_pending_error_is_taken_up),
-        story_test(a_cancellation_rides_on_beside_an_error_that_was_taken_and_raised),
+        story_test(a_cancellation_rides_on_beside_an_error_that_was_looked_at_and_raised),
         story_test(a_cancellation_that_was_taken_up_does_not_come_back_with_an_error),
         story_test(what_a_shield_hid_was_not_cut_from_outside),
         story_test(fatal_errors_and_deadlocks_keep_their_codes_without_memory),

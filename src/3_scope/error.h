@@ -27,7 +27,7 @@ struct osr_error {
     enum error_kind kind;
     bool fatal;
     bool linked; /* has links or copies in other trees than the one that it has its place in */
-    bool riding; /* taken from a slot in which cancellations rode along */
+    bool riding; /* looked at in a slot, or taken from one, in which cancellations rode along */
     unsigned cancelled; /* of a group: outcomes that are in no leaf */
     unsigned explained; /* references whose holder is known, see osri_errors_explain() */
     const char *where;

@@ -105,6 +105,7 @@ static struct osr_error *empty_like(struct sched *sched, const struct osr_error 
     if (!copy)
         return NULL;
     copy->cancelled = group->cancelled;
+    copy->riding = group->riding;
     copy->cause = osr_error_retain(group->cause);
     if (group->message)
         osri_error_say(copy, "%s", group->message);

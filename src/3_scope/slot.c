@@ -184,7 +184,12 @@ int osr_wrap_here(const char *where, int code, const char *format, ...)
 
 struct osr_error *osr_error_last(void)
 {
-    return osri_slot_error(osri_slot());
+    struct slot *slot = osri_slot();
+    struct osr_error *error = osri_slot_error(slot);
+
+    if (error && slot->riding)
+        error->riding = true; /* who retains it may raise it again */
+    return error;
 }
 
 struct osr_error *osr_error_take(void)
