@@ -361,8 +361,8 @@ int osri_run_end(struct run *run)
     assert(sched->finished && run_queue_is_empty(&sched->ready));
     keep_promises(sched);
     rc = conclude(sched, run->outcome, &slot);
+    osr_error_clear(); /* what calls on no task have left: it is no leak */
     close_run(run, &slot);
-    osr_error_clear(); /* what calls on no task have left */
     if (slot.error)
         osri_slot_put(osri_slot(), slot.error);
     osri_slot()->code = rc < 0 ? rc : 0;
