@@ -54,6 +54,16 @@ bool error_contains(const struct error *group, const struct error *error)
     return false;
 }
 
+bool error_stands_below(const struct error *group, const struct error *error)
+{
+    const struct link *link;
+
+    for (link = group->is_group ? group->first : NULL; link; link = link->next)
+        if (link->error == error || error_stands_below(link->error, error))
+            return true;
+    return false;
+}
+
 void error_append_cause(struct error *error, struct error *cause)
 {
     while (error->cause)

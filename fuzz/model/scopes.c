@@ -256,9 +256,13 @@ int scope_join_pending(struct task *task, struct scope *scope, int rc, short pla
     scope->pending = NULL;
     riding = scope->pending_rides || (rc == -ECANCELED && lets_cancel_go_on(scope)) ||
              (rc < 0 && task->slot.code == rc && task->slot.riding);
-    if (rc < 0 && rc != -ECANCELED)
-        error_adopt(pending, slot_outcome(task, rc, place));
-    else if (pending->first == pending->last)
+    if (rc < 0 && rc != -ECANCELED) {
+        struct error *error = slot_outcome(task, rc, place);
+
+        if (!error_stands_below(pending, error))
+            error_adopt(pending, error);
+    }
+    if (pending->first == pending->last)
         pending = pending->first->error;
     rc = slot_put(&task->slot, pending);
     task->slot.riding = riding;

@@ -403,6 +403,7 @@ struct error *error_new(int code, short place);
 struct error *group_error_new(short place, short task, short name);
 void error_adopt(struct error *group, struct error *error);
 bool error_contains(const struct error *group, const struct error *error);
+bool error_stands_below(const struct error *group, const struct error *error);
 void error_append_cause(struct error *error, struct error *cause);
 unsigned error_leaves(const struct error *error);
 void error_tell(const struct error *error);

@@ -160,7 +160,8 @@ static void note_failure(struct task *task, struct error *error)
         if (rc < 0 && rc != -ECANCELED)
             error_adopt(closing->failures, slot_outcome(task, rc, closing_place(task, closing)));
     }
-    error_adopt(closing->failures, error);
+    if (!error_contains(closing->failures, error))
+        error_adopt(closing->failures, error);
 }
 
 /* What the body and the clean-ups came to together. */

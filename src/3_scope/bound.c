@@ -233,7 +233,10 @@ static void gather_failure(void *arg, struct osr_error *error)
     else
         closing->group = begin_group(sched, closing);
     osri_errors_unpromise(sched, 1);
-    osri_error_adopt(sched, closing->group, error);
+    if (osri_error_holds(closing->group, error)) /* it is raised again */
+        osr_error_release(error);
+    else
+        osri_error_adopt(sched, closing->group, error);
 }
 
 int osri_scope_clean_up_some(struct sched *sched, struct osr_scope *scope, int rc, const char *where)

@@ -117,6 +117,9 @@ void osri_error_adopt(struct sched *sched, struct osr_error *group, struct osr_e
 /* Whether `group`, which may be NULL, holds this very error, or a link to it or a copy of it. */
 bool osri_error_holds(const struct osr_error *group, const struct osr_error *error);
 
+/* The same at any depth. */
+bool osri_error_holds_below(const struct osr_error *group, const struct osr_error *error);
+
 /* What the lone error of `group` is in itself: not its link or copy there. */
 struct osr_error *osri_error_lone(const struct osr_error *group);
 

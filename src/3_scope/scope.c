@@ -451,6 +451,15 @@ void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, stru
     osri_error_adopt(sched, scope->pending_, error);
 }
 
+/* Takes over the reference. What the body has got by joining may stand below what a guard has left. */
+static void join_error(struct sched *sched, struct osr_error *pending, struct osr_error *error)
+{
+    if (osri_error_holds_below(pending, error))
+        osr_error_release(error);
+    else
+        osri_error_adopt(sched, pending, error);
+}
+
 int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
                                  const char *where)
 {
@@ -465,9 +474,9 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
              (rc < 0 && slot->code == rc && slot->riding);
     scope->pending_ = NULL;
     osri_errors_unpromise(sched, 1);
-    if (rc < 0 && rc != -ECANCELED) {
-        osri_error_adopt(sched, pending, osri_slot_outcome(slot, rc, where));
-    } else if (pending->first == pending->last) {
+    if (rc < 0 && rc != -ECANCELED)
+        join_error(sched, pending, osri_slot_outcome(slot, rc, where));
+    if (pending->first == pending->last) {
         struct osr_error *lone = osr_error_retain(osri_error_lone(pending));
 
         osr_error_release(pending);
