@@ -321,13 +321,13 @@ int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, cons
 {
     struct task *task = osri_current();
 
-    if (scope->state_ == SCOPE_REFUSED) {
+    if (scope->state_ == SCOPE_REFUSED && task == scope->owner_) {
         scope->state_ = SCOPE_CLOSED;
         return rc < 0 ? rc : osri_failed(scope->refusal_, where);
     }
     if (scope->state_ == SCOPE_CLOSED)
         return osr_fail_here(where, -EINVAL, "the %s is closed already", what);
-    if (scope->state_ != SCOPE_OPEN)
+    if (scope->state_ != SCOPE_OPEN && scope->state_ != SCOPE_REFUSED)
         return osri_failed(-EINVAL, where);
     if (!task || task != scope->owner_)
         return osri_failed(-EPERM, where);
