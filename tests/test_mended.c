@@ -454,10 +454,45 @@ OSR_TASK(raise_when_all_is_over, void, unused)
     return 0;
 }
 
+OSR_TASK(raise_when_its_own_is_over, void, unused)
+{
+    struct osr_error *error;
+    struct osr_scope limit;
+    struct osr_group group;
+
+    osr_timeout_open(&limit, osr_s(1));
+    osr_group_open(&group);
+    osr_spawn(&group, fail_when_cut, NULL);
+    osr_spawn(&group, sleep_until_cut, NULL);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    error = osr_error_take();
+    check_int(osr_scope_close(&limit, -ECANCELED), -ETIMEDOUT);
+    return osr_raise(error);
+}
+
+/* What is cancelled outside of another task's shield has not reached the task. */
+OSR_TASK(raise_behind_the_shield_of_another, void, unused)
+{
+    struct osr_scope outer, shield;
+    struct osr_group group;
+
+    osr_scope_open(&outer);
+    osr_scope_cancel(&outer, NULL);
+    osr_shield_open_unlimited(&shield);
+    osr_group_open(&group);
+    osr_spawn(&group, raise_when_its_own_is_over, NULL);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    check_int(osr_error_cancelled(osr_error_last()), 0);
+    osr_error_clear();
+    check_int(osr_scope_close(&shield, 0), 0);
+    return osr_scope_close(&outer, 0);
+}
+
 static void a_cancellation_that_was_taken_up_does_not_come_back_with_an_error(void **state)
 {
     (void)state;
     assert_int_equal(run_simulated(raise_when_all_is_over, NULL), 0);
+    assert_int_equal(run_simulated(raise_behind_the_shield_of_another, NULL), 0);
     assert_checked();
 }
 

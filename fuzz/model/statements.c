@@ -37,8 +37,8 @@ static bool somebody_is_cancelled(const struct task *task)
 {
     const struct scope *scope;
 
-    for (scope = task->inner; scope; scope = scope->parent)
-        if (scope->cancelled)
+    for (scope = task->inner; scope && scope->owner == task; scope = scope->parent)
+        if (seen_by(scope))
             return true;
     return false;
 }

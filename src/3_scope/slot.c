@@ -205,15 +205,15 @@ struct osr_error *osr_error_take(void)
     return error;
 }
 
-/* Whether a scope around the caller, be it behind shields, is there to take a cancellation up. */
+/* Whether a scope around the caller, be it behind shields of its own, is there to take a cancellation up. */
 static bool somebody_is_cancelled(void)
 {
     const struct task *task = osri_current();
     const struct osr_scope *at = task ? task->scope : NULL;
 
-    while (at && !at->by_)
+    while (at && at->owner_ == task && !at->by_)
         at = at->parent_;
-    return at != NULL;
+    return at && at->owner_ == task;
 }
 
 int osr_raise(struct osr_error *error)
