@@ -225,9 +225,9 @@ static inline void osri_scope_pass_cut(struct sched *sched, const struct osr_sco
         parent->cut_at_ = scope->cut_at_;
 }
 
-/* Whether a cancellation that the body of a scope has given goes on further out, with whatever error it is beside: some scope
- * is cancelled there, maybe outside of shields of the same task's, through which the code was passed. Of groups and tasks
- * what they see themselves counts. */
+/* Whether a cancellation that the body of a scope has given goes on further out, with whatever error it is beside: some
+ * scope is cancelled there, maybe outside of shields of the same task's, through which the code was passed. Of groups and
+ * tasks what they see themselves counts. */
 static inline bool osri_scope_lets_cancel_go_on(const struct osr_scope *scope)
 {
     const struct osr_scope *at = scope;
