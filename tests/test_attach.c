@@ -1006,6 +1006,29 @@ TEST(the_error_is_in_the_slot_whatever_was_called_at_the_end)
     assert_checked();
 }
 
+static void tell_diagnosis(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg, (void)kind;
+    tell("%s", text);
+}
+
+static void fail_in_a_watcher(void)
+{
+    (void)osr_fail(-EIO, "in a watcher");
+    check_text(osr_error_message(osr_error_last()), "in a watcher");
+}
+
+TEST(what_is_in_the_slot_of_the_programs_watchers_is_no_leak)
+{
+    int ms = 2;
+
+    assert_int_equal(attach(nap, &ms, .run.diagnose = tell_diagnosis), 0);
+    set_alarm(&first_alarm, 0.0001, fail_in_a_watcher);
+    ev_run(loop, 0);
+    assert_story("");
+    assert_checked();
+}
+
 static char drawn[2048];
 
 OSR_TASK(draw_when_cancelled, void, unused)
@@ -1649,6 +1672,7 @@ int main(void)
         loop_test(the_root_may_end_in_a_nested_run_of_the_loop_while_it_is_detached),
         loop_test(a_root_that_has_not_begun_still_begins),
         loop_test(the_error_is_in_the_slot_whatever_was_called_at_the_end),
+        loop_test(what_is_in_the_slot_of_the_programs_watchers_is_no_leak),
         loop_test(a_callback_may_draw_the_tree),
         loop_test(a_callback_may_cancel_the_root_with_a_reason_and_go_on),
         loop_test(so_may_a_task),

@@ -433,6 +433,123 @@ SIMULATED_TEST(a_cancellation_that_the_body_invents_is_an_error_beside_that_of_a
     return 0;
 }
 
+/* The usual form: what follows a cut is done under a shield, which is closed with the code of the cut. */
+SIMULATED_TEST(a_cancellation_that_is_passed_through_a_shield_goes_on_beside_the_error_of_a_clean_up)
+{
+    struct cleaning a = {"a", 0, -EIO};
+    struct osr_scope limit, shield, inner;
+    int rc;
+
+    osr_timeout_open(&limit, osr_ms(1));
+    rc = osr_sleep(osr_s(1));
+    osr_shield_open(&shield, osr_s(1));
+    osr_scope_open(&inner);
+    osr_defer(NULL, clean, &a, osr_s(1));
+    rc = osr_scope_close(&inner, rc);
+    check_int(rc, -OSR_EGROUP);
+    check_int(osr_error_count(osr_error_last()), 1);
+    rc = osr_scope_close(&limit, osr_scope_close(&shield, rc));
+    check_int(rc, -OSR_EGROUP);
+    check_int(osr_error_count(osr_error_last()), 1);
+    check_int(osr_error_code(osr_error_cause(osr_error_last())), -ETIMEDOUT);
+    check(osr_scope_caught(&limit));
+    return 0;
+}
+
+OSR_TASK(fail_at_once, void, unused) { return -EPROTO; }
+
+static void leave_an_error_pending(void)
+{
+    OSR_GUARD_GROUP(guarded);
+
+    osr_spawn(&guarded, fail_at_once, NULL);
+}
+
+SIMULATED_TEST(a_cancellation_that_is_passed_through_a_shield_goes_on_beside_what_a_guard_has_left)
+{
+    struct osr_scope limit, shield;
+    int rc;
+
+    osr_move_on_open(&limit, osr_ms(1));
+    rc = osr_sleep(osr_s(1));
+    osr_shield_open(&shield, osr_s(1));
+    leave_an_error_pending();
+    rc = osr_scope_close(&shield, rc);
+    check_int(rc, -OSR_EGROUP);
+    check_int(osr_error_count(osr_error_last()), 1);
+    check_int(osr_scope_close(&limit, rc), -OSR_EGROUP);
+    check(osr_scope_caught(&limit));
+    return 0;
+}
+
+/* ---- What stands there already ---- */
+
+static struct osr_error *raised;
+
+static int raise_it(void *arg)
+{
+    (void)arg;
+    return osr_raise(osr_error_retain(raised));
+}
+
+SIMULATED_TEST(an_error_that_clean_ups_raise_again_is_not_counted_twice)
+{
+    struct osr_scope scope;
+    int rc;
+
+    osr_scope_open(&scope);
+    rc = osr_fail(-EIO, "the body failed");
+    raised = osr_error_retain(osr_error_last());
+    osr_defer(NULL, raise_it, NULL, osr_s(1));
+    osr_defer(NULL, raise_it, NULL, osr_s(1));
+    check_int(osr_scope_close(&scope, rc), -OSR_EGROUP);
+    check_int(osr_error_count(osr_error_last()), 1);
+    osr_error_release(raised);
+    return 0;
+}
+
+static int join_under_a_guard(void)
+{
+    OSR_GUARD_GROUP(guarded);
+    struct osr_task task;
+
+    osr_spawn(&guarded, fail_at_once, NULL, .handle = &task);
+    return osr_task_join(task);
+}
+
+SIMULATED_TEST(an_error_that_was_joined_is_not_counted_twice_where_a_guard_leaves_it_too)
+{
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    check_int(osr_scope_close(&scope, join_under_a_guard()), -OSR_EGROUP);
+    check_int(osr_error_count(osr_error_last()), 1);
+    osr_scope_open(&scope);
+    leave_an_error_pending();
+    check_int(osr_scope_close(&scope, join_under_a_guard()), -OSR_EGROUP);
+    check_int(osr_error_count(osr_error_last()), 2);
+    return 0;
+}
+
+static int be_cut_by_a_guard(void)
+{
+    OSR_GUARD_TIMEOUT(limit, osr_ms(1));
+
+    return osr_sleep(osr_s(1));
+}
+
+/* The function gives the code of the call that was cut; what came of that, the guard has left. */
+SIMULATED_TEST(a_cancellation_that_a_guard_has_taken_up_is_neither_invented_nor_goes_on)
+{
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    check_int(osr_scope_close(&scope, be_cut_by_a_guard()), -ETIMEDOUT);
+    check_int(osr_error_count(osr_error_last()), 1);
+    check(!osr_scope_caught(&scope));
+    return 0;
+}
+
 static struct osr_task joined;
 
 static int join_it(void *arg)
@@ -1050,7 +1167,7 @@ TEST(clean_ups_that_are_registered_run_and_keep_their_errors_without_memory)
     assert_int_equal(run_simulated(clean_up_without_memory, NULL, .allocator = &counting_allocator), 0);
     assert_int_equal(counting.live, 0);
     assert_checked();
-    assert_story("EPROTO: Protocol error\nEBADF: Bad file descriptor\nEPROTO: Protocol error\nEIO: Input/output error\n"
+    assert_story("EPROTO: Protocol error\nEBADF: Bad file descriptor\nEIO: Input/output error\n"
                  "EINVAL: Invalid argument\nEBADF: Bad file descriptor\nEPROTO: Protocol error\n"
                  "EIO: Input/output error\n");
 }
@@ -1176,6 +1293,11 @@ int main(void)
         story_test(clean_ups_that_succeed_leave_the_error_of_the_body_as_it_is),
         story_test(a_clean_up_that_invents_a_cancellation_has_failed),
         story_test(a_cancellation_that_the_body_invents_is_an_error_beside_that_of_a_clean_up),
+        story_test(a_cancellation_that_is_passed_through_a_shield_goes_on_beside_the_error_of_a_clean_up),
+        story_test(a_cancellation_that_is_passed_through_a_shield_goes_on_beside_what_a_guard_has_left),
+        story_test(a_cancellation_that_a_guard_has_taken_up_is_neither_invented_nor_goes_on),
+        story_test(an_error_that_clean_ups_raise_again_is_not_counted_twice),
+        story_test(an_error_that_was_joined_is_not_counted_twice_where_a_guard_leaves_it_too),
         story_test(a_clean_up_that_passes_on_what_its_group_has_recorded_is_not_counted_again),
         story_test(a_fatal_error_in_a_clean_up_ends_the_run),
         story_test(a_tasks_error_stands_before_that_of_its_clean_up),

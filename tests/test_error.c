@@ -1848,6 +1848,67 @@ TEST(a_fatal_error_that_was_swallowed_stands_beside_the_one_that_came_out)
     osr_error_clear();
 }
 
+/* ---- A fatal error that was wrapped on its way ---------------------------------------------------------- */
+
+static int read_what_ends_it(void) { return osr_fail_fatal(-EINTR, "the user has had enough"); }
+
+OSR_TASK(wrap_a_fatal_error, void, unused) { return osr_wrap(read_what_ends_it(), "while reading"); }
+
+OSR_TASK(succeed_behind_a_shield, void, unused)
+{
+    struct osr_scope shield;
+
+    osr_shield_open_unlimited(&shield);
+    return osr_scope_close(&shield, osr_sleep(1));
+}
+
+OSR_TASK(wrap_a_fatal_error_under_policies, void, unused)
+{
+    struct osr_outcome outcome;
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group, .policy = OSR_FIRST_SUCCESS);
+    osr_spawn(&group, wrap_a_fatal_error, NULL);
+    osr_spawn(&group, succeed_behind_a_shield, NULL);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    check_text(osr_error_message(osr_error_find(osr_error_last(), EINTR)), "while reading");
+    osr_group_open(&group);
+    osr_spawn(&group, wrap_a_fatal_error, NULL, .outcome = &outcome);
+    rc = osr_group_close(&group, 0);
+    check_int(rc, -OSR_EGROUP);
+    osr_error_release(outcome.error);
+    return rc;
+}
+
+TEST(a_fatal_error_stays_one_when_it_is_wrapped)
+{
+    const struct osr_error *error;
+
+    assert_int_equal(run_simulated(wrap_a_fatal_error, NULL), -EINTR);
+    error = osr_error_last();
+    assert_true(osr_error_is_fatal(error));
+    assert_string_equal(osr_error_message(error), "while reading"); /* and the other one does not stand beside it */
+    assert_string_equal(osr_error_message(osr_error_cause(error)), "the user has had enough");
+    assert_int_equal(run_simulated(wrap_a_fatal_error_under_policies, NULL), -EINTR);
+    osr_error_clear();
+    assert_checked();
+}
+
+OSR_TASK(wrap_a_fatal_error_as_another, void, unused) { return osr_wrap((read_what_ends_it(), -EIO), "no line"); }
+
+TEST(an_error_that_a_fatal_one_has_caused_is_another_one)
+{
+    const struct osr_error *error;
+
+    assert_int_equal(run_simulated(wrap_a_fatal_error_as_another, NULL), -EINTR);
+    error = osr_error_last();
+    assert_int_equal(osr_error_count(error), 2);
+    assert_true(osr_error_is_fatal(osr_error_find(error, EINTR)));
+    assert_false(osr_error_is_fatal(osr_error_find(error, EIO)));
+    osr_error_clear();
+}
+
 /* ---- With all of the store used up --------------------------------------------------------------------- */
 
 /* Takes errors until there is no memory for more. */
@@ -2738,6 +2799,8 @@ int main(void)
         story_test(a_body_that_was_not_cancelled_and_says_so_has_failed),
         story_test(a_cancellation_from_a_scope_around_the_task_is_no_error),
         story_test(a_fatal_error_comes_out_of_the_run_even_if_nobody_passed_it_on),
+        story_test(a_fatal_error_stays_one_when_it_is_wrapped),
+        story_test(an_error_that_a_fatal_one_has_caused_is_another_one),
         story_test(a_fatal_error_need_not_be_returned),
         story_test(a_fatal_error_respects_shields_and_their_grace),
         story_test(a_fatal_error_keeps_its_siblings_beside_it),

@@ -362,6 +362,26 @@ static int take_and_raise(int rc)
     return osr_raise(error);
 }
 
+static int retain_and_raise(int rc)
+{
+    struct osr_error *error = osr_error_retain(osr_error_last());
+
+    (void)rc;
+    check_int(osr_scope_close(NULL, 0), -EINVAL); /* of the others, while it looks at it, one fails */
+    return osr_raise(error);
+}
+
+/* Some errors are dealt with, and the others passed on. */
+static int split_and_raise(int rc)
+{
+    struct osr_error *rest;
+    int code = -EPROTO;
+
+    (void)rc;
+    check_int(osr_error_split(osr_error_last(), osr_error_has_code, &code, NULL, &rest), 0);
+    return osr_raise(rest);
+}
+
 /* The same inside a shield. */
 static int take_and_raise_shielded(int rc)
 {
@@ -400,11 +420,13 @@ static void look_at_errors_with(int (*raise_in)(int rc))
 OSR_TASK(look_at_errors, void, unused)
 {
     look_at_errors_with(take_and_raise);
+    look_at_errors_with(retain_and_raise);
+    look_at_errors_with(split_and_raise);
     look_at_errors_with(take_and_raise_shielded);
     return 0;
 }
 
-static void a_cancellation_rides_on_beside_an_error_that_was_taken_and_raised(void **state)
+static void a_cancellation_rides_on_beside_an_error_that_was_looked_at_and_raised(void **state)
 {
     (void)state;
     assert_int_equal(run_simulated(look_at_errors, NULL), 0);
@@ -432,10 +454,45 @@ OSR_TASK(raise_when_all_is_over, void, unused)
     return 0;
 }
 
+OSR_TASK(raise_when_its_own_is_over, void, unused)
+{
+    struct osr_error *error;
+    struct osr_scope limit;
+    struct osr_group group;
+
+    osr_timeout_open(&limit, osr_s(1));
+    osr_group_open(&group);
+    osr_spawn(&group, fail_when_cut, NULL);
+    osr_spawn(&group, sleep_until_cut, NULL);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    error = osr_error_take();
+    check_int(osr_scope_close(&limit, -ECANCELED), -ETIMEDOUT);
+    return osr_raise(error);
+}
+
+/* What is cancelled outside of another task's shield has not reached the task. */
+OSR_TASK(raise_behind_the_shield_of_another, void, unused)
+{
+    struct osr_scope outer, shield;
+    struct osr_group group;
+
+    osr_scope_open(&outer);
+    osr_scope_cancel(&outer, NULL);
+    osr_shield_open_unlimited(&shield);
+    osr_group_open(&group);
+    osr_spawn(&group, raise_when_its_own_is_over, NULL);
+    check_int(osr_group_close(&group, 0), -OSR_EGROUP);
+    check_int(osr_error_cancelled(osr_error_last()), 0);
+    osr_error_clear();
+    check_int(osr_scope_close(&shield, 0), 0);
+    return osr_scope_close(&outer, 0);
+}
+
 static void a_cancellation_that_was_taken_up_does_not_come_back_with_an_error(void **state)
 {
     (void)state;
     assert_int_equal(run_simulated(raise_when_all_is_over, NULL), 0);
+    assert_int_equal(run_simulated(raise_behind_the_shield_of_another, NULL), 0);
     assert_checked();
 }
 
@@ -837,7 +894,7 @@ int main(void)
         story_test(a_descriptor_that_is_not_open_for_it_is_a_bad_one),
         story_test(a_reader_that_was_woken_keeps_its_place),
         story_test(a_cancellation_beside_a_pending_error_is_taken_up),
-        story_test(a_cancellation_rides_on_beside_an_error_that_was_taken_and_raised),
+        story_test(a_cancellation_rides_on_beside_an_error_that_was_looked_at_and_raised),
         story_test(a_cancellation_that_was_taken_up_does_not_come_back_with_an_error),
         story_test(what_a_shield_hid_was_not_cut_from_outside),
         story_test(fatal_errors_and_deadlocks_keep_their_codes_without_memory),

@@ -2077,6 +2077,33 @@ TEST(beside_a_pending_error_a_body_may_return_what_its_slot_does_not_hold)
     assert_checked();
 }
 
+/* ---- Closing what somebody else could not open --------------------------------------------------------- */
+
+OSR_TASK(close_anothers_group, struct osr_group, group)
+{
+    check_int(osr_group_close(group, 0), -EPERM);
+    return 0;
+}
+
+OSR_TASK(keep_a_refused_group, void, unused)
+{
+    struct osr_group refused, group;
+
+    check_int(osr_group_open(&refused, .limit = -1), -EINVAL);
+    osr_group_open(&group);
+    osr_spawn(&group, close_anothers_group, &refused);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_group_close(&refused, 7), -EINVAL);
+    check_text(osr_error_message(osr_error_last()), osr_strerror(EINVAL)); /* and not that it is closed already */
+    return 0;
+}
+
+TEST(a_group_that_could_not_be_opened_is_closed_by_its_own_task)
+{
+    assert_int_equal(run_simulated(keep_a_refused_group, NULL), 0);
+    assert_checked();
+}
+
 /* ---- Opening what is open ------------------------------------------------------------------------------ */
 
 static int fail_at_once(void *unused) { (void)unused; return osr_fail(-EIO, "the child"); }
@@ -2204,6 +2231,7 @@ int main(void)
         story_test(a_cut_inside_a_guard_belongs_to_the_scope_that_was_cancelled),
         story_test(guards_left_in_a_forked_child_do_nothing),
         story_test(beside_a_pending_error_a_body_may_return_what_its_slot_does_not_hold),
+        story_test(a_group_that_could_not_be_opened_is_closed_by_its_own_task),
         story_test(what_is_open_is_not_opened_once_more),
         story_test(a_debug_run_sees_what_is_opened_once_more_further_out),
     };

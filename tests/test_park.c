@@ -469,6 +469,36 @@ SIMULATED_TEST(a_reference_is_to_one_wait_and_not_to_the_next_one_in_its_memory)
     return 0;
 }
 
+/* The wait that it was for has ended before it began. */
+OSR_TASK(park_again_after_a_refusal, struct twice, twice)
+{
+    struct osr_scope shield;
+
+    twice->ref = osr_wait_refer(&twice->wait);
+    twice->first = osr_park(&twice->waiters, &twice->wait);
+    osr_shield_open_unlimited(&shield);
+    twice->second = osr_park(&twice->waiters, &twice->wait);
+    return osr_scope_close(&shield, twice->first);
+}
+
+SIMULATED_TEST(a_reference_to_a_wait_that_was_refused_is_stale)
+{
+    struct twice twice = {.first = 0};
+    struct osr_group group;
+
+    osr_waiters_init(&twice.waiters);
+    osr_group_open(&group);
+    osr_group_cancel(&group, NULL);
+    osr_spawn(&group, park_again_after_a_refusal, &twice);
+    linger(1);
+    check_int(osr_unpark_ref(twice.ref, 2), -ESTALE);
+    check_int(osr_unpark(&twice.waiters, 3), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(twice.first, -ECANCELED);
+    check_int(twice.second, 3);
+    return 0;
+}
+
 SIMULATED_TEST(a_reference_is_stale_until_its_wait_begins)
 {
     struct osr_wait wait = {.call = "not yet"};
@@ -498,6 +528,27 @@ TOLD_TEST(half_a_reference_wakes_nobody, "first: 1\n")
     check_int(osr_unpark_ref(half, 5), -ESTALE);
     check_int(osr_unpark_ref(one.ref, 1), 0);
     return osr_group_close(&group, 0);
+}
+
+/* Whoever spawned the task may have lost interest in its outcome. */
+TOLD_TEST(a_reference_to_a_wait_outlives_the_handle_of_its_task, "first: 5\n")
+{
+    struct osr_waiters waiters;
+    struct parker one = {.refers = true};
+    struct osr_wait_ref old;
+    struct osr_group group;
+
+    osr_waiters_init(&waiters);
+    osr_group_open(&group);
+    bring(&group, &one, 1, &waiters);
+    old = one.ref;
+    check_int(osr_task_release(&one.task), 0);
+    check_int(osr_task_cancel(old.task_, NULL), -ESTALE); /* that was another copy of the handle */
+    check_int(osr_unpark_ref(one.ref, 5), 0);
+    check_int(osr_unpark_ref(one.ref, 5), -ESTALE);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_unpark_ref(old, 5), -ESTALE);
+    return 0;
 }
 
 /* ---- What is no longer there --------------------------------------------------------------------------- */
@@ -716,8 +767,10 @@ int main(void)
         story_test(a_wait_is_woken_by_reference_once),
         story_test(a_reference_to_a_wait_that_was_cut_is_stale),
         story_test(a_reference_is_to_one_wait_and_not_to_the_next_one_in_its_memory),
+        story_test(a_reference_to_a_wait_that_was_refused_is_stale),
         story_test(a_reference_is_stale_until_its_wait_begins),
         story_test(half_a_reference_wakes_nobody),
+        story_test(a_reference_to_a_wait_outlives_the_handle_of_its_task),
         story_test(a_wait_of_a_run_that_has_ended_is_stale),
         story_test(a_wait_that_is_in_use_is_refused),
         story_test(nothing_is_answered_with_a_code),

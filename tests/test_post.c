@@ -881,6 +881,77 @@ TEST(without_memory_for_its_task_a_call_through_a_portal_gives_a_code)
     assert_checked();
 }
 
+enum { CROWD = 400 };
+
+struct crowd {
+    struct osr_portal portal;
+    struct osr_group group;
+    struct gate gate;
+    int rcs[CROWD];
+};
+
+static void *call_in_a_crowd(void *arg)
+{
+    struct crowd *crowd = ((struct crowd **)arg)[0];
+    int *rc = ((int **)arg)[1];
+
+    *rc = osr_portal_call(crowd->portal, do_nothing, NULL);
+    osr_error_clear();
+    return NULL;
+}
+
+OSR_TASK(hold_the_place, struct gate, gate) { return gate_wait(gate); }
+
+static size_t count_placeless(const struct osr_group *group)
+{
+    const struct osr_list_ *node;
+    size_t count = 0;
+
+    for (node = group->spawners_.next; node != &group->spawners_; node = node->next)
+        count++;
+    return count;
+}
+
+/* Each of them gets the place, and cannot use it. */
+OSR_TASK(go_without_memory_in_a_crowd, struct crowd, crowd)
+{
+    static pthread_t threads[CROWD];
+    static void *args[CROWD][2];
+    int i;
+
+    gate_init(&crowd->gate, 1);
+    osr_group_open(&crowd->group, .limit = 1);
+    check_int(osr_portal_open(&crowd->portal, &crowd->group), 0);
+    check_int(osr_spawn(&crowd->group, hold_the_place, &crowd->gate), 0);
+    for (i = 0; i < CROWD; i++) {
+        args[i][0] = crowd;
+        args[i][1] = &crowd->rcs[i];
+        check_int(pthread_create(&threads[i], NULL, call_in_a_crowd, args[i]), 0);
+    }
+    while (count_placeless(&crowd->group) < CROWD)
+        check_int(osr_sleep(osr_us(100)), 0);
+    short_of_all = true;
+    count_posted(&crowd->gate, 1);
+    check_int(osr_yield(), 0);
+    check_int(osr_yield(), 0);
+    short_of_all = false;
+    check_int(osr_group_running(&crowd->group), 0);
+    for (i = 0; i < CROWD; i++) {
+        check_int(pthread_join(threads[i], NULL), 0);
+        check_int(crowd->rcs[i], -ENOMEM);
+    }
+    check_int(osr_spawn(&crowd->group, do_nothing, NULL), 0);
+    return osr_group_close(&crowd->group, 0);
+}
+
+TEST(a_place_that_nobody_can_use_is_passed_on_however_many_wait_for_it)
+{
+    static struct crowd crowd;
+
+    assert_int_equal(osr_run(go_without_memory_in_a_crowd, &crowd, .choose = fail_all), 0);
+    assert_checked();
+}
+
 /* What a post stands on may have been that of signals, which are heard in the middle of a call. */
 REAL_TEST(where_signals_were_watched_before_a_post_is_still_told_between_steps)
 {
@@ -1084,6 +1155,7 @@ static void a_fatal_error_behind_a_portal_counts_in_the_group_too(void **state)
     (void)state;
     assert_int_equal(osr_run(fail_fatally_behind_a_portal, &call), -EPROTO);
     assert_int_equal(call.rc, -EPROTO);
+    assert_string_equal(call.message, "enough");
     osr_error_clear();
     assert_checked();
 }
@@ -1095,6 +1167,29 @@ REAL_TEST(an_exception_group_behind_a_portal_comes_back_in_words)
     fail_behind_a_portal(&call);
     check_int(call.rc, -OSR_EGROUP);
     check(strstr(call.message, "number -7") != NULL);
+    return 0;
+}
+
+OSR_TASK(win_after, struct gate, gate) { return gate_wait(gate); }
+
+REAL_TEST(a_call_that_fails_is_not_the_first_success)
+{
+    struct failing_call call = {.routine = &fetch_one.routine_};
+    struct osr_group group;
+    struct gate gate;
+    pthread_t thread;
+
+    gate_init(&gate, 1);
+    osr_group_open(&group, .policy = OSR_FIRST_SUCCESS);
+    check_int(osr_spawn(&group, win_after, &gate), 0);
+    check_int(osr_post_open(&call.done, count_posted, &gate), 0);
+    check_int(osr_portal_open(&call.portal, &group), 0);
+    check_int(pthread_create(&thread, NULL, call_what_fails, &call), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_group_winner(&group), 0);
+    check(!osr_group_losses(&group)); /* it is the thread's */
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(call.rc, -EPROTO);
     return 0;
 }
 
@@ -1684,12 +1779,14 @@ int main(void)
         descriptor_test(where_the_system_or_memory_fails_there_is_a_code_and_nothing_is_left),
         descriptor_test(no_simulated_time_passes_before_a_post_is_heard_though_the_system_says_nothing),
         descriptor_test(without_memory_for_its_task_a_call_through_a_portal_gives_a_code),
+        descriptor_test(a_place_that_nobody_can_use_is_passed_on_however_many_wait_for_it),
         descriptor_test(where_signals_were_watched_before_a_post_is_still_told_between_steps),
         descriptor_test(tasks_that_come_through_a_portal_give_their_results_to_the_threads),
         descriptor_test(under_a_limit_calls_wait_for_their_turn),
         descriptor_test(an_error_behind_a_portal_comes_back_and_fails_nobody_else),
         descriptor_test(a_fatal_error_behind_a_portal_counts_in_the_group_too),
         descriptor_test(an_exception_group_behind_a_portal_comes_back_in_words),
+        descriptor_test(a_call_that_fails_is_not_the_first_success),
         descriptor_test(the_words_of_an_error_behind_a_portal_come_back_whole),
         descriptor_test(a_task_behind_a_portal_that_is_cancelled_says_so),
         descriptor_test(closing_a_portal_answers_those_whose_task_has_not_begun),

@@ -54,6 +54,16 @@ bool error_contains(const struct error *group, const struct error *error)
     return false;
 }
 
+bool error_stands_below(const struct error *group, const struct error *error)
+{
+    const struct link *link;
+
+    for (link = group->is_group ? group->first : NULL; link; link = link->next)
+        if (link->error == error || error_stands_below(link->error, error))
+            return true;
+    return false;
+}
+
 void error_append_cause(struct error *error, struct error *cause)
 {
     while (error->cause)
@@ -77,8 +87,11 @@ bool error_has_leaf(const struct error *error, const struct error *leaf)
 {
     const struct link *link;
 
-    if (!error || !error->is_group)
+    if (!error || !error->is_group) {
+        while (error && error != leaf && error->fatal && error->cause)
+            error = error->cause;
         return error == leaf;
+    }
     for (link = error->first; link; link = link->next)
         if (error_has_leaf(link->error, leaf))
             return true;
@@ -248,6 +261,7 @@ int slot_wrap(struct task *task, int code, short place)
     } else {
         error = error_new(code, place);
         error->cause = inner;
+        error->fatal = inner && inner->fatal && inner->code == code;
     }
     slot_put(&task->slot, error);
     task->slot.riding = riding;

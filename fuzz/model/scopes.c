@@ -233,6 +233,19 @@ void scope_leave_pending(struct task *task, struct scope *scope, int rc, short p
     error_adopt(scope->pending, error);
 }
 
+/* Whether a cancellation that its body gave goes on beside an error: what a task or a group gives must be seen by it, what a
+ * scope gives may have been passed through shields of its owner's. */
+bool lets_cancel_go_on(const struct scope *scope)
+{
+    const struct scope *at = scope;
+
+    if (scope->form == TASK || scope->form == GROUP)
+        return seen_by(scope);
+    while (at && at->owner == scope->owner && !seen_by(at))
+        at = at->parent;
+    return at && at->owner == scope->owner;
+}
+
 int scope_join_pending(struct task *task, struct scope *scope, int rc, short place)
 {
     struct error *pending = scope->pending;
@@ -241,11 +254,15 @@ int scope_join_pending(struct task *task, struct scope *scope, int rc, short pla
     if (!pending)
         return rc;
     scope->pending = NULL;
-    riding = scope->pending_rides || (rc == -ECANCELED && seen_by(scope)) ||
+    riding = scope->pending_rides || (rc == -ECANCELED && lets_cancel_go_on(scope)) ||
              (rc < 0 && task->slot.code == rc && task->slot.riding);
-    if (rc < 0 && rc != -ECANCELED)
-        error_adopt(pending, slot_outcome(task, rc, place));
-    else if (pending->first == pending->last)
+    if (rc < 0 && rc != -ECANCELED) {
+        struct error *error = slot_outcome(task, rc, place);
+
+        if (!error_stands_below(pending, error))
+            error_adopt(pending, error);
+    }
+    if (pending->first == pending->last)
         pending = pending->first->error;
     rc = slot_put(&task->slot, pending);
     task->slot.riding = riding;

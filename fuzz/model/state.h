@@ -403,10 +403,12 @@ struct error *error_new(int code, short place);
 struct error *group_error_new(short place, short task, short name);
 void error_adopt(struct error *group, struct error *error);
 bool error_contains(const struct error *group, const struct error *error);
+bool error_stands_below(const struct error *group, const struct error *error);
 void error_append_cause(struct error *error, struct error *cause);
 unsigned error_leaves(const struct error *error);
 void error_tell(const struct error *error);
 void error_tell_shape(const struct error *error);
+/* Also one that was wrapped on its way, if it is fatal. */
 bool error_has_leaf(const struct error *error, const struct error *leaf);
 
 int slot_note(struct task *task, int code, short place);
@@ -431,6 +433,7 @@ void scope_unshield(struct scope *scope);
 void register_scope(struct scope *scope);
 void unregister_scope(const struct scope *scope);
 int scope_settle(struct task *task, struct scope *scope, int rc, short place);
+bool lets_cancel_go_on(const struct scope *scope);
 int scope_join_pending(struct task *task, struct scope *scope, int rc, short place);
 void scope_leave_pending(struct task *task, struct scope *scope, int rc, short place);
 void scope_end(struct task *task, struct scope *scope, int rc);

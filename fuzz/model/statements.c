@@ -37,8 +37,8 @@ static bool somebody_is_cancelled(const struct task *task)
 {
     const struct scope *scope;
 
-    for (scope = task->inner; scope; scope = scope->parent)
-        if (scope->cancelled)
+    for (scope = task->inner; scope && scope->owner == task; scope = scope->parent)
+        if (seen_by(scope))
             return true;
     return false;
 }
@@ -156,18 +156,19 @@ static void note_failure(struct task *task, struct error *error)
     }
     if (!closing->failures) {
         closing->failures = group_error_new(closing->scope->place, task->name, NOBODY);
-        rc = closing->rc == -ECANCELED && !seen_by(closing->scope) ? -OSR_ESPURIOUS : closing->rc;
+        rc = closing->rc == -ECANCELED && !lets_cancel_go_on(closing->scope) ? -OSR_ESPURIOUS : closing->rc;
         if (rc < 0 && rc != -ECANCELED)
             error_adopt(closing->failures, slot_outcome(task, rc, closing_place(task, closing)));
     }
-    error_adopt(closing->failures, error);
+    if (!error_contains(closing->failures, error))
+        error_adopt(closing->failures, error);
 }
 
 /* What the body and the clean-ups came to together. */
 static int join_failures(struct task *task)
 {
     struct frame *closing = top_frame(task);
-    bool riding = closing->riding || (closing->rc == -ECANCELED && seen_by(closing->scope));
+    bool riding = closing->riding || (closing->rc == -ECANCELED && lets_cancel_go_on(closing->scope));
 
     if (!closing->failures)
         return closing->rc;

@@ -119,7 +119,7 @@ OSR_API struct osr_error *osr_error_cause(const struct osr_error *error);
 /* Whether the error is an exception group. */
 OSR_API bool osr_error_is_group(const struct osr_error *error);
 
-/* Whether the error was raised by osr_fail_fatal(). */
+/* Whether the error was raised by osr_fail_fatal(), or is one that osr_wrap() has put around such a one. */
 OSR_API bool osr_error_is_fatal(const struct osr_error *error);
 
 /* For a group: how many of its tasks, its body included, ended cancelled, which is in no leaf, or passed a cancellation

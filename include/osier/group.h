@@ -69,6 +69,7 @@ struct osr_group {
     unsigned limit_;                  /* 0: none */
     unsigned char unwrap_, passed_on_, policy_, closing_;
     unsigned char named_, keeps_;     /* what stands behind the scope means something: its name; the rest */
+    unsigned char handing_;           /* a place is being handed over to a spawner; 2: to one that cannot use it */
     struct osr_scope scope;
     struct osr_list_ kept_;           /* outcomes kept for handles */
     struct osr_list_ ended_;          /* those of them that osr_group_next() has not told yet */

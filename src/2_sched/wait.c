@@ -116,14 +116,22 @@ static int may_park(const struct osr_waiters *waiters, const struct osr_wait *wa
     return !waiters || !wait || wait->linked_ ? -EINVAL : osri_may_wake(osri_sched, waiters);
 }
 
+/* A wait that does not begin has ended: a reference to it is not to the next one. Gives `rc`. */
+static int refuse(struct osr_wait *wait, int rc)
+{
+    if (wait && !wait->linked_)
+        wait->ticket_ = 0;
+    return rc;
+}
+
 int osr_park_here(struct osr_waiters *waiters, struct osr_wait *wait, const char *where)
 {
     int rc = osri_enter(osri_sched, where);
 
     if (rc < 0)
-        return rc;
+        return refuse(wait, rc);
     rc = may_park(waiters, wait);
-    return rc < 0 ? osri_failed(rc, where) : park(waiters, wait, false, where);
+    return rc < 0 ? refuse(wait, osri_failed(rc, where)) : park(waiters, wait, false, where);
 }
 
 int osr_park_uncut_here(struct osr_waiters *waiters, struct osr_wait *wait, const char *where)
@@ -133,7 +141,7 @@ int osr_park_uncut_here(struct osr_waiters *waiters, struct osr_wait *wait, cons
 
     if (rc == 0)
         osri_touch(&task->sched->door, OSR_TOUCH_ALL, NULL);
-    return rc < 0 ? osri_failed(rc, where) : park(waiters, wait, true, where);
+    return rc < 0 ? refuse(wait, osri_failed(rc, where)) : park(waiters, wait, true, where);
 }
 
 int osr_unpark(struct osr_waiters *waiters, int result)

@@ -211,7 +211,7 @@ struct closing {
  * one, for in the group it would be seen no more. */
 static struct osr_error *begin_group(struct sched *sched, struct closing *closing)
 {
-    int rc = closing->rc == -ECANCELED && !closing->scope->by_ ? -OSR_ESPURIOUS : closing->rc;
+    int rc = closing->rc == -ECANCELED && !osri_scope_lets_cancel_go_on(closing->scope) ? -OSR_ESPURIOUS : closing->rc;
     struct osr_error *group;
 
     osri_errors_unpromise(sched, 1);
@@ -233,7 +233,10 @@ static void gather_failure(void *arg, struct osr_error *error)
     else
         closing->group = begin_group(sched, closing);
     osri_errors_unpromise(sched, 1);
-    osri_error_adopt(sched, closing->group, error);
+    if (osri_error_holds(closing->group, error)) /* it is raised again */
+        osr_error_release(error);
+    else
+        osri_error_adopt(sched, closing->group, error);
 }
 
 int osri_scope_clean_up_some(struct sched *sched, struct osr_scope *scope, int rc, const char *where)
@@ -246,7 +249,7 @@ int osri_scope_clean_up_some(struct sched *sched, struct osr_scope *scope, int r
     if (!closing.group)
         return rc;
     rc = osri_slot_put(slot, closing.group);
-    slot->riding = riding || (closing.rc == -ECANCELED && scope->by_);
+    slot->riding = riding || (closing.rc == -ECANCELED && osri_scope_lets_cancel_go_on(scope));
     return rc;
 }
 

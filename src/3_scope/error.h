@@ -27,7 +27,7 @@ struct osr_error {
     enum error_kind kind;
     bool fatal;
     bool linked; /* has links or copies in other trees than the one that it has its place in */
-    bool riding; /* taken from a slot in which cancellations rode along */
+    bool riding; /* looked at in a slot, or taken from one, in which cancellations rode along */
     unsigned cancelled; /* of a group: outcomes that are in no leaf */
     unsigned explained; /* references whose holder is known, see osri_errors_explain() */
     const char *where;
@@ -116,6 +116,9 @@ void osri_error_adopt(struct sched *sched, struct osr_error *group, struct osr_e
 
 /* Whether `group`, which may be NULL, holds this very error, or a link to it or a copy of it. */
 bool osri_error_holds(const struct osr_error *group, const struct osr_error *error);
+
+/* The same at any depth. */
+bool osri_error_holds_below(const struct osr_error *group, const struct osr_error *error);
 
 /* What the lone error of `group` is in itself: not its link or copy there. */
 struct osr_error *osri_error_lone(const struct osr_error *group);

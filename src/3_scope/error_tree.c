@@ -105,6 +105,7 @@ static struct osr_error *empty_like(struct sched *sched, const struct osr_error 
     if (!copy)
         return NULL;
     copy->cancelled = group->cancelled;
+    copy->riding = group->riding;
     copy->cause = osr_error_retain(group->cause);
     if (group->message)
         osri_error_say(copy, "%s", group->message);
@@ -238,11 +239,11 @@ void osri_error_adopt(struct sched *sched, struct osr_error *group, struct osr_e
 }
 
 /* What stands in a tree at `at` is in itself: not the link or copy there. */
-static struct osr_error *itself(struct osr_error *at)
+static struct osr_error *itself(const struct osr_error *at)
 {
     if (at->kind == ERROR_LINK)
         return at->first;
-    return at->origin ? at->origin : at;
+    return at->origin ? at->origin : (struct osr_error *)at;
 }
 
 bool osri_error_holds(const struct osr_error *group, const struct osr_error *error)
@@ -252,6 +253,16 @@ bool osri_error_holds(const struct osr_error *group, const struct osr_error *err
     if (!group || error->parent == group || !error->linked)
         return group && error->parent == group;
     for (at = group->first; at; at = at->next)
+        if (itself(at) == error)
+            return true;
+    return false;
+}
+
+bool osri_error_holds_below(const struct osr_error *group, const struct osr_error *error)
+{
+    const struct osr_error *at;
+
+    for (at = osri_error_walk(group, group); at; at = osri_error_walk(group, at))
         if (itself(at) == error)
             return true;
     return false;

@@ -321,13 +321,13 @@ int osri_scope_may_close(struct osr_scope *scope, int rc, const char *what, cons
 {
     struct task *task = osri_current();
 
-    if (scope->state_ == SCOPE_REFUSED) {
+    if (scope->state_ == SCOPE_REFUSED && task == scope->owner_) {
         scope->state_ = SCOPE_CLOSED;
         return rc < 0 ? rc : osri_failed(scope->refusal_, where);
     }
     if (scope->state_ == SCOPE_CLOSED)
         return osr_fail_here(where, -EINVAL, "the %s is closed already", what);
-    if (scope->state_ != SCOPE_OPEN)
+    if (scope->state_ != SCOPE_OPEN && scope->state_ != SCOPE_REFUSED)
         return osri_failed(-EINVAL, where);
     if (!task || task != scope->owner_)
         return osri_failed(-EPERM, where);
@@ -451,6 +451,15 @@ void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, stru
     osri_error_adopt(sched, scope->pending_, error);
 }
 
+/* Takes over the reference. What the body has got by joining may stand below what a guard has left. */
+static void join_error(struct sched *sched, struct osr_error *pending, struct osr_error *error)
+{
+    if (osri_error_holds_below(pending, error))
+        osr_error_release(error);
+    else
+        osri_error_adopt(sched, pending, error);
+}
+
 int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, struct slot *slot, int rc,
                                  const char *where)
 {
@@ -461,12 +470,13 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
         rc = osri_slot_note(slot, scope->refusal_, where);
     if (!pending)
         return rc;
-    riding = scope->pending_rides_ || (rc == -ECANCELED && scope->by_) || (rc < 0 && slot->code == rc && slot->riding);
+    riding = scope->pending_rides_ || (rc == -ECANCELED && osri_scope_lets_cancel_go_on(scope)) ||
+             (rc < 0 && slot->code == rc && slot->riding);
     scope->pending_ = NULL;
     osri_errors_unpromise(sched, 1);
-    if (rc < 0 && rc != -ECANCELED) {
-        osri_error_adopt(sched, pending, osri_slot_outcome(slot, rc, where));
-    } else if (pending->first == pending->last) {
+    if (rc < 0 && rc != -ECANCELED)
+        join_error(sched, pending, osri_slot_outcome(slot, rc, where));
+    if (pending->first == pending->last) {
         struct osr_error *lone = osr_error_retain(osri_error_lone(pending));
 
         osr_error_release(pending);

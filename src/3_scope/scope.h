@@ -225,6 +225,18 @@ static inline void osri_scope_pass_cut(struct sched *sched, const struct osr_sco
         parent->cut_at_ = scope->cut_at_;
 }
 
+/* Whether a cancellation that the body of a scope has given goes on further out, with whatever error it is beside: some
+ * scope is cancelled there, maybe outside of shields of the same task's, through which the code was passed. Of groups and
+ * tasks what they see themselves counts. */
+static inline bool osri_scope_lets_cancel_go_on(const struct osr_scope *scope)
+{
+    const struct osr_scope *at = scope;
+
+    while (!at->by_ && scope->form_ <= OSR_SCOPE_SHIELD && at->form_ != SCOPE_TASK)
+        at = at->parent_;
+    return at->by_;
+}
+
 /* ---- What is bound to a scope: bound.c ---- */
 
 /* Binds it: leave(bound) is called when the scope closes, on the closing task. */

@@ -141,8 +141,10 @@ static struct osr_error *around(struct osr_error *inner, int code, const char *w
 
     if (!osr_error_is_group(inner) || code != inner->code) {
         error = osri_error_new(osri_sched, code, where, osri_who());
-        if (error)
+        if (error) {
             error->cause = osr_error_retain(inner);
+            error->fatal = inner && inner->fatal && inner->code == code; /* it is the same failure, in more words */
+        }
         return error;
     }
     error = osri_error_new_group(osri_sched, where, osri_who(), NULL);
@@ -182,7 +184,12 @@ int osr_wrap_here(const char *where, int code, const char *format, ...)
 
 struct osr_error *osr_error_last(void)
 {
-    return osri_slot_error(osri_slot());
+    struct slot *slot = osri_slot();
+    struct osr_error *error = osri_slot_error(slot);
+
+    if (error && slot->riding)
+        error->riding = true; /* who retains it may raise it again */
+    return error;
 }
 
 struct osr_error *osr_error_take(void)
@@ -198,15 +205,15 @@ struct osr_error *osr_error_take(void)
     return error;
 }
 
-/* Whether a scope around the caller, be it behind shields, is there to take a cancellation up. */
+/* Whether a scope around the caller, be it behind shields of its own, is there to take a cancellation up. */
 static bool somebody_is_cancelled(void)
 {
     const struct task *task = osri_current();
     const struct osr_scope *at = task ? task->scope : NULL;
 
-    while (at && !at->by_)
+    while (at && at->owner_ == task && !at->by_)
         at = at->parent_;
-    return at != NULL;
+    return at && at->owner_ == task;
 }
 
 int osr_raise(struct osr_error *error)

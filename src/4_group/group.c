@@ -40,7 +40,7 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
     group->running_ = group->daemons_ = group->awaited_ = group->spawned_ = group->winner_ = 0;
     group->losses_ = NULL;
     group->policy_ = OSR_FAIL_FAST;
-    group->named_ = group->keeps_ = 0;
+    group->named_ = group->keeps_ = group->handing_ = 0;
     if (!task || task->hooked) /* closing it would wait */
         return osri_failed(osri_scope_refuse(&group->scope, -EPERM), options->where);
     rc = check_options(options);
@@ -155,9 +155,19 @@ void osri_group_last_has_ended(struct sched *sched, struct osr_group *group)
     osri_wake(sched, container_of(waiter_of(group->closer_.next), struct osr_wait, waiter_), 0); /* which has no other */
 }
 
+/* A spawner that is no task (6_ready/portal.c) spawns at once. If it fails, the place is free again before this is over: then
+ * the next one gets it here, so that it takes no more of the stack however many fail. */
 void osri_group_hand_place_over(struct sched *sched, struct osr_group *group)
 {
-    osri_wake(sched, wait_of(group->spawners_.next), 0);
+    if (group->handing_) {
+        group->handing_ = 2;
+        return;
+    }
+    do {
+        group->handing_ = 1;
+        osri_wake(sched, wait_of(group->spawners_.next), 0);
+    } while (group->handing_ == 2);
+    group->handing_ = 0;
 }
 
 static bool is_fatal(const struct osr_error *tree)

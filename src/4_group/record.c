@@ -166,6 +166,7 @@ struct record *osri_record_new(struct sched *sched, struct child *child)
     list_init(&record->calls);
     record->joiners_left = 0;
     list_init(&record->joiners);
+    atomic_store_explicit(&record->first, record->generation + 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&record->generation, 1, memory_order_release);
     return record;
 }
@@ -221,10 +222,11 @@ void osri_record_unkeep(struct record *record)
 
 /* ---- Handles ---- */
 
-/* By tasks and callbacks of the run: 0 and the record; -EPERM, -ESTALE. */
-static int look_up_quietly(struct osr_task task, struct record **found)
+/* By tasks and callbacks of the run: 0 and the record; -EPERM, -ESTALE. With `released` also by a handle that is stale,
+ * but was to the task that the record is still for. */
+static inline int find(struct osr_task task, bool released, struct record **found)
 {
-    uint32_t index = (uint32_t)task.id_, generation = (uint32_t)(task.id_ >> 32);
+    uint32_t index = (uint32_t)task.id_, generation = (uint32_t)(task.id_ >> 32), now, first;
     struct record *chunk, *record;
 
     if (!osri_is_inside(osri_sched))
@@ -236,10 +238,17 @@ static int look_up_quietly(struct osr_task task, struct record **found)
         return -ESTALE;
     record = &chunk[index % CHUNK];
     osri_touch(&osri_sched->door, OSR_TOUCH_WRITE, record);
-    if (atomic_load_explicit(&record->generation, memory_order_acquire) != generation)
+    now = atomic_load_explicit(&record->generation, memory_order_acquire);
+    first = released ? atomic_load_explicit(&record->first, memory_order_relaxed) : now;
+    if (!in_use(now) || generation - first > now - first)
         return -ESTALE;
     *found = record;
     return record->sched == osri_sched ? 0 : -EPERM;
+}
+
+static int look_up_quietly(struct osr_task task, struct record **found)
+{
+    return find(task, false, found);
 }
 
 static int look_up(struct osr_task task, struct record **found, const char *where)
@@ -443,7 +452,7 @@ struct osr_wait_ref osr_wait_refer(struct osr_wait *wait)
 int osr_unpark_ref(struct osr_wait_ref ref, int result)
 {
     struct record *record;
-    int rc = look_up_quietly(ref.task_, &record);
+    int rc = find(ref.task_, true, &record);
     struct osr_wait *wait = rc == 0 && record->child ? record->child->task.wait : NULL;
 
     if (rc == 0)

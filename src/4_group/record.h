@@ -14,6 +14,7 @@ struct child;
 
 struct record {
     atomic_uint generation; /* odd while in use */
+    atomic_uint first;      /* what it was when the task that the record is for got it */
     uint32_t index;
     struct sched *sched;
     struct child *child;     /* until the task has ended */

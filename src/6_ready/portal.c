@@ -23,6 +23,7 @@ struct call {
     struct osr_group *group;
     struct osr_wait place;     /* for a place in the group */
     struct osr_list_ placeless; /* in the portal's list */
+    struct osr_outcome outcome; /* of the task */
     pthread_cond_t answered;
     bool done;
     int rc;
@@ -86,26 +87,21 @@ static void hand_over(struct call *call, struct osr_error *error)
     osr_error_release(error);
 }
 
+/* The group counts it like any child whose error is a result. */
 static void call_ended(struct child *child, struct outcome outcome)
 {
     struct call *call = child->task.arg;
-    int rc = outcome.rc < 0 && !outcome.error ? -OSR_ETASKCANCELED : outcome.rc;
-    struct outcome left = outcome;
 
-    if (outcome.error && !osr_error_is_fatal(outcome.error)) {
-        hand_over(call, outcome.error);
-        left.error = NULL;
-        if (!outcome.passed_on)
-            left.rc = 0;
-    }
-    osri_group_child_ended(child, left);
-    answer(call, rc);
+    osri_group_child_ended(child, outcome);
+    if (call->outcome.error)
+        hand_over(call, call->outcome.error);
+    answer(call, call->outcome.rc);
 }
 
 static void begin(struct call *call)
 {
     const struct osr_routine routine = {run_call, call->routine->name, call->where};
-    const struct osr_spawn_options options = {.size = sizeof(options), .where = call->where};
+    const struct osr_spawn_options options = {.size = sizeof(options), .where = call->where, .outcome = &call->outcome};
     int rc = osri_spawn_placed(osri_sched, call->group, &routine, call, &options, call_ended);
 
     if (rc < 0)

@@ -292,15 +292,17 @@ int osri_run_begin(struct run *run, const struct osr_routine *routine, void *arg
     return rc;
 }
 
-static bool contains(const struct osr_error *tree, const struct osr_error *leaf)
+/* Whether the fatal error stands in the tree, maybe wrapped. */
+static bool contains(const struct osr_error *tree, const struct osr_error *fatal)
 {
     struct osr_leaves walk;
     const struct osr_error *at;
 
     osr_leaves_init(&walk, tree);
     while ((at = osr_leaves_next(&walk)) != NULL)
-        if (at == leaf)
-            return true;
+        for (; at && at->fatal; at = at->cause)
+            if (at == fatal)
+                return true;
     return false;
 }
 
@@ -359,8 +361,8 @@ int osri_run_end(struct run *run)
     assert(sched->finished && run_queue_is_empty(&sched->ready));
     keep_promises(sched);
     rc = conclude(sched, run->outcome, &slot);
+    osr_error_clear(); /* what calls on no task have left: it is no leak */
     close_run(run, &slot);
-    osr_error_clear(); /* what calls on no task have left */
     if (slot.error)
         osri_slot_put(osri_slot(), slot.error);
     osri_slot()->code = rc < 0 ? rc : 0;
