@@ -1027,6 +1027,21 @@ OSR_TASK(work_for_a_moment, int, ms)
 
 OSR_TASK(sleep_an_hour, void, unused) { return osr_sleep(osr_s(3600)); }
 
+/* What has gone by since an earlier one began is not taken from its time. */
+SIMULATED_TEST(each_worker_has_its_own_time_under_the_simulated_clock)
+{
+    struct osr_scope timeout;
+    int ms = 400, again;
+
+    for (again = 0; again < 2; again++) {
+        osr_timeout_open(&timeout, osr_ms(800));
+        check_int(osr_scope_close(&timeout, osr_worker(work_for_a_moment, &ms)), 2);
+        usleep(50000);
+        check_int(osr_now(), 0);
+    }
+    return 0;
+}
+
 SIMULATED_TEST(simulated_time_stands_still_while_a_worker_works)
 {
     struct osr_scope limit, timeout;
@@ -1400,6 +1415,7 @@ int main(void)
         process_test(other_children_of_the_program_are_left_alone),
         process_test(a_program_that_ignores_its_children_has_workers_all_the_same),
         process_test(simulated_time_stands_still_while_a_worker_works),
+        process_test(each_worker_has_its_own_time_under_the_simulated_clock),
         process_test(a_worker_that_hangs_is_cut_at_its_deadline_in_simulated_time),
         process_test(what_a_worker_gives_does_not_hold_up_a_deadline),
         process_test(the_grace_of_a_worker_passes_in_simulated_time),
