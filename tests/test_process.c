@@ -1382,6 +1382,27 @@ TEST(outside_a_run_there_are_no_workers)
     assert_int_equal(osr_worker_give("x", 1), -EPERM);
 }
 
+/* ---- Places that are nearly alike ------------------------------------------------------------------------ */
+
+#define FAR_AWAY "a/long/way/through/many/directories/to/some/file.c:"
+
+OSR_TASK(fail_far_away, int, line)
+{
+    return osr_fail_here(*line == 1 ? FAR_AWAY "1" : FAR_AWAY "12", -EIO, "there");
+}
+
+REAL_TEST(places_that_begin_alike_are_kept_apart)
+{
+    int line = 12;
+
+    check_int(osr_worker(fail_far_away, &line), -EIO);
+    check_text(osr_error_where(osr_error_last()), FAR_AWAY "12");
+    line = 1;
+    check_int(osr_worker(fail_far_away, &line), -EIO);
+    check_text(osr_error_where(osr_error_last()), FAR_AWAY "1");
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1440,6 +1461,7 @@ int main(void)
         process_test(what_makes_no_sense_is_refused),
         process_test(outside_a_run_there_are_no_workers),
         cmocka_unit_test(what_a_worker_has_forked_cannot_return_in_its_place),
+        process_test(places_that_begin_alike_are_kept_apart),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

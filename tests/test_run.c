@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "2_sched/sched.h"
+
 /* ---- A program with a bit of everything ---------------------------------------------------------------- */
 
 OSR_TASK(napper, int, ms)
@@ -209,7 +211,9 @@ static void an_answer_out_of_range_counts_as_the_first(void **state)
 {
     (void)state;
     told_with(OSR_CHOICE_READY, 1000, "a\nb\nc\n");
+    told_with(OSR_CHOICE_READY, 1001, "a\nb\nc\n");
     told_with(OSR_CHOICE_DEADLINE, UINT32_MAX, "a\nb\nc\n");
+    told_with(OSR_CHOICE_DEADLINE, UINT32_MAX - 1, "a\nb\nc\n");
 }
 
 struct ends {
@@ -442,6 +446,9 @@ OSR_TASK(burst_and_wait, void, unused)
     }
     check(i < 100);
     check(i >= 5);
+    for (i = 0; i < 100 && osri_stacks_idle(&osri_sched->stacks) > SPARE; i++)
+        check_int(osr_sleep(osr_ms(100)), 0);
+    check_int(osri_stacks_idle(&osri_sched->stacks), SPARE);
     burst(0);
     burst(1);
     return 0;
