@@ -2745,6 +2745,28 @@ TEST(a_message_of_any_length_is_kept_whole)
     osr_error_clear();
 }
 
+/* Who takes it up is behind the shield. */
+SIMULATED_TEST(a_cancellation_rides_beside_what_is_raised_in_a_shield)
+{
+    struct osr_scope outer, shield;
+    struct osr_group group;
+    struct osr_error *error;
+    int rc;
+
+    osr_scope_open(&outer);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, sleeps_until_cut, NULL), 0);
+    check_int(osr_yield(), 0);
+    check_int(osr_scope_cancel(&outer, "enough"), 0);
+    check_int(osr_group_close(&group, osr_fail(-EIO, "the body failed")), -OSR_EGROUP);
+    error = osr_error_take();
+    osr_shield_open_unlimited(&shield);
+    rc = osr_scope_close(&shield, osr_raise(error));
+    check_int(osr_scope_close(&outer, rc), -OSR_EGROUP);
+    check(osr_scope_caught(&outer));
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -2850,6 +2872,7 @@ int main(void)
         story_test(the_text_moves_to_the_right_for_twenty_four_levels),
         story_test(no_cancellation_rides_beside_an_error_in_memory_that_was_used_before),
         story_test(a_message_of_any_length_is_kept_whole),
+        story_test(a_cancellation_rides_beside_what_is_raised_in_a_shield),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -2128,6 +2128,21 @@ TEST(handlers_that_the_program_has_set_meanwhile_are_left_alone)
     assert_ptr_equal(now.sa_handler, handle);
 }
 
+static void wants_the_root_to_run(void *arg, const struct osr_test_result *result)
+{
+    (void)arg;
+    osr_test_check(result->faults == 0 || result->steps > 0);
+}
+
+TEST(the_sweep_begins_with_the_first_call_that_can_fail)
+{
+    const struct osr_test test = KIT_TEST("from-the-first", does_nothing, .check = wants_the_root_to_run);
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 1);
+    assert_told("from-the-first:F1=1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -2201,6 +2216,7 @@ int main(void)
         story_test(a_story_tells_like_lines_once_and_what_it_leaves_out),
         story_test(a_story_tells_tasks_of_one_name_apart_and_which_call_is_cut),
         story_test(handlers_that_the_program_has_set_meanwhile_are_left_alone),
+        story_test(the_sweep_begins_with_the_first_call_that_can_fail),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -1403,6 +1403,24 @@ REAL_TEST(places_that_begin_alike_are_kept_apart)
     return 0;
 }
 
+/* How many more it has than the one that hires it. */
+OSR_TASK(have_a_worker_count, void, unused)
+{
+    int here = open_descriptors();
+
+    return osr_worker(count_descriptors, NULL) - here;
+}
+
+OSR_TASK(have_a_run_whose_worker_counts, void, unused) { return osr_run(have_a_worker_count, NULL); }
+
+/* On which it speaks; another worker has none of the end on which the one that hired it speaks. */
+REAL_TEST(a_workers_worker_has_its_own_end_alone)
+{
+    check_int(osr_worker(count_descriptors, NULL), open_descriptors() + 1);
+    check_int(osr_worker(have_a_run_whose_worker_counts, NULL), 0);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1462,6 +1480,7 @@ int main(void)
         process_test(outside_a_run_there_are_no_workers),
         cmocka_unit_test(what_a_worker_has_forked_cannot_return_in_its_place),
         process_test(places_that_begin_alike_are_kept_apart),
+        process_test(a_workers_worker_has_its_own_end_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -972,6 +972,9 @@ OSR_TASK(show_a_limit_that_has_passed, void, unused)
     osr_timeout_open(&limit, -osr_ms(5));
     osr_tree_format(text, sizeof(text));
     check(strstr(text, "overdue") != NULL);
+    check_int(osr_scope_set_deadline(&limit, osr_now()), 0);
+    osr_tree_format(text, sizeof(text));
+    check(strstr(text, "due in 0.000 ms") != NULL);
     check_int(osr_scope_set_deadline(&limit, osr_ms(5)), 0);
     osr_tree_format(text, sizeof(text));
     check(strstr(text, "due in 5.000 ms") != NULL);
@@ -1277,6 +1280,17 @@ SIMULATED_TEST(settling_is_a_cancellation_point)
     return 0;
 }
 
+SIMULATED_TEST(the_tree_shows_a_limit_of_one)
+{
+    struct osr_group group;
+    char text[1024];
+
+    osr_group_open(&group, .limit = 1);
+    osr_tree_format(text, sizeof(text));
+    check(strstr(text, "group with 0 running (at most 1), opened at ") != NULL);
+    return osr_group_close(&group, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1316,6 +1330,7 @@ int main(void)
         story_test(outcomes_that_are_kept_for_handles_are_reported),
         story_test(only_what_is_ready_is_told_under_simulated_time),
         story_test(a_task_may_end_the_program),
+        story_test(the_tree_shows_a_limit_of_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
