@@ -2767,6 +2767,33 @@ SIMULATED_TEST(a_cancellation_rides_beside_what_is_raised_in_a_shield)
     return 0;
 }
 
+OSR_TASK(fails_when_cut, void, unused)
+{
+    (void)osr_sleep(OSR_NEVER);
+    return osr_fail(-EIO, "cut");
+}
+
+/* Of a group of errors that is itself a cause, and has one. */
+SIMULATED_TEST(the_causes_of_a_cause_that_is_a_group_are_shown_once)
+{
+    struct osr_scope limit;
+    struct osr_group group;
+    char text[2048], *first;
+    int rc;
+
+    osr_timeout_open(&limit, osr_ms(1));
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, fails_when_cut, NULL), 0);
+    rc = osr_sleep(OSR_NEVER);
+    rc = osr_scope_close(&limit, osr_group_close(&group, rc));
+    check_int(rc, -OSR_EGROUP);
+    check_int(osr_wrap(-EPROTO, "around it"), -EPROTO);
+    check(osr_error_format(osr_error_last(), text, sizeof(text)) < sizeof(text));
+    first = strstr(text, "the time limit passed");
+    check(first && !strstr(first + 1, "the time limit passed"));
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -2873,6 +2900,7 @@ int main(void)
         story_test(no_cancellation_rides_beside_an_error_in_memory_that_was_used_before),
         story_test(a_message_of_any_length_is_kept_whole),
         story_test(a_cancellation_rides_beside_what_is_raised_in_a_shield),
+        story_test(the_causes_of_a_cause_that_is_a_group_are_shown_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

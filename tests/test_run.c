@@ -450,6 +450,8 @@ OSR_TASK(burst_and_wait, void, unused)
         check_int(osr_sleep(osr_ms(100)), 0);
     check_int(osri_stacks_idle(&osri_sched->stacks), SPARE);
     burst(0);
+    check_int(osr_sleep(osr_ms(2500)), 0); /* who waits for long is woken for that */
+    check_int(osri_stacks_idle(&osri_sched->stacks), SPARE);
     burst(1);
     return 0;
 }

@@ -1479,6 +1479,24 @@ SIMULATED_TEST(a_scope_that_could_not_be_opened_keeps_the_error_of_its_body)
     return 0;
 }
 
+/* A guard that was refused leaves its code, if nothing worse has happened. */
+SIMULATED_TEST(a_guard_that_was_refused_does_not_take_the_place_of_the_bodys_error)
+{
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    {
+        OSR_GUARD_GROUP(group, .limit = -1);
+    }
+    check_int(osr_scope_close(&scope, osr_fail(-EIO, "the body failed")), -EIO);
+    osr_scope_open(&scope);
+    {
+        OSR_GUARD_GROUP(group, .limit = -1);
+    }
+    check_int(osr_scope_close(&scope, 0), -EINVAL);
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1547,6 +1565,7 @@ int main(void)
         story_test(a_call_that_is_refused_as_soon_as_a_shield_is_lifted_counts_outside),
         story_test(a_scope_that_could_not_be_opened_keeps_the_error_of_its_body),
         story_test(test_a_task_that_goes_on_is_named_ever_more_seldom),
+        story_test(a_guard_that_was_refused_does_not_take_the_place_of_the_bodys_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
