@@ -1065,6 +1065,41 @@ SIMULATED_TEST(test_a_scope_has_caught_what_stood_beside_the_errors_of_one_guard
     return 0;
 }
 
+/* ---- Cuts that come up in another order than they were made ------------------------------------------------ */
+
+OSR_TASK(is_cut_and_says_nothing, void, unused)
+{
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    return 0;
+}
+
+OSR_TASK(was_cut_long_ago_and_says_nothing, void, unused)
+{
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    linger_until(osr_ms(10));
+    return 0;
+}
+
+SIMULATED_TEST(an_older_cut_does_not_take_the_place_of_a_later_one)
+{
+    struct osr_scope scope;
+    struct osr_group group;
+    struct osr_task first;
+
+    osr_scope_open(&scope);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, was_cut_long_ago_and_says_nothing, NULL, .handle = &first), 0);
+    check_int(osr_spawn(&group, is_cut_and_says_nothing, NULL), 0);
+    check_int(osr_yield(), 0);
+    check_int(osr_task_cancel(first, "it alone"), 0);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    check_int(osr_scope_cancel(&scope, "enough"), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_now(), osr_ms(10));
+    check_int(osr_scope_close(&scope, 0), -OSR_ESCOPECANCELED);
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1113,6 +1148,7 @@ int main(void)
         story_test(test_a_scope_has_caught_what_stood_beside_an_error_that_a_guard_left),
         story_test(test_a_scope_has_caught_the_bodys_cut_beside_an_error_that_a_guard_left),
         story_test(test_a_scope_has_caught_what_stood_beside_the_bodys_errors_where_a_guard_left_one_before),
+        story_test(an_older_cut_does_not_take_the_place_of_a_later_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

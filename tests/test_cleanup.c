@@ -1273,6 +1273,98 @@ TEST(what_was_deferred_runs_and_what_was_not_does_not_whichever_allocation_fails
 
 TEST(what_was_deferred_runs_when_memory_runs_out) { assert_survives(clean_up_with_whatever_memory, true, 5); }
 
+/* ---- In which order, and in which words ----------------------------------------------------------------- */
+
+SIMULATED_TEST(what_guards_have_left_joins_the_body_before_the_clean_ups_do)
+{
+    struct cleaning c = {"c", 0, -EPROTO};
+    const struct osr_error *error;
+    struct osr_cleanup cleanup;
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    check_int(osr_defer(&cleanup, clean, &c, osr_s(1)), 0);
+    {
+        OSR_GUARD_TIMEOUT(limit, osr_ms(1));
+        check_int(osr_sleep(osr_s(1)), -ECANCELED);
+    }
+    check_int(osr_scope_close(&scope, osr_fail(-EIO, "the body failed")), -OSR_EGROUP);
+    error = osr_error_last();
+    check_text(osr_error_message(error), "clean-up failed too");
+    check_int(osr_error_count(error), 3);
+    return 0;
+}
+
+SIMULATED_TEST(a_clean_up_that_fails_in_a_cancelled_scope_fails_alone)
+{
+    struct cleaning c = {"c", 0, -EPROTO};
+    struct osr_cleanup cleanup;
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    check_int(osr_defer(&cleanup, clean, &c, osr_s(1)), 0);
+    check_int(osr_scope_cancel(&scope, "enough"), 0);
+    check_int(osr_scope_close(&scope, osr_check()), -OSR_EGROUP);
+    check_text(osr_error_message(osr_error_last()), "clean-up failed");
+    return 0;
+}
+
+/* ---- Handles of earlier runs ----------------------------------------------------------------------------- */
+
+/* Gives the same memory in each run. */
+static struct {
+    _Alignas(64) char memory[1 << 20];
+    size_t used;
+} arena;
+
+static void *arena_resize(void *arg, void *memory, size_t size)
+{
+    size_t *block;
+
+    (void)arg;
+    if (size == 0 || sizeof(arena.memory) - arena.used < size + 128)
+        return NULL;
+    block = (size_t *)(void *)(arena.memory + arena.used);
+    arena.used += (size + 127) & ~(size_t)63;
+    block[7] = size;
+    if (memory)
+        memcpy(block + 8, memory, ((size_t *)memory)[-1] < size ? ((size_t *)memory)[-1] : size);
+    return block + 8;
+}
+
+static const struct osr_allocator arena_allocator = {arena_resize, NULL};
+
+struct two_runs {
+    struct osr_cleanup first;
+    bool again;
+};
+
+OSR_TASK(defer_in_each_run, struct two_runs, runs)
+{
+    struct cleaning c = {runs->again ? "second" : "first", 0, 0};
+    struct osr_cleanup second;
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    check_int(osr_defer(runs->again ? &second : &runs->first, clean, &c, osr_s(1)), 0);
+    if (runs->again)
+        check_int(osr_defer_cancel(&runs->first), -ESTALE);
+    return osr_scope_close(&scope, 0);
+}
+
+TEST(a_clean_up_of_an_earlier_run_is_stale_though_its_memory_is_used_again)
+{
+    static struct two_runs runs;
+
+    arena.used = 0;
+    assert_int_equal(run_simulated(defer_in_each_run, &runs, .allocator = &arena_allocator), 0);
+    arena.used = 0;
+    runs.again = true;
+    assert_int_equal(run_simulated(defer_in_each_run, &runs, .allocator = &arena_allocator), 0);
+    assert_checked();
+    assert_story("first\nsecond\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1324,6 +1416,9 @@ int main(void)
         story_test(a_guard_has_the_memory_for_what_it_leaves_pending_also_after_its_clean_ups),
         story_test(what_was_deferred_runs_and_what_was_not_does_not_whichever_allocation_fails),
         story_test(what_was_deferred_runs_when_memory_runs_out),
+        story_test(what_guards_have_left_joins_the_body_before_the_clean_ups_do),
+        story_test(a_clean_up_that_fails_in_a_cancelled_scope_fails_alone),
+        story_test(a_clean_up_of_an_earlier_run_is_stale_though_its_memory_is_used_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -63,6 +63,7 @@ static void test_moments_saturate(void **state)
     assert_true(osr_time_add(OSR_NEVER - 1, 1) == OSR_NEVER);
     assert_true(osr_time_add(OSR_NEVER - 1, 100) == OSR_NEVER);
     assert_true(osr_time_add(100, OSR_NEVER) == OSR_NEVER);
+    assert_true(osr_time_add(-100, OSR_NEVER) == OSR_NEVER);
     assert_true(osr_time_add(-OSR_NEVER, -1) == -OSR_NEVER);
     assert_true(osr_time_add(-OSR_NEVER, -OSR_NEVER) == -OSR_NEVER);
     assert_true(osr_time_add(OSR_TIME_INVALID, 1) == OSR_TIME_INVALID);

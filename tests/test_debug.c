@@ -940,6 +940,78 @@ TEST(a_task_that_ends_the_program_leaves_its_timeline)
     assert_non_null(strstr(read_file("exit"), "\"name\":\"end_the_program\""));
 }
 
+/* ---- Of any length --------------------------------------------------------------------------------------- */
+
+static struct {
+    size_t length;
+    char last;
+} line;
+
+static void measure(void *arg, enum osr_diagnosis kind, const char *text)
+{
+    (void)arg, (void)kind;
+    line.length = strlen(text);
+    line.last = line.length > 0 ? text[line.length - 1] : '\0';
+}
+
+OSR_TASK(hold_errors_with_long_places, void, unused)
+{
+    static char place[1100];
+    size_t shortest = 0, i;
+
+    for (i = 1; i < sizeof(place); i++) {
+        struct osr_error *error;
+
+        place[i - 1] = 'p';
+        osr_fail_here(place, -EIO, "somewhere");
+        error = osr_error_take();
+        check_int(osr_leaks_report(), 1);
+        osr_error_release(error);
+        shortest = shortest ? shortest : line.length;
+        check(line.length == shortest + i - 1 && line.last == '\n');
+    }
+    return 0;
+}
+
+TEST(a_line_of_any_length_is_told_whole)
+{
+    assert_int_equal(run_simulated(hold_errors_with_long_places, NULL, .diagnose = measure), 0);
+    assert_checked();
+}
+
+OSR_TASK(wait_for_ever_in_a_cancelled_scope, char, reason)
+{
+    struct osr_scope scope, shield;
+
+    osr_scope_open(&scope);
+    check_int(osr_scope_cancel(&scope, reason), 0);
+    osr_shield_open_unlimited(&shield);
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    check_int(osr_scope_unshield(&shield), 0);
+    (void)osr_scope_close(&shield, -ECANCELED);
+    return osr_scope_close(&scope, -ECANCELED);
+}
+
+TEST(a_tree_of_any_length_is_told_whole)
+{
+    char reason[1100];
+    size_t shortest = 0, i;
+
+    for (i = 1; i < sizeof(reason); i++) {
+        const char *message;
+
+        memset(reason, 'r', i);
+        reason[i] = '\0';
+        assert_int_equal(run_simulated(wait_for_ever_in_a_cancelled_scope, reason), -OSR_EDEADLOCK);
+        message = osr_error_message(osr_error_last());
+        shortest = shortest ? shortest : strlen(message);
+        assert_int_equal(strlen(message), shortest + i - 1);
+        assert_int_equal(message[strlen(message) - 1], '\n');
+        osr_error_clear();
+    }
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -970,6 +1042,8 @@ int main(void)
         debug_test(a_stack_overflow_that_the_programs_handler_reports_leaves_its_timeline),
         debug_test(a_fault_leaves_its_timeline),
         debug_test(a_task_that_ends_the_program_leaves_its_timeline),
+        debug_test(a_line_of_any_length_is_told_whole),
+        debug_test(a_tree_of_any_length_is_told_whole),
     };
 
     return cmocka_run_group_tests(tests, make_directory, remove_directory) != 0;

@@ -2749,6 +2749,112 @@ TEST(the_text_moves_to_the_right_for_twenty_four_levels)
     osr_error_release(shape);
 }
 
+/* ---- What an error must not keep of the one before in its memory ------------------------------------------ */
+
+OSR_TASK(sleeps_until_cut, void, unused) { return osr_sleep(OSR_NEVER); }
+
+/* Takes a group beside which a cancellation went on, and releases it. */
+static void take_one_that_rides(void)
+{
+    struct osr_scope outer;
+    struct osr_group group;
+
+    osr_scope_open(&outer);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, sleeps_until_cut, NULL), 0);
+    check_int(osr_yield(), 0);
+    check_int(osr_scope_cancel(&outer, "enough"), 0);
+    check_int(osr_group_close(&group, osr_fail(-EIO, "the body failed")), -OSR_EGROUP);
+    osr_error_release(osr_error_take());
+    (void)osr_scope_close(&outer, 0);
+    osr_error_clear();
+}
+
+SIMULATED_TEST(no_cancellation_rides_beside_an_error_in_memory_that_was_used_before)
+{
+    enum { SEVERAL = 8 };
+    struct osr_error *errors[SEVERAL];
+    struct osr_scope scope;
+    int i;
+
+    take_one_that_rides();
+    for (i = 0; i < SEVERAL; i++) {
+        osr_fail(-EPROTO, "number %d", i);
+        errors[i] = osr_error_retain(osr_error_last());
+        osr_error_clear();
+    }
+    for (i = 0; i < SEVERAL; i++) {
+        osr_scope_open(&scope);
+        check_int(osr_scope_cancel(&scope, "enough"), 0);
+        check_int(osr_scope_close(&scope, osr_raise(errors[i])), -EPROTO);
+        check(!osr_scope_caught(&scope));
+    }
+    return 0;
+}
+
+TEST(a_message_of_any_length_is_kept_whole)
+{
+    char text[1100];
+    int length;
+
+    for (length = 0; length < (int)sizeof(text); length++) {
+        memset(text, 'a' + length % 26, sizeof(text));
+        text[length] = '\0';
+        osr_fail(-EIO, "%s", text);
+        assert_string_equal(osr_error_message(osr_error_last()), length > 0 ? text : "");
+    }
+    osr_error_clear();
+}
+
+/* Who takes it up is behind the shield. */
+SIMULATED_TEST(a_cancellation_rides_beside_what_is_raised_in_a_shield)
+{
+    struct osr_scope outer, shield;
+    struct osr_group group;
+    struct osr_error *error;
+    int rc;
+
+    osr_scope_open(&outer);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, sleeps_until_cut, NULL), 0);
+    check_int(osr_yield(), 0);
+    check_int(osr_scope_cancel(&outer, "enough"), 0);
+    check_int(osr_group_close(&group, osr_fail(-EIO, "the body failed")), -OSR_EGROUP);
+    error = osr_error_take();
+    osr_shield_open_unlimited(&shield);
+    rc = osr_scope_close(&shield, osr_raise(error));
+    check_int(osr_scope_close(&outer, rc), -OSR_EGROUP);
+    check(osr_scope_caught(&outer));
+    return 0;
+}
+
+OSR_TASK(fails_when_cut, void, unused)
+{
+    (void)osr_sleep(OSR_NEVER);
+    return osr_fail(-EIO, "cut");
+}
+
+/* Of a group of errors that is itself a cause, and has one. */
+SIMULATED_TEST(the_causes_of_a_cause_that_is_a_group_are_shown_once)
+{
+    struct osr_scope limit;
+    struct osr_group group;
+    char text[2048], *first;
+    int rc;
+
+    osr_timeout_open(&limit, osr_ms(1));
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, fails_when_cut, NULL), 0);
+    rc = osr_sleep(OSR_NEVER);
+    rc = osr_scope_close(&limit, osr_group_close(&group, rc));
+    check_int(rc, -OSR_EGROUP);
+    check_int(osr_wrap(-EPROTO, "around it"), -EPROTO);
+    check(osr_error_format(osr_error_last(), text, sizeof(text)) < sizeof(text));
+    first = strstr(text, "the time limit passed");
+    check(first && !strstr(first + 1, "the time limit passed"));
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -2854,6 +2960,10 @@ int main(void)
         story_test(a_task_without_a_name_is_left_out_of_the_text),
         story_test(groups_that_are_causes_are_shown_whole_to_a_depth_of_eight),
         story_test(the_text_moves_to_the_right_for_twenty_four_levels),
+        story_test(no_cancellation_rides_beside_an_error_in_memory_that_was_used_before),
+        story_test(a_message_of_any_length_is_kept_whole),
+        story_test(a_cancellation_rides_beside_what_is_raised_in_a_shield),
+        story_test(the_causes_of_a_cause_that_is_a_group_are_shown_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -608,6 +608,31 @@ OSR_TASK(spawns_for_a_result, struct part, part)
 /* Neither is that one is spawned, before which the place is made empty. */
 ROOT(emptied_results, &spawns_for_a_result.routine_, &reads_the_result.routine_)
 
+/* Who spawns into a group that it does not live in may come before its end, and after that of its last child. */
+static struct osr_group elsewhere;
+
+OSR_TASK(spawns_elsewhere, struct part, part)
+{
+    int rc = osr_yield();
+
+    world.seen[part->number][0] = osr_spawn(&elsewhere, does_steps, &parts[2]);
+    return rc;
+}
+
+OSR_TASK(spawned_elsewhere, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, spawns_elsewhere, &parts[0]);
+    osr_group_open(&elsewhere);
+    if (rc == 0)
+        rc = osr_spawn(&elsewhere, does_steps, &parts[1]);
+    w->seen[TASKS][0] = osr_group_close(&elsewhere, rc);
+    return osr_group_close(&group, rc);
+}
+
 OSR_TASK(acquires_one, struct part, part)
 {
     world.seen[part->number][0] = osr_semaphore_acquire(&world.semaphore);
@@ -713,6 +738,7 @@ static void the_outcomes_are_the_same_with_fewer_runs(void **state)
         {EXPLORED(handles), 48, 30, 7},
         {EXPLORED(results), 2, 2, 2},
         {EXPLORED(emptied_results), 3, 3, 3},
+        {EXPLORED(spawned_elsewhere), 61, 3, 2},
         {EXPLORED(cut_or_handed_over), 12, 7, 4},
         {EXPLORED(sleepers), 12, 6, 1},
         {EXPLORED(deadlines), 72, 12, 2},

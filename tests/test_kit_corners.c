@@ -2146,6 +2146,48 @@ TEST(handlers_that_the_program_has_set_meanwhile_are_left_alone)
     assert_ptr_equal(now.sa_handler, handle);
 }
 
+static void wants_the_root_to_run(void *arg, const struct osr_test_result *result)
+{
+    (void)arg;
+    osr_test_check(result->faults == 0 || result->steps > 0);
+}
+
+TEST(the_sweep_begins_with_the_first_call_that_can_fail)
+{
+    const struct osr_test test = KIT_TEST("from-the-first", does_nothing, .check = wants_the_root_to_run);
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 1);
+    assert_told("from-the-first:F1=1");
+}
+
+static unsigned long pairs_run;
+
+static void count_run(void *arg, const struct osr_test_result *result)
+{
+    (void)arg, (void)result;
+    pairs_run++;
+}
+
+static unsigned long runs_with_pairs(unsigned pairs)
+{
+    const struct osr_test test = KIT_TEST("pairs", does_nothing, .check = count_run, .pairs = pairs);
+
+    pairs_run = 0;
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 0);
+    return pairs_run;
+}
+
+/* Some of the runs are made twice, to be compared. */
+TEST(as_many_pairs_are_tried_as_are_asked_for)
+{
+    const unsigned long none = runs_with_pairs(0);
+
+    assert_in_range(runs_with_pairs(1), none + 1, none + 2);
+    assert_in_range(runs_with_pairs(20), runs_with_pairs(19) + 1, runs_with_pairs(19) + 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -2220,6 +2262,8 @@ int main(void)
         story_test(a_story_tells_like_lines_once_and_what_it_leaves_out),
         story_test(a_story_tells_tasks_of_one_name_apart_and_which_call_is_cut),
         story_test(handlers_that_the_program_has_set_meanwhile_are_left_alone),
+        story_test(the_sweep_begins_with_the_first_call_that_can_fail),
+        story_test(as_many_pairs_are_tried_as_are_asked_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

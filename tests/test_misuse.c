@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <osier/attach.h>
+
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
 OSR_TASK(end_at_once, void, unused) { return 0; }
@@ -2157,6 +2159,107 @@ TEST(what_is_open_is_not_opened_once_more)
     assert_checked();
 }
 
+/* ---- Places ---------------------------------------------------------------------------------------------- */
+
+/* The call fails, and the error says where: in this very line. */
+#define fails_here(call)                                             \
+    do {                                                             \
+        osr_error_clear();                                           \
+        check((call) < 0);                                           \
+        check_text(osr_error_where(osr_error_last()), OSR_HERE);     \
+        osr_error_clear();                                           \
+    } while (0)
+
+OSR_TASK(does_nothing_here, int, unused)
+{
+    (void)unused;
+    return 0;
+}
+
+OSR_TASK(fails_everywhere, void, unused)
+{
+    struct osr_portal portal = {0};
+    struct osr_task nobody = {0};
+    int number = 0, *none = NULL;
+    char byte;
+
+    fails_here(osr_fail(-EIO, "here"));
+    fails_here(osr_wrap(-EIO, "here"));
+    fails_here(osr_future_fail(NULL, -EIO, "nowhere"));
+    fails_here(osr_settle());
+    fails_here(osr_sleep(OSR_TIME_INVALID));
+    fails_here(osr_sleep_until(OSR_TIME_INVALID));
+    fails_here(osr_task_join(nobody));
+    fails_here(osr_task_cancel(nobody, NULL));
+    fails_here(osr_scope_open(NULL));
+    fails_here(osr_timeout_open(NULL, 1));
+    fails_here(osr_timeout_open_at(NULL, 1));
+    fails_here(osr_move_on_open(NULL, 1));
+    fails_here(osr_move_on_open_at(NULL, 1));
+    fails_here(osr_shield_open(NULL, 1));
+    fails_here(osr_shield_open_unlimited(NULL));
+    fails_here(osr_scope_close(NULL, 0));
+    fails_here(osr_scope_cancel(NULL, NULL));
+    fails_here(osr_defer(NULL, NULL, NULL, 1));
+    fails_here(osr_defer_unlimited(NULL, NULL, NULL));
+    fails_here(osr_group_open(NULL));
+    fails_here(osr_group_close(NULL, 0));
+    fails_here(osr_group_cancel(NULL, NULL));
+    fails_here(osr_group_next(NULL, NULL));
+    fails_here(osr_spawn(NULL, does_nothing_here, &number));
+    fails_here(osr_spawn_copy(NULL, does_nothing_here, &number));
+    fails_here(osr_start(NULL, does_nothing_here, &number));
+    fails_here(osr_gather(does_nothing_here, none, 1));
+    fails_here(osr_event_wait(NULL));
+    fails_here(osr_lock_acquire(NULL));
+    fails_here(osr_condition_wait(NULL));
+    fails_here(osr_semaphore_acquire(NULL));
+    fails_here(osr_limiter_acquire(NULL, NULL));
+    fails_here(osr_barrier_wait(NULL));
+    fails_here(osr_queue_put(NULL, NULL));
+    fails_here(osr_queue_get(NULL, NULL));
+    fails_here(osr_queue_join(NULL));
+    fails_here(osr_select(NULL, 0, OSR_NEVER));
+    fails_here(osr_future_wait(NULL, NULL));
+    fails_here(osr_park(NULL, NULL));
+    fails_here(osr_park_uncut(NULL, NULL));
+    fails_here(osr_fd_readable(-1));
+    fails_here(osr_fd_writable(-1));
+    fails_here(osr_read(-1, &byte, 1));
+    fails_here(osr_write(-1, "x", 1));
+    fails_here(osr_write_all(-1, "x", 1, NULL));
+    fails_here(osr_fd_close(-1));
+    fails_here(osr_listen(NULL, 0));
+    fails_here(osr_accept(-1, NULL));
+    fails_here(osr_connect(NULL));
+    fails_here(osr_signals_open(NULL, SIGUSR1));
+    fails_here(osr_signal_wait(NULL, NULL));
+    fails_here(osr_post_open(NULL, NULL, NULL));
+    fails_here(osr_post_open_cancel(NULL, NULL, NULL));
+    fails_here(osr_portal_open(NULL, NULL));
+    fails_here(osr_portal_call(portal, does_nothing_here, &number));
+    fails_here(osr_map(does_nothing_here, none, 1));
+    fails_here(osr_worker(does_nothing_here, &number, .grace = -1));
+    fails_here(osr_run(does_nothing_here, &number));
+    fails_here(osr_runner_new(NULL));
+    fails_here(osr_runner_run(NULL, does_nothing_here, &number));
+    return 0;
+}
+
+/* Also outside tasks, where those fail that nothing else is asked of. */
+TEST(each_call_that_fails_says_where)
+{
+    assert_int_equal(osr_run(fails_everywhere, NULL), 0);
+    fails_here(osr_yield());
+    fails_here(osr_check());
+    fails_here(osr_enter());
+    fails_here(osr_pass());
+    fails_here(osr_settle());
+    fails_here(osr_attachment_cancel(NULL, NULL));
+    fails_here(osr_detach(NULL, NULL));
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -2234,6 +2337,7 @@ int main(void)
         story_test(a_group_that_could_not_be_opened_is_closed_by_its_own_task),
         story_test(what_is_open_is_not_opened_once_more),
         story_test(a_debug_run_sees_what_is_opened_once_more_further_out),
+        story_test(each_call_that_fails_says_where),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

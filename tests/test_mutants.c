@@ -600,6 +600,30 @@ REAL_TEST(a_worker_runs_none_of_the_programs_exit_handlers)
     return 0;
 }
 
+OSR_TASK(fire_when_it_is_too_late, uint32_t, number)
+{
+    struct osr_post post;
+
+    check_int(osr_post_open(&post, nothing_posted, NULL), 0);
+    *number = (uint32_t)post.id_;
+    return osr_post_fire(post);
+}
+
+static void what_a_post_stood_on_is_used_again_though_it_was_rung_as_its_run_ended(void **state)
+{
+    uint32_t number, first = 0, most = 0;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 1000; i++) {
+        assert_int_equal(osr_run(fire_when_it_is_too_late, &number), 0);
+        first = i ? first : number;
+        most = number > most ? number : most;
+    }
+    assert_checked();
+    assert_true(most < first + 128);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -624,6 +648,7 @@ int main(void)
         story_test(a_worker_that_is_interrupted_gives_all_the_same),
         story_test(the_cause_of_a_workers_error_that_was_lost_does_not_stand_for_it),
         story_test(a_worker_runs_none_of_the_programs_exit_handlers),
+        story_test(what_a_post_stood_on_is_used_again_though_it_was_rung_as_its_run_ended),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

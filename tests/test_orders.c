@@ -707,6 +707,47 @@ TEST(nothing_is_missed_in_programs_of_all_sorts)
     assert_true(all_runs > 100000 && fewer_runs < 18025 && left_early < 335);
 }
 
+/* ---- Very many at once ------------------------------------------------------------------------------------ */
+
+enum { MANY = 70 };
+
+/* All but the last task write an object of their own, that one touches everything. */
+static void run_many(struct orders *orders, unsigned order[MANY])
+{
+    static char own[MANY][16];
+    bool gone[MANY] = {false};
+    unsigned ready[MANY], count, task, i;
+
+    osri_kit_orders_begin(orders);
+    for (i = 0; i < MANY; i++) {
+        for (count = task = 0; task < MANY; task++)
+            if (!gone[task])
+                ready[count++] = task;
+        for (task = 0; task < count; task++)
+            osri_kit_orders_touched(orders, OSR_TOUCH_READY, NULL, ready[task] + 1);
+        task = ready[count > 1 ? osri_kit_orders_choose(orders, OSR_CHOICE_READY, count) : 0];
+        osri_kit_orders_touched(orders, OSR_TOUCH_STEP, NULL, 0);
+        osri_kit_orders_touched(orders, task == MANY - 1 ? OSR_TOUCH_ALL : OSR_TOUCH_WRITE, own[task], 0);
+        gone[task] = true;
+        order[i] = task;
+    }
+}
+
+TEST(a_step_that_races_with_very_many_is_tried_before_each_of_them)
+{
+    struct orders *orders =
+        osri_kit_orders_new(&(const struct orders_options){.reduce = true, .is_asked = all_kinds});
+    unsigned order[MANY];
+
+    run_many(orders, order);
+    assert_int_equal(order[MANY - 1], MANY - 1);
+    assert_true(osri_kit_orders_next(orders));
+    run_many(orders, order);
+    assert_int_equal(order[MANY - 2], MANY - 1);
+    assert_int_equal(order[MANY - 1], MANY - 2);
+    osri_kit_orders_free(orders);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -730,6 +771,7 @@ int main(void)
         story_test(a_question_that_is_no_longer_asked_is_not_varied),
         story_test(a_program_that_stops_to_ask_has_another_task_in_its_place),
         story_test(nothing_is_missed_in_programs_of_all_sorts),
+        story_test(a_step_that_races_with_very_many_is_tried_before_each_of_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

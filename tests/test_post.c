@@ -1752,6 +1752,58 @@ TEST(fires_that_come_while_runs_end_and_begin_harm_nobody)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
 }
 
+/* ---- A cancellation beside an error behind a portal ------------------------------------------------------- */
+
+OSR_TASK(sleep_until_cut, void, unused) { return osr_sleep(OSR_NEVER); }
+
+OSR_TASK(fail_beside_a_cancellation, struct osr_event, begun)
+{
+    struct osr_group group;
+
+    osr_event_set(begun);
+    osr_group_open(&group);
+    osr_spawn(&group, sleep_until_cut, NULL);
+    check_int(osr_sleep(OSR_NEVER), -ECANCELED);
+    return osr_group_close(&group, osr_fail(-EIO, "the body failed"));
+}
+
+struct cut_call {
+    struct osr_portal portal;
+    struct osr_event begun;
+    int rc;
+};
+
+static void *call_what_is_cut(void *arg)
+{
+    struct cut_call *call = arg;
+
+    call->rc = osr_portal_call(call->portal, fail_beside_a_cancellation, &call->begun);
+    osr_error_clear();
+    return NULL;
+}
+
+/* The error is the thread's, and the cancellation goes on to who has to know of it. */
+REAL_TEST(a_cancellation_beside_an_error_behind_a_portal_goes_on)
+{
+    struct cut_call call;
+    struct osr_group group;
+    struct osr_scope scope;
+    pthread_t thread;
+
+    osr_event_init(&call.begun);
+    osr_scope_open(&scope);
+    osr_group_open(&group);
+    check_int(osr_portal_open(&call.portal, &group), 0);
+    check_int(pthread_create(&thread, NULL, call_what_is_cut, &call), 0);
+    check_int(osr_event_wait(&call.begun), 0);
+    check_int(osr_scope_cancel(&scope, "enough"), 0);
+    check_int(osr_group_close(&group, 0), -ECANCELED);
+    check_int(osr_scope_close(&scope, -ECANCELED), -OSR_ESCOPECANCELED);
+    check_int(pthread_join(thread, NULL), 0);
+    check_int(call.rc, -OSR_EGROUP);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1804,6 +1856,7 @@ int main(void)
         descriptor_test(when_the_last_post_and_portal_are_closed_it_is),
         descriptor_test(the_simulated_clock_does_not_jump_over_a_post),
         descriptor_test(fires_that_come_while_runs_end_and_begin_harm_nobody),
+        descriptor_test(a_cancellation_beside_an_error_behind_a_portal_goes_on),
     };
 
     return cmocka_run_group_tests_name("post", tests, NULL, NULL) != 0;

@@ -1027,6 +1027,31 @@ OSR_TASK(work_for_a_moment, int, ms)
 
 OSR_TASK(sleep_an_hour, void, unused) { return osr_sleep(osr_s(3600)); }
 
+static int64_t milliseconds_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What has gone by since an earlier one began is not taken from its time; the machine may be slow. */
+SIMULATED_TEST(each_worker_has_its_own_time_under_the_simulated_clock)
+{
+    struct osr_scope limit;
+    int64_t began;
+    int ms = 150, again, rc;
+
+    for (again = 0; again < 3; again++) {
+        usleep(100000);
+        osr_timeout_open(&limit, osr_ms(350));
+        began = milliseconds_now();
+        rc = osr_scope_close(&limit, osr_worker(work_for_a_moment, &ms));
+        check(rc == 2 || milliseconds_now() - began >= 350);
+    }
+    return 0;
+}
+
 SIMULATED_TEST(simulated_time_stands_still_while_a_worker_works)
 {
     struct osr_scope limit, timeout;
@@ -1357,6 +1382,45 @@ TEST(outside_a_run_there_are_no_workers)
     assert_int_equal(osr_worker_give("x", 1), -EPERM);
 }
 
+/* ---- Places that are nearly alike ------------------------------------------------------------------------ */
+
+#define FAR_AWAY "a/long/way/through/many/directories/to/some/file.c:"
+
+OSR_TASK(fail_far_away, int, line)
+{
+    return osr_fail_here(*line == 1 ? FAR_AWAY "1" : FAR_AWAY "12", -EIO, "there");
+}
+
+REAL_TEST(places_that_begin_alike_are_kept_apart)
+{
+    int line = 12;
+
+    check_int(osr_worker(fail_far_away, &line), -EIO);
+    check_text(osr_error_where(osr_error_last()), FAR_AWAY "12");
+    line = 1;
+    check_int(osr_worker(fail_far_away, &line), -EIO);
+    check_text(osr_error_where(osr_error_last()), FAR_AWAY "1");
+    return 0;
+}
+
+/* How many more it has than the one that hires it. */
+OSR_TASK(have_a_worker_count, void, unused)
+{
+    int here = open_descriptors();
+
+    return osr_worker(count_descriptors, NULL) - here;
+}
+
+OSR_TASK(have_a_run_whose_worker_counts, void, unused) { return osr_run(have_a_worker_count, NULL); }
+
+/* On which it speaks; another worker has none of the end on which the one that hired it speaks. */
+REAL_TEST(a_workers_worker_has_its_own_end_alone)
+{
+    check_int(osr_worker(count_descriptors, NULL), open_descriptors() + 1);
+    check_int(osr_worker(have_a_run_whose_worker_counts, NULL), 0);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1400,6 +1464,7 @@ int main(void)
         process_test(other_children_of_the_program_are_left_alone),
         process_test(a_program_that_ignores_its_children_has_workers_all_the_same),
         process_test(simulated_time_stands_still_while_a_worker_works),
+        process_test(each_worker_has_its_own_time_under_the_simulated_clock),
         process_test(a_worker_that_hangs_is_cut_at_its_deadline_in_simulated_time),
         process_test(what_a_worker_gives_does_not_hold_up_a_deadline),
         process_test(the_grace_of_a_worker_passes_in_simulated_time),
@@ -1414,6 +1479,8 @@ int main(void)
         process_test(what_makes_no_sense_is_refused),
         process_test(outside_a_run_there_are_no_workers),
         cmocka_unit_test(what_a_worker_has_forked_cannot_return_in_its_place),
+        process_test(places_that_begin_alike_are_kept_apart),
+        process_test(a_workers_worker_has_its_own_end_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "2_sched/sched.h"
+
 /* ---- A program with a bit of everything ---------------------------------------------------------------- */
 
 OSR_TASK(napper, int, ms)
@@ -209,7 +211,9 @@ static void an_answer_out_of_range_counts_as_the_first(void **state)
 {
     (void)state;
     told_with(OSR_CHOICE_READY, 1000, "a\nb\nc\n");
+    told_with(OSR_CHOICE_READY, 1001, "a\nb\nc\n");
     told_with(OSR_CHOICE_DEADLINE, UINT32_MAX, "a\nb\nc\n");
+    told_with(OSR_CHOICE_DEADLINE, UINT32_MAX - 1, "a\nb\nc\n");
 }
 
 struct ends {
@@ -442,7 +446,12 @@ OSR_TASK(burst_and_wait, void, unused)
     }
     check(i < 100);
     check(i >= 5);
+    for (i = 0; i < 100 && osri_stacks_idle(&osri_sched->stacks) > SPARE; i++)
+        check_int(osr_sleep(osr_ms(100)), 0);
+    check_int(osri_stacks_idle(&osri_sched->stacks), SPARE);
     burst(0);
+    check_int(osr_sleep(osr_ms(2500)), 0); /* who waits for long is woken for that */
+    check_int(osri_stacks_idle(&osri_sched->stacks), SPARE);
     burst(1);
     return 0;
 }
@@ -965,6 +974,9 @@ OSR_TASK(show_a_limit_that_has_passed, void, unused)
     osr_timeout_open(&limit, -osr_ms(5));
     osr_tree_format(text, sizeof(text));
     check(strstr(text, "overdue") != NULL);
+    check_int(osr_scope_set_deadline(&limit, osr_now()), 0);
+    osr_tree_format(text, sizeof(text));
+    check(strstr(text, "due in 0.000 ms") != NULL);
     check_int(osr_scope_set_deadline(&limit, osr_ms(5)), 0);
     osr_tree_format(text, sizeof(text));
     check(strstr(text, "due in 5.000 ms") != NULL);
@@ -1270,6 +1282,17 @@ SIMULATED_TEST(settling_is_a_cancellation_point)
     return 0;
 }
 
+SIMULATED_TEST(the_tree_shows_a_limit_of_one)
+{
+    struct osr_group group;
+    char text[1024];
+
+    osr_group_open(&group, .limit = 1);
+    osr_tree_format(text, sizeof(text));
+    check(strstr(text, "group with 0 running (at most 1), opened at ") != NULL);
+    return osr_group_close(&group, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1309,6 +1332,7 @@ int main(void)
         story_test(outcomes_that_are_kept_for_handles_are_reported),
         story_test(only_what_is_ready_is_told_under_simulated_time),
         story_test(a_task_may_end_the_program),
+        story_test(the_tree_shows_a_limit_of_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

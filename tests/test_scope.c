@@ -1453,6 +1453,50 @@ SIMULATED_TEST(a_task_that_is_cancelled_can_ask_why)
     return 0;
 }
 
+/* At the very count of cancellations at which it was lifted. */
+SIMULATED_TEST(a_call_that_is_refused_as_soon_as_a_shield_is_lifted_counts_outside)
+{
+    struct osr_scope outer, shield;
+
+    osr_scope_open(&outer);
+    osr_shield_open_unlimited(&shield);
+    check_int(osr_scope_cancel(&outer, "enough"), 0);
+    check_int(osr_check(), 0);
+    check_int(osr_scope_unshield(&shield), 0);
+    check_int(osr_check(), -ECANCELED);
+    check_int(osr_scope_close(&shield, 0), 0);
+    check_int(osr_scope_close(&outer, 0), -OSR_ESCOPECANCELED);
+    return 0;
+}
+
+SIMULATED_TEST(a_scope_that_could_not_be_opened_keeps_the_error_of_its_body)
+{
+    struct osr_scope scope;
+
+    check_int(osr_scope_open_here(&scope, 77, OSR_NEVER, OSR_HERE), -EINVAL);
+    check_int(osr_scope_close(&scope, osr_fail(-EIO, "the body failed")), -EIO);
+    check_text(osr_error_message(osr_error_last()), "the body failed");
+    return 0;
+}
+
+/* A guard that was refused leaves its code, if nothing worse has happened. */
+SIMULATED_TEST(a_guard_that_was_refused_does_not_take_the_place_of_the_bodys_error)
+{
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    {
+        OSR_GUARD_GROUP(group, .limit = -1);
+    }
+    check_int(osr_scope_close(&scope, osr_fail(-EIO, "the body failed")), -EIO);
+    osr_scope_open(&scope);
+    {
+        OSR_GUARD_GROUP(group, .limit = -1);
+    }
+    check_int(osr_scope_close(&scope, 0), -EINVAL);
+    return 0;
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1518,7 +1562,10 @@ int main(void)
         story_test(test_a_groups_scope_is_closed_with_the_group_only),
         story_test(test_refused_calls_count_only_until_the_cancelled_scope_is_closed),
         story_test(a_task_that_is_cancelled_can_ask_why),
+        story_test(a_call_that_is_refused_as_soon_as_a_shield_is_lifted_counts_outside),
+        story_test(a_scope_that_could_not_be_opened_keeps_the_error_of_its_body),
         story_test(test_a_task_that_goes_on_is_named_ever_more_seldom),
+        story_test(a_guard_that_was_refused_does_not_take_the_place_of_the_bodys_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

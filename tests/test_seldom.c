@@ -1365,6 +1365,76 @@ TEST(a_task_whose_calls_have_nothing_to_do_lets_others_run)
     assert_checked();
 }
 
+/* ---- What can be asked of things, and what macros fill in -------------------------------------------------- */
+
+struct five {
+    char bytes[5];
+};
+
+OSR_TASK(gets_five_bytes, struct five, five)
+{
+    check(memcmp(five->bytes, "12345", sizeof(five->bytes)) == 0);
+    return 0;
+}
+
+OSR_TASK(comes_to_a_barrier, struct osr_barrier, barrier)
+{
+    check_int(osr_barrier_wait(barrier), -OSR_EBROKEN);
+    return 0;
+}
+
+static int sleep_long(void *arg)
+{
+    (void)arg;
+    return osr_sleep(osr_s(100));
+}
+
+SIMULATED_TEST(things_say_what_they_are)
+{
+    struct osr_semaphore semaphore;
+    struct osr_limiter limiter;
+    struct osr_permit permits[2] = {{0}};
+    struct osr_barrier barrier;
+    struct osr_queue queue;
+    struct osr_scope scope;
+    struct osr_group group;
+    struct osr_lock lock;
+    struct five five;
+
+    osr_lock_init(&lock);
+    check_int(osr_lock_acquire(&lock), 0);
+    check(osr_lock_held(&lock));
+    check_int(osr_lock_release(&lock), 0);
+    check(!osr_lock_held(&lock));
+    osr_semaphore_init_bounded(&semaphore, 2);
+    check_int(osr_semaphore_value(&semaphore), 2);
+    osr_limiter_init(&limiter, 2);
+    check_int(osr_limiter_acquire(&limiter, &permits[0]), 0);
+    check_int(osr_limiter_acquire(&limiter, &permits[1]), 0);
+    check_int(osr_limiter_total(&limiter), 2);
+    check_int(osr_limiter_set_total(&limiter, 1), 0);
+    check_int(osr_limiter_borrowed(&limiter), 2);
+    check_int(osr_queue_init(&queue, 1, OSR_UNBOUNDED), 0);
+    check(osr_queue_capacity(&queue) == OSR_UNBOUNDED);
+    check_int(osr_queue_destroy(&queue), 0);
+    check_int(osr_us(-(OSR_NEVER / 1000)), -(OSR_NEVER / 1000) * 1000);
+    check_int(osr_barrier_init(&barrier, 3), 0);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, comes_to_a_barrier, &barrier), 0);
+    memcpy(five.bytes, "12345", sizeof(five.bytes));
+    check_int(osr_spawn_copy(&group, gets_five_bytes, &five), 0);
+    memset(&five, 0, sizeof(five));
+    check_int(osr_yield(), 0);
+    check_int(osr_barrier_parties(&barrier), 3);
+    check_int(osr_barrier_abort(&barrier), 0);
+    check(osr_barrier_broken(&barrier));
+    check_int(osr_group_close(&group, 0), 0);
+    osr_scope_open(&scope);
+    check_int(osr_defer_unlimited(NULL, sleep_long, NULL), 0);
+    check_int(osr_scope_close(&scope, 0), 0);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1408,6 +1478,7 @@ int main(void)
         story_test(what_steps_touch_can_be_told_without_anybody_who_observes),
         story_test(to_inject_takes_somebody_who_chooses),
         story_test(a_task_whose_calls_have_nothing_to_do_lets_others_run),
+        story_test(things_say_what_they_are),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

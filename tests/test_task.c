@@ -591,11 +591,15 @@ OSR_TASK(be_a_parent, struct family, family)
 {
     struct osr_group group;
 
+    struct osr_scope outer, inner;
+
     family->parent = osr_self();
     check_int(osr_task_join(family->root), -EDEADLK);
+    osr_scope_open(&outer);
+    osr_scope_open(&inner);
     osr_group_open(&group);
     osr_spawn(&group, join_upwards, family);
-    return osr_group_close(&group, 0);
+    return osr_scope_close(&outer, osr_scope_close(&inner, osr_group_close(&group, 0)));
 }
 
 OSR_TASK(be_a_grandparent, void, unused)

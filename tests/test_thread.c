@@ -1655,6 +1655,29 @@ TEST(a_simulated_run_keeps_its_thread_though_a_job_has_runs_of_its_own)
     assert_checked();
 }
 
+OSR_TASK(leave_one_behind_and_wait_for_ever, void, unused)
+{
+    struct osr_group group;
+
+    check_int(osr_jobs_allow(0), 0);
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, offload_loosely, &letters[1]), 0);
+    check_int(osr_yield(), 0);
+    check_int(osr_group_cancel(&group, NULL), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    return osr_sleep(OSR_NEVER);
+}
+
+TEST(a_job_that_was_left_behind_while_jobs_are_held_is_waited_for_by_nobody)
+{
+    struct answers answers = {"begun", 1};
+
+    assert_int_equal(osr_run(leave_one_behind_and_wait_for_ever, NULL, .clock = OSR_CLOCK_SIMULATED, .debug = true,
+                             .choose = answer, .choose_arg = &answers),
+                     -OSR_EDEADLOCK);
+    assert_checked();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1710,6 +1733,7 @@ int main(void)
         thread_test(the_same_program_leaves_the_same_trace),
         thread_test(where_there_is_no_thread_or_descriptor_there_is_a_code),
         thread_test(without_memory_there_is_a_code_and_nothing_is_left),
+        thread_test(a_job_that_was_left_behind_while_jobs_are_held_is_waited_for_by_nobody),
     };
 
     return cmocka_run_group_tests_name("thread", tests, NULL, NULL) != 0;

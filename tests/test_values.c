@@ -277,6 +277,37 @@ REAL_TEST(workers_see_the_values_of_the_task_that_waits)
     return osr_scope_close(&scope, 0);
 }
 
+static const char *seen_at_the_end;
+
+static int look_at_the_end(void *arg)
+{
+    (void)arg;
+    seen_at_the_end = seen(&colour);
+    return 0;
+}
+
+/* Which here is not in the frame of the function, so that what is seen does not hang on what became of that. */
+OSR_TASK(bind_for_the_task_itself, void, unused)
+{
+    static struct osr_binding red;
+
+    check_int(osr_defer(NULL, look_at_the_end, NULL, osr_s(1)), 0);
+    check_int(bind_text(&red, &colour, "red"), 0);
+    check_text(seen(&colour), "red");
+    return 0;
+}
+
+SIMULATED_TEST(clean_ups_of_a_task_see_nothing_that_its_function_has_bound_for_all_of_it)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, bind_for_the_task_itself, NULL), 0);
+    check_int(osr_group_close(&group, 0), 0);
+    check_text(seen_at_the_end, "nothing");
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +317,7 @@ int main(void)
         story_test(values_come_from_the_group_and_not_from_the_spawner),
         story_test(values_do_not_change_when_a_child_has_started),
         story_test(values_outlive_the_clean_ups_of_their_scope),
+        story_test(clean_ups_of_a_task_see_nothing_that_its_function_has_bound_for_all_of_it),
         story_test(what_cannot_be_bound_is_refused),
         story_test(binding_takes_no_memory),
         story_test(outside_tasks_nothing_is_bound),

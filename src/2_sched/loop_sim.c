@@ -20,7 +20,6 @@ enum { MOST_GUESSES = 8 };
 
 struct simulation {
     int64_t now;
-    int64_t since; /* when the clock began to stand still, in real time; 0: it jumps */
     bool blind;    /* at the last look the system could not tell what is ready */
     bool told;     /* that it cannot wait for what comes from outside */
     struct osr_list_ armed;
@@ -167,9 +166,9 @@ static int milliseconds(int64_t duration)
 }
 
 /* How much real time is left of the way to the moment `until`. */
-static int64_t left_until(const struct simulation *sim, int64_t until)
+static int64_t left_until(const struct sched *sched, const struct simulation *sim, int64_t until)
 {
-    return until == OSR_NEVER ? OSR_NEVER : until - sim->now - (osri_sys_clock() - sim->since);
+    return until == OSR_NEVER ? OSR_NEVER : until - sim->now - (osri_sys_clock() - sched->stands_since);
 }
 
 static int64_t later(int64_t one, int64_t other)
@@ -210,7 +209,7 @@ static int wait_outside(struct sched *sched, struct simulation *sim, int64_t unt
     int ready;
 
     do {
-        left = left_until(sim, until);
+        left = left_until(sched, sim, until);
         may = sched->patience ? patience(sched, sim, osri_sys_clock() - began) : OSR_NEVER;
         if (may <= 0) {
             sched->forsaken = true;
@@ -224,13 +223,13 @@ static int wait_outside(struct sched *sched, struct simulation *sim, int64_t unt
 /* Goes to the moment `until` as slowly as a real clock, unless a watch is found ready before. */
 static void stand_still(struct sched *sched, struct simulation *sim, int64_t until)
 {
-    if (!sim->since)
-        sim->since = osri_sys_clock();
+    if (!sched->stands_since)
+        sched->stands_since = osri_sys_clock();
     if (wait_outside(sched, sim, until) > 0)
         return;
-    if (left_until(sim, until) <= 0) {
+    if (left_until(sched, sim, until) <= 0) {
         sim->now = until;
-        sim->since = osri_sys_clock();
+        sched->stands_since = osri_sys_clock();
     }
 }
 
@@ -260,8 +259,6 @@ static void sim_poll(struct sched *sched, int64_t until)
 {
     struct simulation *sim = sched->loop;
 
-    if (sched->elsewhere == 0)
-        sim->since = 0;
     if (until <= sim->now) {
         look_once(sched, sim);
         return;
@@ -304,7 +301,7 @@ void osri_sim_restart(struct sched *sched)
 
     if (sched->driver != &osri_driver_sim)
         return;
-    sim->now = sim->since = 0;
+    sim->now = 0;
     sim->blind = sim->told = false;
 }
 

@@ -59,6 +59,7 @@ struct sched {
     void *patience_arg;
     bool forsaken;          /* it says: no longer */
     unsigned elsewhere;     /* processes that work for this run: simulated time waits for them */
+    int64_t stands_since;   /* when it began to stand still for them, in real time; 0: it has not */
 
     uint64_t cancellations; /* how many there have been, which serves as a time of its own */
 

@@ -414,7 +414,8 @@ static void enlist(struct worker *worker)
     osri_timer_init(&worker->grace, grace_over, false);
     worker->next = workers;
     workers = worker;
-    sched->elsewhere++;
+    if (sched->elsewhere++ == 0)
+        sched->stands_since = 0; /* time that has passed since an earlier one is not taken from this one */
     sched->outside++;
 }
 
