@@ -98,6 +98,7 @@ void osri_kit_hurry(struct campaign *campaign)
 
 void osri_kit_count(const struct campaign *campaign, const char *format, ...)
 {
+    const char *unseen = campaign->test->check ? "which check() let pass" : "and there is no check() to object";
     char text[512], failed[256] = "";
     va_list list;
 
@@ -107,8 +108,8 @@ void osri_kit_count(const struct campaign *campaign, const char *format, ...)
     vsnprintf(text, sizeof(text), format, list);
     va_end(list);
     if (campaign->failed)
-        snprintf(failed, sizeof(failed), "; the root failed in %lu of them (%s) with nothing injected, and no check objects",
-                 campaign->failed, osr_strcode(campaign->failure));
+        snprintf(failed, sizeof(failed), "; the root failed in %lu of them (%s) with no cancellation and no fault injected, "
+                 "%s", campaign->failed, osr_strcode(campaign->failure), unseen);
     osri_kit_say(campaign->test, "osier-test: \"%s\": %s: %lu run%s: %s%s\n", campaign->test->name, campaign->name,
                  campaign->runs, osri_kit_s(campaign->runs), text, failed);
 }

@@ -152,6 +152,15 @@ static uint64_t task_of(const struct play *play, const struct question *question
     return question->kind == OSR_CHOICE_READY && play->queued == question->n ? play->queue[question->answer] : 0;
 }
 
+struct moment osri_kit_moment(const struct play *play)
+{
+    if (play->runs)
+        return (struct moment){.task = play->current, .seen = play->actors[play->current].seen};
+    return (struct moment){.words = play->steps == 0 ? "before the program has begun"
+                                    : play->inside   ? "while no task runs"
+                                                     : "after the run"};
+}
+
 static void note_those_before(const struct play *play, struct question *question)
 {
     unsigned i;
@@ -167,12 +176,15 @@ static void note_injection(struct play *play, struct question *question)
     play->cancels += question->kind == OSR_CHOICE_CANCEL;
     play->faults += question->kind == OSR_CHOICE_FAULT;
     question->task = task_of(play, question);
+    question->moment = osri_kit_moment(play);
+    question->moment.there = question->kind == OSR_CHOICE_SHORT;
     if (question->kind == OSR_CHOICE_READY && question->task)
         note_those_before(play, question);
     if (!play->told)
         return;
     osri_kit_scene_choice(play, question);
-    if (question->kind == OSR_CHOICE_CANCEL || (question->kind == OSR_CHOICE_FAULT && !question->onwards))
+    if (question->kind == OSR_CHOICE_CANCEL ||
+        ((question->kind == OSR_CHOICE_FAULT || question->kind == OSR_CHOICE_SHORT) && !question->onwards))
         osri_kit_scene_actors(play);
 }
 
@@ -206,6 +218,8 @@ static unsigned ask(struct play *play, unsigned kind, unsigned n, const char *wh
                                   .errors = errors};
     if (kind == OSR_CHOICE_READY)
         settle_queue(play);
+    if (kind == OSR_CHOICE_CANCEL && play->current)
+        play->actors[play->current].seen = what;
     for (watch = kind == OSR_CHOICE_CANCEL ? play->watch : NULL; watch; watch = watch->outer)
         watch->points += watch->task == play->current && osr_shields() <= watch->shields;
     if (!(kind == OSR_CHOICE_FAULT && from_order(play, question)) && !from_length(play, question)) {
@@ -335,6 +349,10 @@ void osri_kit_observe(void *arg, const struct osr_trace_event *event)
         actor->call = event->call;
         actor->where = event->where;
     }
+    if (event->kind == OSR_TRACE_WAIT)
+        actor->seen = event->where;
+    if (event->kind == OSR_TRACE_SPAWN && play->runs)
+        play->actors[play->current].seen = event->where;
     if (event->kind == OSR_TRACE_WAIT || event->kind == OSR_TRACE_END)
         play->runs = false;
 }
