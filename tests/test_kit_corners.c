@@ -602,8 +602,8 @@ TEST(a_run_that_does_not_come_about_has_nothing_to_vary)
     with(NULL);
     assert_int_equal(osr_test_sweep(&test), 0);
     assert_told("0 cancellation points, 0 calls that can fail, 0 reads and writes that can be short");
-    assert_told("; the root failed in 1 of them (EINVAL) with no cancellation and no fault injected, and there is no check() to "
-                "object\n");
+    assert_told("; the root failed in 1 of them (EINVAL) with no cancellation and no fault injected, and there is no "
+                "check() to object\n");
     assert_int_equal(osr_test_explore(&test), 0); /* nor is there a runner */
     assert_told("all orders");
 }
@@ -2084,7 +2084,8 @@ TEST(a_story_tells_like_lines_once_and_what_it_leaves_out)
 
     with(NULL);
     assert_int_equal(osr_test_replay(&test, whole("prints:F100+=1")), 1);
-    assert_told("  F100, a fault: in task 1 \"prints_much\", \"printer\" fails with ENODEV, error 1 of 1, as from now on always\n  … and ");
+    assert_told("  F100, a fault: in task 1 \"prints_much\", \"printer\" fails with ENODEV, error 1 of 1, as from now on "
+                "always\n  … and ");
     assert_told(" more, up to F");
     assert_not_told("F101");
     assert_told(" runs\n  the run gave");

@@ -147,7 +147,8 @@ TEST(a_check_is_given_what_the_run_came_to)
     assert_int_equal(osr_test_run(&test), 0);
     assert_int_equal(result_of_last.rc, -EPROTO);
     assert_non_null(result_of_last.error);
-    assert_told("run: 1 run: all well; the root failed in 1 of them (EPROTO) with no cancellation and no fault injected, which check() let pass\n");
+    assert_told("run: 1 run: all well; the root failed in 1 of them (EPROTO) with no cancellation and no fault injected, which "
+                "check() let pass\n");
     with("gives a number");
     assert_int_equal(osr_test_run(&test), 0);
     assert_int_equal(result_of_last.rc, 4);
@@ -1198,6 +1199,12 @@ OSR_TASK(sleeps_long, struct world, w)
     return osr_sleep(osr_s(9));
 }
 
+OSR_TASK(does_nothing_here, struct world, w)
+{
+    (void)w;
+    return 0;
+}
+
 OSR_TASK(spawns_then_prints, struct world, w)
 {
     const struct osr_allocator *allocator = osr_test_allocator();
@@ -1225,6 +1232,7 @@ TEST(a_call_that_fails_is_told_with_the_task_and_the_last_place_that_is_known)
     with("behind a spawn");
     assert_int_equal(osr_test_sweep(&test), 1);
     assert_told(", a fault: in task 1 \"spawns_then_prints\", last seen at tests/test_kit_told.c:");
+    assert_told(", and no further than in osr_group_close at tests/test_kit_told.c:");
     assert_told(", \"allocation\" fails with ENOMEM, error 1 of 1\n");
     assert_told("\n        task 1 \"spawns_then_prints\" runs, last seen at tests/test_kit_told.c:");
     with("behind a sleep");
@@ -1232,6 +1240,62 @@ TEST(a_call_that_fails_is_told_with_the_task_and_the_last_place_that_is_known)
     assert_told(", a fault: in task 1 \"spawns_then_prints\", last seen in osr_sleep at tests/test_kit_told.c:");
     assert_told("\n        task 1 \"spawns_then_prints\" runs, last seen in osr_sleep at tests/test_kit_told.c:");
     assert_told("\n        task 2 \"sleeper\" waits in osr_sleep at tests/test_kit_told.c:");
+}
+
+OSR_TASK(spawns_at_once, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, does_nothing_here, w);
+    osr_test_check(rc == 0);
+    (void)osr_group_close(&group, 0);
+    return 0;
+}
+
+OSR_TASK(closes_late, int, fd)
+{
+    int rc = osr_sleep(osr_ms(1));
+
+    osr_fd_close(*fd);
+    return rc;
+}
+
+OSR_TASK(reads_until_the_end, struct world, w)
+{
+    struct osr_group group;
+    char byte;
+    int fds[2], rc = osr_test_streams(fds);
+
+    (void)w;
+    if (rc < 0)
+        return rc;
+    osr_group_open(&group);
+    rc = osr_spawn(&group, closes_late, &fds[1]);
+    if (rc == 0) {
+        rc = osr_read(fds[0], &byte, 1);
+        osr_test_check(rc != -ECONNRESET);
+    } else {
+        osr_fd_close(fds[1]);
+    }
+    (void)osr_group_close(&group, 0);
+    osr_fd_close(fds[0]);
+    return 0;
+}
+
+/* By a run without the fault. */
+TEST(a_call_that_fails_is_told_with_where_its_task_would_have_gone)
+{
+    const struct osr_test spawns = KIT_TEST("spawns", spawns_at_once), reads = KIT_TEST("reads", reads_until_the_end);
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&spawns), 1);
+    assert_told(", a fault: in task 1 \"spawns_at_once\", no further than at tests/test_kit_told.c:");
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&reads), 1);
+    assert_told(", a fault: in task 1 \"reads_until_the_end\", in osr_read at tests/test_kit_told.c:");
+    assert_told(", \"recv\" fails with ECONNRESET, error 1 of 3\n");
 }
 
 OSR_TASK(does_little, struct world, w)
@@ -1478,6 +1542,7 @@ int main(int argc, char **argv)
         story_test(a_token_that_is_too_long_says_so),
         story_test(the_stack_for_signals_is_the_programs_again),
         story_test(a_call_that_fails_is_told_with_the_task_and_the_last_place_that_is_known),
+        story_test(a_call_that_fails_is_told_with_where_its_task_would_have_gone),
         story_test(a_fault_outside_the_program_is_told_as_that),
         story_test(a_short_transfer_is_told_with_those_who_were_where),
         story_test(what_the_run_gave_is_told_with_the_errors_behind_it),

@@ -46,8 +46,8 @@
  * Crashes are seen by a handler of the kit's, on a stack of its own, for SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT. It
  * tells the story, and goes on to the handler that was there before the call. A handler that is installed during a run has
  * the signal to itself. What a sanitizer stops is told behind its report: but for osr_test_fuzz(), where fuzzers ask for
- * that themselves, the kit takes the sanitizers' one callback (__sanitizer_set_death_callback()) when a run begins, also from
- * a program that had set it.
+ * that themselves, the kit takes the sanitizers' one callback (__sanitizer_set_death_callback()) when a run begins, also
+ * from a program that had set it.
  *
  * Jobs run on the loop's thread in a test, so races between the thread of a job and tasks are not seen: for those run the
  * program itself, on the real clock, with ThreadSanitizer.

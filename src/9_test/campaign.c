@@ -233,6 +233,30 @@ static bool is_sampled(unsigned long run)
     return (run & (run - 1)) == 0 || run % 1024 == 0;
 }
 
+/* Plays once more, without the faults, to see where the task that the first of them comes to would have gone. */
+static void look_behind_fault(struct campaign *campaign)
+{
+    struct play *play = &campaign->again;
+    struct script sound = {0};
+    size_t i;
+
+    play->awaited = 0;
+    play->awaiting = 0;
+    play->next = NULL;
+    for (i = 0; i < campaign->script.count; i++)
+        if (campaign->script.lines[i].kind != OSR_CHOICE_FAULT)
+            osri_kit_script_add(&sound, campaign->script.lines[i]);
+        else if (!play->awaited)
+            play->awaited = campaign->script.lines[i].first;
+    if (play->awaited) {
+        osri_kit_play_once(play, campaign->test, &sound, NULL);
+        campaign->next = play->next;
+        campaign->next_of = play->awaited;
+        play->awaited = 0;
+    }
+    osri_kit_script_free(&sound);
+}
+
 static void tell(struct campaign *campaign, const char *detail)
 {
     enum violation found = campaign->play.violation;
@@ -250,6 +274,8 @@ static void tell(struct campaign *campaign, const char *detail)
     campaign->stage = ", being shrunk";
     if (found != VIOLATION_OUTSIDE) /* each try of which would take as long */
         osri_kit_shrink(campaign);
+    if (found != VIOLATION_OUTSIDE)
+        look_behind_fault(campaign);
     campaign->play.told = true;
     osri_kit_play_once(&campaign->play, campaign->test, &campaign->script, NULL);
     snprintf(how, sizeof(how), "%s, run %lu (%s)%s", campaign->name, runs, detail,

@@ -85,6 +85,7 @@ struct moment {
     uint64_t task;     /* 0: none */
     const char *seen;  /* the place of the last call of that task that has been told; or NULL */
     bool there;        /* it is in that call */
+    const char *next;  /* the place where that task is seen next if this goes well; NULL: not known */
     const char *words; /* what moment this is if no task runs */
 };
 
@@ -147,6 +148,9 @@ struct play {
     struct orders *explored; /* is told what steps touch; or NULL */
     bool told;               /* the story is wanted */
     bool shows;              /* all questions are printed */
+    unsigned long awaited;   /* of this fault is to be found out where the task that makes the call is seen next; 0: of none */
+    uint64_t awaiting;       /* that task, from then on until it is */
+    const char *next;        /* where it was */
     struct question *questions;
     struct event *events;
     struct actor *actors; /* by number, from 1 on */
@@ -332,6 +336,8 @@ struct campaign {
     unsigned long tried; /* its number */
     struct site sites[SITES]; /* as far as runs have told */
     unsigned sites_known;
+    const char *next;      /* where the task is seen next if the `next_of`-th fault does not come */
+    unsigned long next_of; /* 0: that is not known of any */
     unsigned long runs;
     unsigned long failed; /* of them, runs whose root failed though nothing was injected that fails it */
     int failure;          /* of the first of them */

@@ -122,14 +122,22 @@ void osri_kit_add(char *text, size_t size, const char *format, ...)
     va_end(list);
 }
 
-/* Where the task was told of last. It may have gone on since, to calls that no cancellation can come before; not so if it is
- * `there` for certain. */
-static void add_seen(const struct play *play, const char *seen, bool there, char *text, size_t size)
+static void add_place(const struct play *play, const char *place, char *text, size_t size)
 {
-    const char *call = seen ? osri_kit_call_at(play->campaign, seen) : NULL;
+    const char *call = osri_kit_call_at(play->campaign, place);
 
-    if (seen)
-        osri_kit_add(text, size, ", %s%s%s%sat %s", there ? "" : "last seen ", call ? "in " : "", call ? call : "", call ? " " : "", seen);
+    if (call)
+        osri_kit_add(text, size, "in %s ", call);
+    osri_kit_add(text, size, "at %s", place);
+}
+
+/* It may have gone on since, to calls that no cancellation can come before. */
+static void add_last_seen(const struct play *play, const char *seen, char *text, size_t size)
+{
+    if (!seen)
+        return;
+    osri_kit_add(text, size, ", last seen ");
+    add_place(play, seen, text, size);
 }
 
 void osri_kit_add_moment(const struct play *play, const struct moment *moment, char *text, size_t size)
@@ -139,7 +147,16 @@ void osri_kit_add_moment(const struct play *play, const struct moment *moment, c
         return;
     }
     osri_kit_add(text, size, "in task %llu \"%s\"", (unsigned long long)moment->task, play->actors[moment->task].name);
-    add_seen(play, moment->seen, moment->there, text, size);
+    if (moment->there) {
+        osri_kit_add(text, size, ", ");
+        add_place(play, moment->seen, text, size);
+        return;
+    }
+    add_last_seen(play, moment->seen, text, size);
+    if (moment->next) {
+        osri_kit_add(text, size, moment->seen ? ", and no further than " : ", no further than ");
+        add_place(play, moment->next, text, size);
+    }
 }
 
 static void describe_cancel(const struct play *play, const struct question *question, char *text, size_t size)
@@ -188,8 +205,8 @@ static void describe_order(const struct play *play, const struct question *quest
     snprintf(text, size, "task %llu \"%s\" runs before", (unsigned long long)question->task,
              play->actors[question->task].name);
     for (i = 0; i < named; i++)
-        osri_kit_add(text, size, "%s task %u \"%s\"", i == 0 ? "" : i + 1 == question->answer ? " and" : ",", question->before[i],
-            play->actors[question->before[i]].name);
+        osri_kit_add(text, size, "%s task %u \"%s\"", i == 0 ? "" : i + 1 == question->answer ? " and" : ",",
+                     question->before[i], play->actors[question->before[i]].name);
     if (more > 0)
         osri_kit_add(text, size, " and %u other%s", more, osri_kit_s(more));
     osri_kit_add(text, size, ", which %s ready first", question->answer == 1 ? "was" : "were");
@@ -278,7 +295,7 @@ static void scene_actor(struct play *play, uint64_t number)
         scene(play, "        %s, spawned at %s, has not begun\n", task, where);
         break;
     case OSR_TRACE_STEP:
-        add_seen(play, actor->seen, false, seen, sizeof(seen));
+        add_last_seen(play, actor->seen, seen, sizeof(seen));
         scene(play, "        %s %s%s\n", task, number == play->current ? "runs" : "is ready", seen);
         break;
     default:
