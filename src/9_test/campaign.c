@@ -272,10 +272,10 @@ static void tell(struct campaign *campaign, const char *detail)
     (void)osr_runner_free(campaign->play.runner);
     campaign->play.runner = NULL;
     campaign->stage = ", being shrunk";
-    if (found != VIOLATION_OUTSIDE) /* each try of which would take as long */
+    if (found != VIOLATION_OUTSIDE) { /* each try of which would take as long */
         osri_kit_shrink(campaign);
-    if (found != VIOLATION_OUTSIDE)
         look_behind_fault(campaign);
+    }
     campaign->play.told = true;
     osri_kit_play_once(&campaign->play, campaign->test, &campaign->script, NULL);
     snprintf(how, sizeof(how), "%s, run %lu (%s)%s", campaign->name, runs, detail,
