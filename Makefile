@@ -142,6 +142,9 @@ $(KIT_STATIC): $(KIT_STATIC_OBJECTS) $(BUILD)/sources
 	rm -f $@
 	ar rcs $@ $(KIT_STATIC_OBJECTS)
 
+# With frame pointers a sanitizer sees through the kit's allocator who has made a block, and who gave it back.
+$(KIT_STATIC_OBJECTS) $(KIT_SHARED_OBJECTS): LIBRARY_FLAGS += -fno-omit-frame-pointer
+
 # It finds the library beside itself, for programs that call only the kit and say where that lies.
 $(KIT_SHARED): $(KIT_SHARED_OBJECTS) $(LINKED) $(BUILD)/sources src/osier.map
 	echo '  LINK $@'

@@ -602,7 +602,8 @@ TEST(a_run_that_does_not_come_about_has_nothing_to_vary)
     with(NULL);
     assert_int_equal(osr_test_sweep(&test), 0);
     assert_told("0 cancellation points, 0 calls that can fail, 0 reads and writes that can be short");
-    assert_told("; the root failed in 1 of them (EINVAL) with nothing injected, and no check objects\n");
+    assert_told("; the root failed in 1 of them (EINVAL) with no cancellation and no fault injected, and there is no "
+                "check() to object\n");
     assert_int_equal(osr_test_explore(&test), 0); /* nor is there a runner */
     assert_told("all orders");
 }
@@ -812,10 +813,11 @@ TEST(blocks_that_are_left_are_counted)
 
     with("one");
     assert_int_equal(osr_test_run(&test), 1);
-    assert_told("  1 block of memory is left\n");
+    assert_told("  1 block of memory is left: 10 bytes, made in task 1 \"leaves_memory\"\n");
     with("two");
     assert_int_equal(osr_test_run(&test), 1);
-    assert_told("  2 blocks of memory are left\n");
+    assert_told("  2 blocks of memory are left: 10 bytes, made in task 1 \"leaves_memory\"; 10 bytes, made in task 1 "
+                "\"leaves_memory\"\n");
 }
 
 TEST(a_timeline_that_cannot_be_written_is_no_violation)
@@ -1224,7 +1226,8 @@ TEST(the_sweep_shortens_each_transfer)
     assert_not_told("the root failed");
     with("short write");
     assert_int_equal(osr_test_sweep(&test), 1);
-    assert_told("S1, a short transfer: \"write\" moves one byte only\n");
+    assert_told("S1, a short transfer: in task 1 \"reads_and_writes\", at tests/test_kit_corners.c:");
+    assert_told(", \"write\" moves one byte only\n");
     with("very short read");
     assert_int_equal(osr_test_sweep(&test), 1);
     with("not so short read");
@@ -1438,13 +1441,15 @@ TEST(of_transfers_that_are_all_short_the_one_that_matters_is_told)
     with("second");
     assert_int_equal(osr_test_sweep(&test), 1);
     assert_told("(all transfers are short), then shrunk");
-    assert_told("S2, a short transfer: \"write\" moves one byte only\n");
+    assert_told("S2, a short transfer: in task 1 \"writes_thrice\", at tests/test_kit_corners.c:");
+    assert_told(", \"write\" moves one byte only\n");
     assert_told("again: OSR_REPLAY='osr1:thrice:S2=1/3.");
     assert_not_told("as from now on always");
     assert_int_equal(osr_test_replay(&test, whole("thrice:S1+=1,S2=2")), 1); /* where it stands does not matter */
     with("two");
     assert_int_equal(osr_test_sweep(&test), 1); /* no one alone does it */
-    assert_told("S1, a short transfer: \"write\" moves one byte only, as from now on always\n");
+    assert_told("S1, a short transfer: in task 1 \"writes_thrice\", at tests/test_kit_corners.c:");
+    assert_told(", \"write\" moves one byte only, as from now on always\n");
     assert_told("again: OSR_REPLAY='osr1:thrice:S1+=1");
 }
 
@@ -1487,8 +1492,8 @@ TEST(roots_that_fail_without_a_check_that_objects_are_counted)
 
     with(NULL);
     assert_int_equal(osr_test_explore(&test), 0);
-    assert_told("4 runs: all well: all orders; the root failed in 3 of them (EPROTO) with nothing injected, and no check "
-                "objects\n");
+    assert_told("4 runs: all well: all orders; the root failed in 3 of them (EPROTO) with no cancellation and no fault "
+                "injected, and there is no check() to object\n");
     with(NULL);
     assert_int_equal(osr_test_sweep(&test), 0);
     assert_not_told("the root failed");
@@ -2079,14 +2084,15 @@ TEST(a_story_tells_like_lines_once_and_what_it_leaves_out)
 
     with(NULL);
     assert_int_equal(osr_test_replay(&test, whole("prints:F100+=1")), 1);
-    assert_told("  F100, a fault: \"printer\" fails with ENODEV, error 1 of 1, as from now on always\n  … and ");
+    assert_told("  F100, a fault: in task 1 \"prints_much\", \"printer\" fails with ENODEV, error 1 of 1, as from now on "
+                "always\n  … and ");
     assert_told(" more, up to F");
     assert_not_told("F101");
     assert_told(" runs\n  the run gave");
     assert_not_told("no room");
     with("other");
     assert_int_equal(osr_test_replay(&test, whole("prints:F100+=1")), 1);
-    assert_told("F101, a fault: \"");
+    assert_told("F101, a fault: in task 1 \"prints_much\", \"");
     assert_told(" as from now on always\n  … and more, which there is no room for\n      when the check failed, at 0.000000 s:\n"
                 "        task 1 \"prints_much\" runs\n  the run gave");
 }

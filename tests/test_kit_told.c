@@ -147,7 +147,8 @@ TEST(a_check_is_given_what_the_run_came_to)
     assert_int_equal(osr_test_run(&test), 0);
     assert_int_equal(result_of_last.rc, -EPROTO);
     assert_non_null(result_of_last.error);
-    assert_told("run: 1 run: all well; the root failed in 1 of them (EPROTO) with nothing injected");
+    assert_told("run: 1 run: all well; the root failed in 1 of them (EPROTO) with no cancellation and no fault injected, which "
+                "check() let pass\n");
     with("gives a number");
     assert_int_equal(osr_test_run(&test), 0);
     assert_int_equal(result_of_last.rc, 4);
@@ -433,7 +434,8 @@ TEST(a_transfer_of_half_is_told_as_that)
 
     with(NULL);
     assert_int_equal(osr_test_sweep(&test), 1);
-    assert_told(", a short transfer: \"write\" moves no more than half of it\n");
+    assert_told(", a short transfer: in task 1 \"writes_once\", at tests/test_kit_told.c:");
+    assert_told(", \"write\" moves no more than half of it\n");
 }
 
 OSR_TASK(reads_what_is_there, struct world, w)
@@ -553,8 +555,11 @@ TEST(a_story_shows_who_was_where_at_each_fault)
     told[0] = '\0';
     assert_int_equal(osr_test_replay(&test, whole(lines)), 1);
     for (i = 0; i < 4; i++) {
-        snprintf(expected, sizeof(expected), "  F%lu, a fault: \"printer\" fails with ENODEV, error 1 of 1\n      at 0.00%d000 s:\n        task 1 ",
-                 ordinals[i], i);
+        snprintf(expected, sizeof(expected), "  F%lu, a fault: in task 1 \"prints_at_times\", %s", ordinals[i],
+                 i ? "last seen at tests/test_kit_told.c:" : "\"printer\"");
+        assert_told(expected);
+        snprintf(expected, sizeof(expected),
+                 ", \"printer\" fails with ENODEV, error 1 of 1\n      at 0.00%d000 s:\n        task 1 ", i);
         assert_told(expected);
     }
     assert_told("      when the check failed, at 0.004000 s:\n");
@@ -596,7 +601,8 @@ TEST(a_row_of_like_choices_is_counted_to_its_end)
     assert_told("\n  the run gave 0\n");
     told[0] = '\0';
     assert_int_equal(osr_test_replay(&writes, whole("writes:S1+=1")), 1);
-    assert_told("  S1, a short transfer: \"write\" moves one byte only, as from now on always\n  … and 19 more, up to S20\n"
+    assert_told("  S1, a short transfer: in task 1 \"writes_twenty\", at tests/test_kit_told.c:");
+    assert_told(", \"write\" moves one byte only, as from now on always\n  … and 19 more, up to S20\n"
                 "  the run gave 0\n");
 }
 
@@ -618,7 +624,7 @@ TEST(a_story_says_which_of_its_errors_a_call_gave)
 
     with(NULL);
     assert_int_equal(osr_test_sweep(&test), 1);
-    assert_told(", a fault: \"socket\" fails with ENFILE, error 2 of ");
+    assert_told(", a fault: in task 1 \"listens\", \"socket\" fails with ENFILE, error 2 of ");
 }
 
 OSR_TASK(differs_after_a_choice, struct world, w)
@@ -1185,7 +1191,321 @@ TEST(the_stack_for_signals_is_the_programs_again)
     assert_ptr_equal(after.ss_sp, own);
 }
 
-int main(void)
+/* ---- Where it was --------------------------------------------------------------------------------------- */
+
+OSR_TASK(sleeps_long, struct world, w)
+{
+    (void)w;
+    return osr_sleep(osr_s(9));
+}
+
+OSR_TASK(does_nothing_here, struct world, w)
+{
+    (void)w;
+    return 0;
+}
+
+OSR_TASK(spawns_then_prints, struct world, w)
+{
+    const struct osr_allocator *allocator = osr_test_allocator();
+    struct osr_group group;
+    void *memory = NULL;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, sleeps_long, w, .name = "sleeper");
+    if (rc == 0 && has("behind a sleep"))
+        rc = osr_sleep(osr_ms(1));
+    if (rc == 0)
+        memory = allocator->resize(allocator->arg, NULL, 24);
+    osr_test_check(rc < 0 || memory);
+    allocator->resize(allocator->arg, memory, 0);
+    osr_group_cancel(&group, "no more");
+    (void)osr_group_close(&group, 0);
+    return 0;
+}
+
+TEST(a_call_that_fails_is_told_with_the_task_and_the_last_place_that_is_known)
+{
+    const struct osr_test test = KIT_TEST("prints", spawns_then_prints);
+
+    with("behind a spawn");
+    assert_int_equal(osr_test_sweep(&test), 1);
+    assert_told(", a fault: in task 1 \"spawns_then_prints\", last seen at tests/test_kit_told.c:");
+    assert_told(", and no further than in osr_group_close at tests/test_kit_told.c:");
+    assert_told(", \"allocation\" fails with ENOMEM, error 1 of 1\n");
+    assert_told("\n        task 1 \"spawns_then_prints\" runs, last seen at tests/test_kit_told.c:");
+    with("behind a sleep");
+    assert_int_equal(osr_test_sweep(&test), 1);
+    assert_told(", a fault: in task 1 \"spawns_then_prints\", last seen in osr_sleep at tests/test_kit_told.c:");
+    assert_told("\n        task 1 \"spawns_then_prints\" runs, last seen in osr_sleep at tests/test_kit_told.c:");
+    assert_told("\n        task 2 \"sleeper\" waits in osr_sleep at tests/test_kit_told.c:");
+}
+
+OSR_TASK(spawns_at_once, struct world, w)
+{
+    struct osr_group group;
+    int rc;
+
+    osr_group_open(&group);
+    rc = osr_spawn(&group, does_nothing_here, w);
+    osr_test_check(rc == 0);
+    (void)osr_group_close(&group, 0);
+    return 0;
+}
+
+OSR_TASK(closes_late, int, fd)
+{
+    int rc = osr_sleep(osr_ms(1));
+
+    osr_fd_close(*fd);
+    return rc;
+}
+
+OSR_TASK(reads_until_the_end, struct world, w)
+{
+    struct osr_group group;
+    char byte;
+    int fds[2], rc = osr_test_streams(fds);
+
+    (void)w;
+    if (rc < 0)
+        return rc;
+    osr_group_open(&group);
+    rc = osr_spawn(&group, closes_late, &fds[1]);
+    if (rc == 0) {
+        rc = osr_read(fds[0], &byte, 1);
+        osr_test_check(rc != -ECONNRESET);
+    } else {
+        osr_fd_close(fds[1]);
+    }
+    (void)osr_group_close(&group, 0);
+    osr_fd_close(fds[0]);
+    return 0;
+}
+
+/* By a run without the fault. */
+TEST(a_call_that_fails_is_told_with_where_its_task_would_have_gone)
+{
+    const struct osr_test spawns = KIT_TEST("spawns", spawns_at_once), reads = KIT_TEST("reads", reads_until_the_end);
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&spawns), 1);
+    assert_told(", a fault: in task 1 \"spawns_at_once\", no further than at tests/test_kit_told.c:");
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&reads), 1);
+    assert_told(", a fault: in task 1 \"reads_until_the_end\", in osr_read at tests/test_kit_told.c:");
+    assert_told(", \"recv\" fails with ECONNRESET, error 1 of 3\n");
+}
+
+OSR_TASK(does_little, struct world, w)
+{
+    w->seen++;
+    return 0;
+}
+
+static void must_have_begun(void *arg, const struct osr_test_result *result)
+{
+    struct world *w = arg;
+
+    (void)result;
+    if (has("after the run"))
+        (void)osr_test_fault("printer", -ENODEV);
+    if (w->seen == 0 || has("after the run"))
+        osr_test_fail("look around");
+}
+
+TEST(a_fault_outside_the_program_is_told_as_that)
+{
+    const struct osr_test test =
+        OSR_TEST("little", does_little, &world, .begin = begin, .check = must_have_begun, .tell = note);
+    char lines[64];
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 1);
+    assert_told(", a fault: before the program has begun, \"memory\" fails with ENOMEM, error 1 of 1\n");
+    assert_told("\n  the run gave ENOMEM; the program had not begun\n");
+    with("after the run");
+    snprintf(lines, sizeof(lines), "little:F1+=1.%04x", osri_kit_hash("printer"));
+    assert_int_equal(osr_test_replay(&test, whole(lines)), 1);
+    assert_told(", a fault: after the run, \"printer\" fails with ENODEV, ");
+    assert_not_told("had not begun");
+}
+
+OSR_TASK(writes_to_a_reader, struct world, w)
+{
+    struct osr_group group;
+    int fds[2], rc = osr_test_streams(fds);
+
+    (void)w;
+    if (rc < 0)
+        return rc;
+    osr_group_open(&group);
+    rc = osr_spawn(&group, sleeps_long, w);
+    (void)osr_settle();
+    rc = rc < 0 ? rc : osr_write(fds[0], "abcd", 4);
+    osr_test_check(rc < 0 || rc == 4);
+    osr_group_cancel(&group, "no more");
+    (void)osr_group_close(&group, 0);
+    osr_fd_close(fds[0]);
+    osr_fd_close(fds[1]);
+    return 0;
+}
+
+TEST(a_short_transfer_is_told_with_those_who_were_where)
+{
+    const struct osr_test test = KIT_TEST("shorts", writes_to_a_reader);
+    const char *at;
+
+    with(NULL);
+    assert_int_equal(osr_test_sweep(&test), 1);
+    at = strstr(told, "\"write\" moves one byte only\n      at 0.000000 s:\n        task 1 ");
+    assert_non_null(at);
+    assert_non_null(strstr(at, "\n        task 2 \"sleeps_long\" waits in osr_sleep at "));
+}
+
+OSR_TASK(fails_with_its_number, struct world, w)
+{
+    (void)w;
+    return osr_fail(-EPROTO, "for a reason");
+}
+
+OSR_TASK(has_many_that_fail, struct world, w)
+{
+    struct osr_group group;
+    int i, rc = 0;
+
+    osr_group_open(&group, .policy = OSR_COLLECT);
+    for (i = 0; i < (has("many") ? 30 : 2) && rc == 0; i++)
+        rc = osr_spawn(&group, fails_with_its_number, w);
+    return osr_group_close(&group, rc);
+}
+
+static void must_succeed(void *arg, const struct osr_test_result *result)
+{
+    (void)arg;
+    osr_test_check(result->rc == 0);
+}
+
+TEST(what_the_run_gave_is_told_with_the_errors_behind_it)
+{
+    const struct osr_test test = OSR_TEST("failing", has_many_that_fail, &world, .check = must_succeed, .tell = note);
+
+    with("two");
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("\n  the run gave OSR_EGROUP\n      OSR_EGROUP: 2 errors");
+    assert_told("\n      +- EPROTO: for a reason  [task \"fails_with_its_number\", tests/test_kit_told.c:");
+    assert_not_told("more errors");
+    with("many");
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("\n      … and more errors\n  again: ");
+}
+
+static void *kept[5];
+
+OSR_TASK(leaves_blocks, struct world, w)
+{
+    const struct osr_allocator *allocator = osr_test_allocator();
+    int i, rc = osr_sleep(osr_ms(1));
+
+    (void)w;
+    for (i = 0; i < 5 && (i == 0 || has("five")); i++)
+        kept[i] = allocator->resize(allocator->arg, NULL, 8);
+    kept[0] = allocator->resize(allocator->arg, kept[0], 24);
+    return rc;
+}
+
+/* Behind the kit's back. */
+static void free_kept(void *arg)
+{
+    int i;
+
+    (void)arg;
+    for (i = 0; i < 5; i++) {
+        free(kept[i]);
+        kept[i] = NULL;
+    }
+}
+
+TEST(memory_that_is_left_is_told_with_its_size_and_who_has_made_it)
+{
+    const struct osr_test test = KIT_TEST("blocks", leaves_blocks, .end = free_kept);
+
+    with("one");
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("  1 block of memory is left: 24 bytes, made in task 1 \"leaves_blocks\", last seen in osr_sleep at tests/");
+    with("five");
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told("  5 blocks of memory are left: 24 bytes, made in task 1 ");
+    assert_told("; 8 bytes, made in task 1 ");
+    assert_told("; and 2 more\n");
+}
+
+/* ---- Sanitizers ----------------------------------------------------------------------------------------- */
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ADDRESSES_ARE_CHECKED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ADDRESSES_ARE_CHECKED true
+#endif
+#endif
+#ifndef ADDRESSES_ARE_CHECKED
+#define ADDRESSES_ARE_CHECKED false
+#endif
+
+OSR_TASK(looks_at_what_is_gone, struct world, w)
+{
+    char *volatile memory = malloc(16);
+
+    (void)w;
+    memory[0] = 'x';
+    if (osr_sleep(osr_ms(1)) < 0)
+        free(memory);
+    putchar(memory[0]);
+    free(memory);
+    return 0;
+}
+
+static int sweep_over_what_is_gone(void)
+{
+    static const struct osr_test test = OSR_TEST("gone", looks_at_what_is_gone, &world, .begin = begin, .quiet = true);
+
+    return osr_test_sweep(&test);
+}
+
+/* As a program of its own, which reads its options when it begins. */
+static void assert_sanitizer_is_told(const char *options)
+{
+    static char said[1 << 16];
+    char command[256];
+    size_t length;
+    FILE *stream;
+
+    snprintf(command, sizeof(command), "ASAN_OPTIONS=%s exec %s --gone 2>&1", options, program_invocation_name);
+    stream = popen(command, "r");
+    assert_non_null(stream);
+    length = fread(said, 1, sizeof(said) - 1, stream);
+    said[length] = '\0';
+    assert_int_not_equal(pclose(stream), 0);
+    note(NULL, said);
+    assert_told("heap-use-after-free");
+    assert_told("\"gone\": the program is stopped\n  a sanitizer stops the program; what it has found it tells itself\n");
+    assert_told("again: OSR_REPLAY='osr1:gone:C1=1;");
+    assert_null(strstr(strstr(said, "again: ") + 1, "again: "));
+}
+
+TEST(what_a_sanitizer_stops_is_told_once)
+{
+    if (!ADDRESSES_ARE_CHECKED)
+        skip();
+    with(NULL);
+    assert_sanitizer_is_told("abort_on_error=0");
+    with(NULL);
+    assert_sanitizer_is_told("abort_on_error=1:disable_coredump=1");
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         story_test(what_is_told_is_as_short_as_it_gets),
@@ -1221,7 +1541,16 @@ int main(void)
         story_test(a_long_token_is_told_whole),
         story_test(a_token_that_is_too_long_says_so),
         story_test(the_stack_for_signals_is_the_programs_again),
+        story_test(a_call_that_fails_is_told_with_the_task_and_the_last_place_that_is_known),
+        story_test(a_call_that_fails_is_told_with_where_its_task_would_have_gone),
+        story_test(a_fault_outside_the_program_is_told_as_that),
+        story_test(a_short_transfer_is_told_with_those_who_were_where),
+        story_test(what_the_run_gave_is_told_with_the_errors_behind_it),
+        story_test(memory_that_is_left_is_told_with_its_size_and_who_has_made_it),
+        story_test(what_a_sanitizer_stops_is_told_once),
     };
 
+    if (argc > 1 && strcmp(argv[1], "--gone") == 0)
+        return sweep_over_what_is_gone();
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }

@@ -2,9 +2,11 @@
  * What AddressSanitizer, LeakSanitizer and ThreadSanitizer are told. Their functions are stood in for by a model of what they
  * demand, which notes the first thing that is not so; whether the real ones are content, the suites under them show.
  */
-#include "harness.h"
+#include "told.h"
 
 #include <pthread.h>
+
+#include <osier/test.h>
 
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
@@ -169,6 +171,16 @@ void __tsan_switch_to_fiber(void *fiber, unsigned flags)
     model.current = fiber;
 }
 
+/* What a sanitizer calls before it ends the process. */
+static void (*on_death)(void);
+
+void __sanitizer_set_death_callback(void (*callback)(void));
+
+void __sanitizer_set_death_callback(void (*callback)(void))
+{
+    on_death = callback;
+}
+
 /* What the C library says of a thread's own stack; where it does not, that is left open. */
 static bool hides_attributes, hides_stack;
 
@@ -310,6 +322,34 @@ TEST(a_thread_whose_stack_is_not_known_runs_all_the_same)
     assert_content();
 }
 
+OSR_TASK(is_stopped_by_a_sanitizer, void, unused)
+{
+    int rc = osr_sleep(osr_ms(1));
+
+    if (rc < 0) {
+        on_death();
+        on_death();
+    }
+    return 0;
+}
+
+TEST(a_play_that_a_sanitizer_ends_is_told_once)
+{
+    static int nothing;
+    const struct osr_test test = OSR_TEST("stopped", is_stopped_by_a_sanitizer, &nothing, .tell = note, .quiet = true);
+    const char *at;
+
+    told[0] = '\0';
+    assert_int_equal(osr_test_sweep(&test), 0); /* a real one does not come back */
+    at = strstr(told, "again: OSR_REPLAY='osr1:stopped:C1=2;"); /* of the third run, which is not played again */
+    assert_non_null(at);
+    assert_null(strstr(at + 1, "again: OSR_REPLAY='osr1:stopped:C1=2;"));
+    assert_non_null(strstr(told, "\"stopped\": the program is stopped\n  a sanitizer stops the program; what it has found"));
+    told[0] = '\0';
+    on_death(); /* outside plays there is nothing to tell */
+    assert_string_equal(told, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +357,7 @@ int main(void)
         cmocka_unit_test_setup(where_no_fake_stacks_are_kept_none_is_left_for_good, begin_model),
         cmocka_unit_test_setup(stacks_that_are_idle_for_long_are_given_back_before_the_end, begin_model),
         cmocka_unit_test_setup(a_thread_whose_stack_is_not_known_runs_all_the_same, begin_model),
+        cmocka_unit_test_setup(a_play_that_a_sanitizer_ends_is_told_once, begin_model),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

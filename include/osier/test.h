@@ -45,7 +45,16 @@
  *
  * Crashes are seen by a handler of the kit's, on a stack of its own, for SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT. It
  * tells the story, and goes on to the handler that was there before the call. A handler that is installed during a run has
- * the signal to itself.
+ * the signal to itself. What a sanitizer stops is told behind its report: but for osr_test_fuzz(), where fuzzers ask for
+ * that themselves, the kit takes the sanitizers' one callback (__sanitizer_set_death_callback()) when a run begins, also
+ * from a program that had set it.
+ *
+ * Jobs run on the loop's thread in a test, so races between the thread of a job and tasks are not seen: for those run the
+ * program itself, on the real clock, with ThreadSanitizer.
+ *
+ * Begin with osr_test_sweep(), which takes one run for each place and finds most; then osr_test_random(); then
+ * osr_test_explore(), for small programs: it is depth first, so that what the sweep finds in a hundred runs may come very
+ * late in it, or not at all (short reads and writes it does not try).
  *
  * That a run does not end is seen by the number of its steps (osr_test.steps), and by the calls in a row that a task makes
  * though they are refused. A task that computes for ever and calls nothing makes no step, and is not seen: give the test
@@ -98,7 +107,9 @@ struct osr_test {
     void *arg;
     size_t typed_; /* private */
 
-    void (*begin)(void *arg); /* before each run: makes everything as new; or NULL */
+    /* Before each run: makes everything as new; or NULL. All that check() looks at is made here: where an allocation or a
+     * call fails before the program has begun, the run ends with that, and check() comes all the same. */
+    void (*begin)(void *arg);
     void (*check)(void *arg, const struct osr_test_result *result); /* after each run: what must be so now; or NULL */
     void (*end)(void *arg);   /* after that: gives back what begin() took; or NULL */
 
@@ -125,7 +136,8 @@ struct osr_test {
 
 /* A test that runs a task, whose argument's type is checked: OSR_TEST("transfers", transfers, &bank, .check = …). It may
  * initialize a variable in a file or in a function. That the root task fails is no violation unless .check says so; where
- * nothing was injected that fails it, the last line tells how often it did. */
+ * neither a cancellation nor a fault was injected, the last line tells how often it did, and whether a check() let that
+ * pass. */
 #define OSR_TEST(name_, task_, argument_, ...)                                                                 \
     {.size = sizeof(struct osr_test), .where = OSR_HERE, .name = (name_), .routine = &(task_).routine_,         \
      .arg = (argument_), .typed_ = sizeof(1 ? (argument_) : (task_).arg_), __VA_ARGS__}

@@ -98,6 +98,7 @@ void osri_kit_hurry(struct campaign *campaign)
 
 void osri_kit_count(const struct campaign *campaign, const char *format, ...)
 {
+    const char *unseen = campaign->test->check ? "which check() let pass" : "and there is no check() to object";
     char text[512], failed[256] = "";
     va_list list;
 
@@ -107,8 +108,8 @@ void osri_kit_count(const struct campaign *campaign, const char *format, ...)
     vsnprintf(text, sizeof(text), format, list);
     va_end(list);
     if (campaign->failed)
-        snprintf(failed, sizeof(failed), "; the root failed in %lu of them (%s) with nothing injected, and no check objects",
-                 campaign->failed, osr_strcode(campaign->failure));
+        snprintf(failed, sizeof(failed), "; the root failed in %lu of them (%s) with no cancellation and no fault injected, "
+                 "%s", campaign->failed, osr_strcode(campaign->failure), unseen);
     osri_kit_say(campaign->test, "osier-test: \"%s\": %s: %lu run%s: %s%s\n", campaign->test->name, campaign->name,
                  campaign->runs, osri_kit_s(campaign->runs), text, failed);
 }
@@ -232,6 +233,30 @@ static bool is_sampled(unsigned long run)
     return (run & (run - 1)) == 0 || run % 1024 == 0;
 }
 
+/* Plays once more, without the faults, to see where the task that the first of them comes to would have gone. */
+static void look_behind_fault(struct campaign *campaign)
+{
+    struct play *play = &campaign->again;
+    struct script sound = {0};
+    size_t i;
+
+    play->awaited = 0;
+    play->awaiting = 0;
+    play->next = NULL;
+    for (i = 0; i < campaign->script.count; i++)
+        if (campaign->script.lines[i].kind != OSR_CHOICE_FAULT)
+            osri_kit_script_add(&sound, campaign->script.lines[i]);
+        else if (!play->awaited)
+            play->awaited = campaign->script.lines[i].first;
+    if (play->awaited) {
+        osri_kit_play_once(play, campaign->test, &sound, NULL);
+        campaign->next = play->next;
+        campaign->next_of = play->awaited;
+        play->awaited = 0;
+    }
+    osri_kit_script_free(&sound);
+}
+
 static void tell(struct campaign *campaign, const char *detail)
 {
     enum violation found = campaign->play.violation;
@@ -247,8 +272,10 @@ static void tell(struct campaign *campaign, const char *detail)
     (void)osr_runner_free(campaign->play.runner);
     campaign->play.runner = NULL;
     campaign->stage = ", being shrunk";
-    if (found != VIOLATION_OUTSIDE) /* each try of which would take as long */
+    if (found != VIOLATION_OUTSIDE) { /* each try of which would take as long */
         osri_kit_shrink(campaign);
+        look_behind_fault(campaign);
+    }
     campaign->play.told = true;
     osri_kit_play_once(&campaign->play, campaign->test, &campaign->script, NULL);
     snprintf(how, sizeof(how), "%s, run %lu (%s)%s", campaign->name, runs, detail,

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 long osri_kit_blocks, osri_kit_own_blocks;
@@ -19,18 +20,90 @@ void *osri_kit_resize(void *memory, size_t size)
     return resized;
 }
 
+/* ---- Which blocks these are ---- */
+
+/* Made in the told play that is on. */
+struct block {
+    void *memory;
+    size_t size;
+    struct moment moment;
+};
+
+static struct block *made;
+static size_t made_count, made_room;
+
+void osri_kit_forget_blocks(void)
+{
+    made_count = 0;
+}
+
+/* The latest first: what is made last is mostly given back first. NULL: it is none of these. */
+static struct block *made_at(const void *memory)
+{
+    size_t i;
+
+    for (i = made_count; i > 0; i--)
+        if (made[i - 1].memory == memory)
+            return &made[i - 1];
+    return NULL;
+}
+
+static void note_new(void *memory, size_t size)
+{
+    if (made_count == made_room) {
+        made_room = made_room ? made_room * 2 : 64;
+        made = osri_kit_resize(made, made_room * sizeof(*made));
+    }
+    made[made_count++] = (struct block){memory, size, osri_kit_moment(osri_kit_play)};
+}
+
+/* What `block` is now; `memory` is NULL if it has been given back. */
+static void note_resized(struct block *block, void *memory, size_t size)
+{
+    if (!osri_kit_play || !osri_kit_play->told)
+        return;
+    if (block && !memory) {
+        memmove(block, block + 1, (size_t)(made + --made_count - block) * sizeof(*block));
+    } else if (block) {
+        block->memory = memory;
+        block->size = size;
+    } else if (memory) {
+        note_new(memory, size);
+    }
+}
+
+void osri_kit_describe_blocks(const struct play *play, char *text, size_t size)
+{
+    enum { NAMED = 3 };
+    size_t i;
+
+    for (i = 0; i < made_count && i < NAMED; i++) {
+        osri_kit_add(text, size, "%s %zu byte%s, made ", i == 0 ? ":" : ";", made[i].size,
+                     osri_kit_s((unsigned long)made[i].size));
+        osri_kit_add_moment(play, &made[i].moment, text, size);
+    }
+    if (made_count > NAMED)
+        osri_kit_add(text, size, "; and %zu more", made_count - NAMED);
+}
+
+/* ---- Counting ---- */
+
 static void *counting_resize(void *arg, void *memory, size_t size)
 {
+    struct block *block = memory ? made_at(memory) : NULL;
     long *blocks = arg;
     void *resized;
 
     if (size == 0) {
         *blocks -= memory != NULL;
         free(memory);
+        note_resized(block, NULL, 0);
         return NULL;
     }
     resized = realloc(memory, size);
     *blocks += resized && !memory;
+    if (resized)
+        note_resized(block, resized, size);
     return resized;
 }
 

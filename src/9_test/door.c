@@ -152,6 +152,25 @@ static uint64_t task_of(const struct play *play, const struct question *question
     return question->kind == OSR_CHOICE_READY && play->queued == question->n ? play->queue[question->answer] : 0;
 }
 
+struct moment osri_kit_moment(const struct play *play)
+{
+    if (play->runs)
+        return (struct moment){.task = play->current, .seen = play->actors[play->current].seen};
+    return (struct moment){.words = play->steps == 0 ? "before the program has begun"
+                                    : play->inside   ? "while no task runs"
+                                                     : "after the run"};
+}
+
+/* Where the task that runs has come to. */
+static void note_seen(struct play *play, const char *place)
+{
+    play->actors[play->current].seen = place;
+    if (play->awaiting && play->awaiting == play->current) {
+        play->next = place;
+        play->awaiting = 0;
+    }
+}
+
 static void note_those_before(const struct play *play, struct question *question)
 {
     unsigned i;
@@ -167,12 +186,18 @@ static void note_injection(struct play *play, struct question *question)
     play->cancels += question->kind == OSR_CHOICE_CANCEL;
     play->faults += question->kind == OSR_CHOICE_FAULT;
     question->task = task_of(play, question);
+    question->moment = osri_kit_moment(play);
+    if (question->kind == OSR_CHOICE_FAULT && question->ordinal == play->campaign->next_of && question->moment.task)
+        question->moment.next = play->campaign->next;
+    question->moment.there = question->moment.seen && (question->kind == OSR_CHOICE_SHORT ||
+                                                       question->moment.next == question->moment.seen);
     if (question->kind == OSR_CHOICE_READY && question->task)
         note_those_before(play, question);
     if (!play->told)
         return;
     osri_kit_scene_choice(play, question);
-    if (question->kind == OSR_CHOICE_CANCEL || (question->kind == OSR_CHOICE_FAULT && !question->onwards))
+    if (question->kind == OSR_CHOICE_CANCEL ||
+        ((question->kind == OSR_CHOICE_FAULT || question->kind == OSR_CHOICE_SHORT) && !question->onwards))
         osri_kit_scene_actors(play);
 }
 
@@ -206,6 +231,10 @@ static unsigned ask(struct play *play, unsigned kind, unsigned n, const char *wh
                                   .errors = errors};
     if (kind == OSR_CHOICE_READY)
         settle_queue(play);
+    if (kind == OSR_CHOICE_CANCEL && play->current)
+        note_seen(play, what);
+    if (kind == OSR_CHOICE_FAULT && question->ordinal == play->awaited && play->runs)
+        play->awaiting = play->current;
     for (watch = kind == OSR_CHOICE_CANCEL ? play->watch : NULL; watch; watch = watch->outer)
         watch->points += watch->task == play->current && osr_shields() <= watch->shields;
     if (!(kind == OSR_CHOICE_FAULT && from_order(play, question)) && !from_length(play, question)) {
@@ -335,6 +364,8 @@ void osri_kit_observe(void *arg, const struct osr_trace_event *event)
         actor->call = event->call;
         actor->where = event->where;
     }
+    if (play->runs && (event->kind == OSR_TRACE_WAIT || event->kind == OSR_TRACE_SPAWN))
+        note_seen(play, event->where);
     if (event->kind == OSR_TRACE_WAIT || event->kind == OSR_TRACE_END)
         play->runs = false;
 }

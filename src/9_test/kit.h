@@ -80,6 +80,15 @@ enum violation {
     VIOLATION_DEATH        /* the program was stopped */
 };
 
+/* Who runs, as far as that is known. */
+struct moment {
+    uint64_t task;     /* 0: none */
+    const char *seen;  /* the place of the last call of that task that has been told; or NULL */
+    bool there;        /* it is in that call */
+    const char *next;  /* the place where that task is seen next if this goes well; NULL: not known */
+    const char *words; /* what moment this is if no task runs */
+};
+
 enum { BEFORE = 3 };
 
 struct question {
@@ -91,6 +100,7 @@ struct question {
     bool onwards; /* answered by such a line */
     bool ordered; /* answered as the test has said */
     uint64_t task; /* that calls, or that goes first; 0: not known */
+    struct moment moment; /* of a fault and a short transfer */
     uint32_t before[BEFORE]; /* those that were ready before it, as far as there is room */
 };
 
@@ -108,6 +118,7 @@ struct actor {
     char name[OSR_NAME_SIZE];
     enum osr_trace_kind last; /* what it did last, of SPAWN, STEP, WAIT, WAKE, END */
     const char *call, *where; /* of its wait, or where it was spawned */
+    const char *seen;         /* the place of its last call that has been told: a cancellation point, a wait, or a spawn */
 };
 
 struct order {
@@ -137,6 +148,9 @@ struct play {
     struct orders *explored; /* is told what steps touch; or NULL */
     bool told;               /* the story is wanted */
     bool shows;              /* all questions are printed */
+    unsigned long awaited;   /* of this fault is to be found out where the task that makes the call is seen next; 0: of none */
+    uint64_t awaiting;       /* that task, from then on until it is */
+    const char *next;        /* where it was */
     struct question *questions;
     struct event *events;
     struct actor *actors; /* by number, from 1 on */
@@ -190,6 +204,7 @@ struct play {
     char parting[512];
     char said[2048]; /* what was found wrong */
     char row[512];   /* what the last line of the scene says of a choice: its letter, then what makes another one like it */
+    char errors[4096]; /* what the run failed with: in told plays */
     char scene[16384]; /* what was injected, and who was where: in told plays */
     uint64_t queue[256]; /* the ready ones, as far as can be told from events: for strategies, which may err */
 };
@@ -214,6 +229,8 @@ unsigned osri_kit_ask(struct play *play, unsigned kind, unsigned n, const char *
 /* The same about a fault, whose errors have these names: "ECONNRESET, ENOMEM". */
 unsigned osri_kit_ask_fault(struct play *play, unsigned n, const char *what, const char *errors);
 
+struct moment osri_kit_moment(const struct play *play);
+
 void osri_kit_observe(void *play, const struct osr_trace_event *event);
 
 /* Notes what is wrong, unless something is already. */
@@ -228,6 +245,10 @@ _Noreturn void osri_kit_stop(const struct play *play, enum violation found, cons
 /* Blocks that are in use: of the library's, and of the program's own. */
 extern long osri_kit_blocks, osri_kit_own_blocks;
 extern const struct osr_allocator osri_kit_counting;
+
+/* Of told plays it is known what each block is and when it was made: begins anew, and adds that of those that are left. */
+void osri_kit_forget_blocks(void);
+void osri_kit_describe_blocks(const struct play *play, char *text, size_t size);
 
 /* Like realloc(), but says so and stops the program if there is no memory. */
 void *osri_kit_resize(void *memory, size_t size);
@@ -248,6 +269,12 @@ static inline const char *osri_kit_s(unsigned long count)
 
 /* What a task or a run gave, in words; a number that is no code as one. Good until the next call but one. */
 const char *osri_kit_outcome(int rc);
+
+/* Adds words, cut where there is no more room. */
+void osri_kit_add(char *text, size_t size, const char *format, ...) OSR_PRINTF_(3, 4);
+
+/* Adds which task it was, and where. */
+void osri_kit_add_moment(const struct play *play, const struct moment *moment, char *text, size_t size);
 
 /* Adds to the play's scene what was chosen; like choices in a row are counted. */
 void osri_kit_scene_choice(struct play *play, const struct question *question);
@@ -270,6 +297,9 @@ void osri_kit_tell_death(const char *why);
  * handled them. */
 void osri_kit_watch_crashes(void);
 void osri_kit_unwatch_crashes(void);
+
+/* From now on the play that is on is told as well when a sanitizer ends the process, which needs no signal for that. */
+void osri_kit_watch_sanitizers(void);
 
 /* ---- The world: outside.c ---- */
 
@@ -306,6 +336,8 @@ struct campaign {
     unsigned long tried; /* its number */
     struct site sites[SITES]; /* as far as runs have told */
     unsigned sites_known;
+    const char *next;      /* where the task is seen next if the `next_of`-th fault does not come */
+    unsigned long next_of; /* 0: that is not known of any */
     unsigned long runs;
     unsigned long failed; /* of them, runs whose root failed though nothing was injected that fails it */
     int failure;          /* of the first of them */

@@ -146,7 +146,7 @@ static int run(struct play *play)
 static void reset(struct play *play, const struct osr_test *test, const struct script *script)
 {
     memset(&play->test, 0, offsetof(struct play, parting) - offsetof(struct play, test));
-    play->parting[0] = play->said[0] = play->row[0] = play->scene[0] = '\0';
+    play->parting[0] = play->said[0] = play->row[0] = play->errors[0] = play->scene[0] = '\0';
     play->test = test;
     play->script = script;
 }
@@ -156,6 +156,11 @@ static void look_at_result(struct play *play, struct osr_error *error)
     const struct osr_test *test = play->test;
     struct osr_test_result result = {play->rc, error, play->now, play->steps, play->cancels, play->faults};
 
+    const bool is_known = play->rc == -OSR_EDEADLOCK ||
+                          (play->rc == -OSR_ESCOPECANCELED && play->violation == VIOLATION_CHECK);
+
+    if (play->told && error && !is_known) /* what was found says it already */
+        (void)osr_error_format(error, play->errors, sizeof(play->errors));
     if (play->rc == -OSR_EDEADLOCK)
         osri_kit_violated(play, VIOLATION_DEADLOCK, NULL, "a deadlock: %s", osr_error_message(error));
     if (test->check)
@@ -180,15 +185,32 @@ static void look_at_script(struct play *play)
     }
 }
 
+/* A runner keeps some for the next run. */
+static void look_at_memory(struct play *play, long before)
+{
+    const long left = osri_kit_own_blocks + (play->runner ? 0 : osri_kit_blocks - before);
+    char which[1024] = "";
+
+    if (left == 0 || play->test->keeps_memory)
+        return;
+    if (left > 0 && play->told)
+        osri_kit_describe_blocks(play, which, sizeof(which));
+    osri_kit_violated(play, VIOLATION_MEMORY, NULL, "%ld block%s of memory %s left%s", left,
+                      osri_kit_s((unsigned long)left), left == 1 ? "is" : "are", which);
+}
+
 void osri_kit_play_once(struct play *play, const struct osr_test *test, const struct script *script,
                         unsigned (*improvise)(struct play *, unsigned, unsigned, const char *))
 {
-    long blocks = osri_kit_blocks, left;
+    const long blocks = osri_kit_blocks;
     int next = osri_kit_next_descriptor();
     struct osr_error *error;
 
     reset(play, test, script);
     play->improvise = improvise;
+    osri_kit_forget_blocks();
+    if (!play->campaign->is_fuzzer) /* which asks to be told itself, and only one can be */
+        osri_kit_watch_sanitizers();
     osri_kit_play = play;
     if (test->begin)
         test->begin(test->arg);
@@ -198,10 +220,7 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
     osr_error_release(error);
     if (test->end)
         test->end(test->arg);
-    left = osri_kit_own_blocks + (play->runner ? 0 : osri_kit_blocks - blocks); /* a runner keeps some for the next run */
-    if (left != 0 && !test->keeps_memory)
-        osri_kit_violated(play, VIOLATION_MEMORY, NULL, "%ld block%s of memory %s left", left,
-                          osri_kit_s((unsigned long)left), left == 1 ? "is" : "are");
+    look_at_memory(play, blocks);
     if (osri_kit_is_descriptor(next)) {
         const struct stream *stream = osri_kit_stream_of(play, next);
 

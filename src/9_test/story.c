@@ -112,10 +112,7 @@ static void end_row(struct play *play)
     play->row[0] = '\0';
 }
 
-/* Words that are put together, cut where there is no more room. */
-static void add(char *text, size_t size, const char *format, ...) OSR_PRINTF_(3, 4);
-
-static void add(char *text, size_t size, const char *format, ...)
+void osri_kit_add(char *text, size_t size, const char *format, ...)
 {
     size_t length = strlen(text);
     va_list list;
@@ -123,6 +120,43 @@ static void add(char *text, size_t size, const char *format, ...)
     va_start(list, format);
     vsnprintf(text + length, size - length, format, list);
     va_end(list);
+}
+
+static void add_place(const struct play *play, const char *place, char *text, size_t size)
+{
+    const char *call = osri_kit_call_at(play->campaign, place);
+
+    if (call)
+        osri_kit_add(text, size, "in %s ", call);
+    osri_kit_add(text, size, "at %s", place);
+}
+
+/* It may have gone on since, to calls that no cancellation can come before. */
+static void add_last_seen(const struct play *play, const char *seen, char *text, size_t size)
+{
+    if (!seen)
+        return;
+    osri_kit_add(text, size, ", last seen ");
+    add_place(play, seen, text, size);
+}
+
+void osri_kit_add_moment(const struct play *play, const struct moment *moment, char *text, size_t size)
+{
+    if (!moment->task) {
+        osri_kit_add(text, size, "%s", moment->words);
+        return;
+    }
+    osri_kit_add(text, size, "in task %llu \"%s\"", (unsigned long long)moment->task, play->actors[moment->task].name);
+    if (moment->there) {
+        osri_kit_add(text, size, ", ");
+        add_place(play, moment->seen, text, size);
+        return;
+    }
+    add_last_seen(play, moment->seen, text, size);
+    if (moment->next) {
+        osri_kit_add(text, size, moment->seen ? ", and no further than " : ", no further than ");
+        add_place(play, moment->next, text, size);
+    }
 }
 
 static void describe_cancel(const struct play *play, const struct question *question, char *text, size_t size)
@@ -171,11 +205,11 @@ static void describe_order(const struct play *play, const struct question *quest
     snprintf(text, size, "task %llu \"%s\" runs before", (unsigned long long)question->task,
              play->actors[question->task].name);
     for (i = 0; i < named; i++)
-        add(text, size, "%s task %u \"%s\"", i == 0 ? "" : i + 1 == question->answer ? " and" : ",", question->before[i],
-            play->actors[question->before[i]].name);
+        osri_kit_add(text, size, "%s task %u \"%s\"", i == 0 ? "" : i + 1 == question->answer ? " and" : ",",
+                     question->before[i], play->actors[question->before[i]].name);
     if (more > 0)
-        add(text, size, " and %u other%s", more, osri_kit_s(more));
-    add(text, size, ", which %s ready first", question->answer == 1 ? "was" : "were");
+        osri_kit_add(text, size, " and %u other%s", more, osri_kit_s(more));
+    osri_kit_add(text, size, ", which %s ready first", question->answer == 1 ? "was" : "were");
 }
 
 static void describe_choice(const struct play *play, const struct question *question, char *text, size_t size)
@@ -206,20 +240,26 @@ void osri_kit_scene_choice(struct play *play, const struct question *question)
         "a ready task", "equal times", "ready descriptors", "jobs", "a fault", "a cancellation", "a short transfer",
         "the test's choice"};
     const char letter = KIND_LETTERS[question->kind];
-    char text[sizeof(play->row) - 1], row[sizeof(play->row)];
+    char text[sizeof(play->row) - 1], row[sizeof(play->row)], moment[256] = "";
 
     describe_choice(play, question, text, sizeof(text));
+    if (question->kind == OSR_CHOICE_FAULT || question->kind == OSR_CHOICE_SHORT)
+        osri_kit_add_moment(play, &question->moment, moment, sizeof(moment));
+    if (moment[0])
+        osri_kit_add(moment, sizeof(moment), ", ");
     if (question->kind == OSR_CHOICE_SHORT && question->onwards)
         snprintf(row, sizeof(row), "%c%u", letter, question->answer); /* whatever its name */
     else
         snprintf(row, sizeof(row), "%c%s", letter, text);
+    if (!question->onwards)
+        osri_kit_add(row, sizeof(row), "%s", moment); /* those that go on and on are alike wherever they are */
     if (play->scene_length == play->row_end && strcmp(row, play->row) == 0) {
         play->row_more++;
         play->row_last = question->ordinal;
         return;
     }
     end_row(play);
-    scene(play, "  %c%lu, %s: %s\n", letter, question->ordinal, names[question->kind], text);
+    scene(play, "  %c%lu, %s: %s%s\n", letter, question->ordinal, names[question->kind], moment, text);
     memcpy(play->row, row, sizeof(row));
     play->row_end = play->scene_length;
 }
@@ -241,7 +281,7 @@ static void scene_actor(struct play *play, uint64_t number)
 {
     const struct actor *actor = &play->actors[number];
     const char *where = actor->where ? actor->where : "?";
-    char task[OSR_NAME_SIZE + 32];
+    char task[OSR_NAME_SIZE + 32], seen[256] = "";
 
     snprintf(task, sizeof(task), "task %llu \"%s\"", (unsigned long long)number, actor->name);
     switch (actor->last) {
@@ -255,7 +295,8 @@ static void scene_actor(struct play *play, uint64_t number)
         scene(play, "        %s, spawned at %s, has not begun\n", task, where);
         break;
     case OSR_TRACE_STEP:
-        scene(play, "        %s %s\n", task, number == play->current ? "runs" : "is ready");
+        add_last_seen(play, actor->seen, seen, sizeof(seen));
+        scene(play, "        %s %s%s\n", task, number == play->current ? "runs" : "is ready", seen);
         break;
     default:
         break;
@@ -359,6 +400,22 @@ static size_t append(size_t length, const char *format, ...)
     return length < sizeof(story) ? length : sizeof(story) - 1;
 }
 
+/* What the run failed with, as far as a story has room for it. */
+static size_t append_errors(size_t length, const struct play *play)
+{
+    enum { LINES = 12 };
+    const char *at = play->errors;
+    int line;
+
+    for (line = 0; *at && line < LINES; line++) {
+        const size_t size = strcspn(at, "\n");
+
+        length = append(length, "      %.*s\n", (int)size, at);
+        at += size + (at[size] == '\n');
+    }
+    return *at ? append(length, "      … and more errors\n") : length;
+}
+
 static void compose(struct play *play, enum violation violation, const char *said, const char *how)
 {
     size_t length = 0;
@@ -372,8 +429,11 @@ static void compose(struct play *play, enum violation violation, const char *sai
     if (!play->scene_length)
         length = append(length, "  nothing was injected, and all was first come, first served\n");
     length = append(length, "%s", play->scene);
-    if (violation != VIOLATION_DEATH)
-        length = append(length, "  the run gave %s\n", osri_kit_outcome(play->rc));
+    if (violation != VIOLATION_DEATH) {
+        length = append(length, "  the run gave %s%s\n", osri_kit_outcome(play->rc),
+                        play->steps == 0 ? "; the program had not begun" : "");
+        length = append_errors(length, play);
+    }
     if (play->campaign->is_fuzzer)
         length = append(length, "  again: this program with the file that holds the input; or, with a program that calls "
                      "osr_test_sweep() or the like for \"%s\", OSR_REPLAY='%s'\n", play->test->name, token);
@@ -438,6 +498,19 @@ void osri_kit_tell_death(const char *why)
         snprintf(how, sizeof(how), "a %s", campaign->name);
     compose(play, VIOLATION_DEATH, line, how);
     say_text(play->test, story);
+}
+
+__attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)(void));
+
+static void sanitized(void)
+{
+    osri_kit_tell_death("a sanitizer stops the program; what it has found it tells itself");
+}
+
+void osri_kit_watch_sanitizers(void)
+{
+    if (__sanitizer_set_death_callback)
+        __sanitizer_set_death_callback(sanitized);
 }
 
 static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
