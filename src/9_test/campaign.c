@@ -108,7 +108,7 @@ void osri_kit_count(const struct campaign *campaign, const char *format, ...)
     va_end(list);
     if (campaign->failed)
         snprintf(failed, sizeof(failed), "; the root failed in %lu of them (%s) with nothing injected, and no check objects",
-                 campaign->failed, osr_strcode(campaign->failure));
+                 campaign->failed, osri_kit_outcome(campaign->failure));
     osri_kit_say(campaign->test, "osier-test: \"%s\": %s: %lu run%s: %s%s\n", campaign->test->name, campaign->name,
                  campaign->runs, osri_kit_s(campaign->runs), text, failed);
 }
