@@ -990,17 +990,30 @@ TEST(a_line_of_any_length_is_told_whole)
     assert_checked();
 }
 
-OSR_TASK(wait_for_ever_in_a_cancelled_scope, char, reason)
+static struct osr_event released;
+
+OSR_TASK(wait_behind_a_shield_in_a_cancelled_scope, char, reason)
 {
     struct osr_scope scope, shield;
 
     osr_scope_open(&scope);
     check_int(osr_scope_cancel(&scope, reason), 0);
     osr_shield_open_unlimited(&shield);
+    check_int(osr_scope_close(&shield, osr_event_wait(&released)), 0);
+    return osr_scope_close(&scope, 0);
+}
+
+/* It is cut when nothing can run any more, and releases the other one. */
+OSR_TASK(wait_for_ever_beside_it, char, reason)
+{
+    struct osr_group group;
+
+    osr_event_init(&released);
+    osr_group_open(&group);
+    osr_spawn(&group, wait_behind_a_shield_in_a_cancelled_scope, reason);
     check_int(osr_sleep(OSR_NEVER), -ECANCELED);
-    check_int(osr_scope_unshield(&shield), 0);
-    (void)osr_scope_close(&shield, -ECANCELED);
-    return osr_scope_close(&scope, -ECANCELED);
+    osr_event_set(&released);
+    return osr_group_close(&group, -ECANCELED);
 }
 
 TEST(a_tree_of_any_length_is_told_whole)
@@ -1013,7 +1026,7 @@ TEST(a_tree_of_any_length_is_told_whole)
 
         memset(reason, 'r', i);
         reason[i] = '\0';
-        assert_int_equal(run_simulated(wait_for_ever_in_a_cancelled_scope, reason), -OSR_EDEADLOCK);
+        assert_int_equal(run_simulated(wait_for_ever_beside_it, reason), -OSR_EDEADLOCK);
         message = osr_error_message(osr_error_last());
         shortest = shortest ? shortest : strlen(message);
         assert_int_equal(strlen(message), shortest + i - 1);

@@ -2457,6 +2457,30 @@ TEST(a_number_that_was_found_closed_is_known_anew)
     assert_checked();
 }
 
+/* The last read took less than it was asked for, so the next one would wait first, and finds it closed before it has tried. */
+OSR_TASK(use_a_number_that_was_found_closed_before_a_wait, void, unused)
+{
+    struct ends was = pipe_ends(), is = socket_ends();
+    char bytes[8];
+
+    check_int(osr_write(was.b, "x", 1), 1);
+    check_int(osr_read(was.a, bytes, sizeof(bytes)), 1);
+    check_int(close(was.a), 0);
+    check_int(osr_read(was.a, bytes, sizeof(bytes)), -EBADF);
+    check_int(dup2(is.a, was.a), was.a);
+    check_int(osr_write(was.a, "x", 1), 1); /* which a pipe opened for reading could not */
+    check_int(osr_fd_close(was.a), 0);
+    check_int(osr_fd_close(was.b), 0);
+    close_ends(is);
+    return 0;
+}
+
+TEST(so_it_is_if_that_was_found_before_a_wait)
+{
+    assert_int_equal(osr_run(use_a_number_that_was_found_closed_before_a_wait, NULL), 0);
+    assert_checked();
+}
+
 TEST(addresses_of_strange_families_and_unnamed_sockets_can_be_written)
 {
     struct osr_address address = {.size = sizeof(sa_family_t)};
@@ -2544,6 +2568,7 @@ int main(void)
         descriptor_test(what_is_closed_elsewhere_in_a_turn_before_an_attached_loop_begins_anew_stops_nobody),
         descriptor_test(what_was_closed_in_another_threads_run_is_neither_leaked_nor_closed_barely),
         descriptor_test(a_number_that_was_found_closed_is_known_anew),
+        descriptor_test(so_it_is_if_that_was_found_before_a_wait),
         story_test(addresses_of_strange_families_and_unnamed_sockets_can_be_written),
     };
 

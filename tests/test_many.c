@@ -1,7 +1,9 @@
 /* Many descriptors that are ready at once: they are told in batches, and nobody can tell but by who runs before whom. */
 #include "harness.h"
 
+#include <ev.h>
 #include <fcntl.h>
+#include <osier/attach.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -191,6 +193,51 @@ TEST(nor_has_it_if_nobody_waits_for_those_who_are_told)
     assert_checked();
 }
 
+/* ---- Attached ---- */
+
+/* There libev looks in each iteration, and would find those again who have not run yet. */
+static unsigned first_turn, last_turn;
+
+OSR_TASK(note_the_turn, int, number)
+{
+    int rc = osr_fd_readable(crowd.fds[*number]);
+
+    last_turn = ev_iteration(EV_DEFAULT);
+    if (crowd.told++ == 0)
+        first_turn = last_turn;
+    return rc;
+}
+
+OSR_TASK(wake_all_attached, void, unused)
+{
+    int i;
+
+    open_crowd();
+    have_libev_ask_for_all();
+    crowd.told = 0;
+    osr_group_open(&crowd.group);
+    for (i = 0; i < MANY; i++)
+        check_int(osr_spawn_copy(&crowd.group, note_the_turn, &i), 0);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    ring();
+    check_int(osr_group_close(&crowd.group, 0), 0);
+    check_int(crowd.told, MANY);
+    check_int(last_turn, first_turn);
+    close_crowd();
+    return 0;
+}
+
+TEST(attached_all_are_told_in_one_turn_and_run_in_it)
+{
+    struct osr_attachment tasks;
+
+    assert_int_equal(osr_attach(&tasks, EV_DEFAULT, wake_all_attached, NULL), 0);
+    ev_run(EV_DEFAULT, 0);
+    assert_int_equal(osr_detach(&tasks, NULL), 0);
+    ev_loop_destroy(EV_DEFAULT);
+    assert_checked();
+}
+
 /* ---- What is due meanwhile ---- */
 
 static void keep_the_thread_until_it_is_due(void)
@@ -281,6 +328,7 @@ int main(void)
         descriptor_test(who_is_in_a_later_batch_can_still_be_cancelled),
         descriptor_test(as_long_as_some_are_left_the_run_has_not_settled),
         descriptor_test(nor_has_it_if_nobody_waits_for_those_who_are_told),
+        descriptor_test(attached_all_are_told_in_one_turn_and_run_in_it),
         descriptor_test(what_is_complete_comes_before_what_is_due_while_some_are_left),
         descriptor_test(so_it_does_when_libev_asks_for_few_at_a_time),
         descriptor_test(a_check_that_finds_its_deadline_passed_tells_those_who_are_left_first),

@@ -918,6 +918,8 @@ TEST(run_options_that_make_no_sense_are_refused)
     int rc, shift;
 
     assert_int_equal(osr_run(do_nothing, NULL, .clock = (enum osr_clock)99), -EINVAL);
+    assert_int_equal(osr_run(do_nothing, NULL, .dump_signal = -1), -EINVAL);
+    assert_int_equal(osr_run(do_nothing, NULL, .dump_signal = 9999), -EINVAL);
     assert_int_equal(osr_run(do_nothing, NULL, .allocator = &(const struct osr_allocator){NULL, NULL}), -EINVAL);
     rc = osr_run(do_nothing, NULL, .stack_size = SIZE_MAX);
     assert_true(rc == -EINVAL || rc == -ENOMEM);

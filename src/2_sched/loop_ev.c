@@ -390,7 +390,7 @@ static void run_loop(struct sched *sched, int64_t until)
 {
     struct loop *loop = sched->loop;
 
-    if (settle_fresh(sched, loop) || !list_empty(&sched->fired)) /* which was queued when the loop was shared */
+    if (settle_fresh(sched, loop))
         until = 0;
     loop->found = 0;
     sched->calling_back = loop->shared; /* by the program's watchers */

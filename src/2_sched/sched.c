@@ -383,7 +383,7 @@ void osri_turn(struct sched *sched, int64_t until)
 }
 
 /* Whether nothing can come any more, as far as the run knows, or whoever watches over it. */
-static bool is_hopeless(const struct sched *sched)
+static inline bool is_hopeless(const struct sched *sched)
 {
     return osri_is_idle(sched) && (sched->forsaken || (sched->timers.count == 0 && osri_awaited(sched) == 0));
 }

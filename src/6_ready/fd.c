@@ -292,9 +292,13 @@ static int arm(struct sched *sched, struct descriptor *descriptor, struct watch 
     return 0;
 }
 
-static int leave_closed(struct sched *sched, struct descriptor *descriptor)
+/* A call has found it bad. Closed by this run, it is freed by the last who waited for it; by another's, or by a bare close(), it is
+ * forgotten now, as the number may come to stand for something else. Gives -EBADF. */
+static int is_bad(struct sched *sched, struct descriptor *descriptor)
 {
-    if (descriptor->closed && !descriptor->busy)
+    if (!descriptor->closed && (was_closed_elsewhere(descriptor) || osri_sys_flags(&sched->door, descriptor->fd) < 0))
+        forget(sched, descriptor);
+    else if (descriptor->closed && !descriptor->busy)
         osri_free(&sched->memory, descriptor->memory);
     return -EBADF;
 }
@@ -308,7 +312,7 @@ int osri_descriptor_park(struct sched *sched, struct descriptor *descriptor, enu
     int rc = arm(sched, descriptor, watch);
 
     if (unlikely(rc < 0))
-        return rc;
+        return is_bad(sched, descriptor);
     wait_init(&wait, sched->current, call, where);
     watch->wait = &wait;
     descriptor->busy |= (uint8_t)what;
@@ -318,19 +322,12 @@ int osri_descriptor_park(struct sched *sched, struct descriptor *descriptor, enu
     sched->outside--;
     descriptor->busy &= (uint8_t)~what;
     watch->wait = NULL;
-    if (unlikely(descriptor->closed || was_closed_elsewhere(descriptor))) { /* the number may stand for something else */
-        int bad = leave_closed(sched, descriptor);
+    if (unlikely(descriptor->closed || was_closed_elsewhere(descriptor))) {
+        int bad = is_bad(sched, descriptor);
 
         return rc < 0 ? rc : bad;
     }
     return unlikely(rc < 0) ? rc : unlikely(watch->broken) ? -ENOMEM : 0;
-}
-
-static void is_bad(struct sched *sched, struct descriptor *descriptor)
-{
-    if (!descriptor->closed &&
-        (was_closed_elsewhere(descriptor) || osri_sys_flags(&sched->door, descriptor->fd) < 0))
-        forget(sched, descriptor); /* or by a bare close(): the number may come to stand for something else */
 }
 
 ssize_t osri_operate_on(struct sched *sched, struct descriptor *descriptor, enum watch_for what, osri_attempt *attempt,
@@ -347,9 +344,7 @@ ssize_t osri_operate_on(struct sched *sched, struct descriptor *descriptor, enum
             return n;
         n = attempt(sched, descriptor, operation);
     }
-    if (n == -EBADF)
-        is_bad(sched, descriptor);
-    return n;
+    return n == -EBADF ? is_bad(sched, descriptor) : n;
 }
 
 /* ---- Waiting for readiness alone ---- */
