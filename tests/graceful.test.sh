@@ -143,8 +143,8 @@ int main(int argc, char **argv)
 END_OF_C
 
 # shellcheck disable=SC2086 # flags
-"${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -pthread ${FLAGS:-} -Iinclude -o "$work/graceful" "$work/graceful.c" \
-    "${BUILD:?BUILD must name the build directory}/libosier.a" -lev -lm || exit 1
+"${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -pthread ${FLAGS:-} -Iinclude -o "$work/graceful" \
+    "$work/graceful.c" "${BUILD:?BUILD must name the build directory}/libosier.a" -lev -lm || exit 1
 
 ends() { # HOW CODE
     local said

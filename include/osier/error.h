@@ -182,8 +182,8 @@ OSR_API struct osr_error *osr_error_derive(const struct osr_error *group, struct
 
 /*
  * Writes the tree: for every error its code (the symbol, or the number of one that has none), message, task and place, its
- * causes, and for every group who cancelled it and why. Nothing is written for NULL. May be called from anywhere. 0; -EIO if the stream failed; -EINVAL
- * without a stream.
+ * causes, and for every group who cancelled it and why. Nothing is written for NULL. May be called from anywhere. 0; -EIO if
+ * the stream failed; -EINVAL without a stream.
  */
 OSR_API int osr_error_print(const struct osr_error *error, FILE *stream);
 

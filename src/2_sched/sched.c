@@ -144,7 +144,8 @@ static struct task *next_after(struct sched *sched, struct task *leaving)
 
 enum leaving { LEAVES_PARKED_OR_QUEUED, LEAVES_FOR_CHILD, LEAVES_FOR_GOOD };
 
-static void describe_leaving(enum leaving leaving, const struct sched *sched, const struct task *child, char *text, size_t size)
+static void describe_leaving(enum leaving leaving, const struct sched *sched, const struct task *child, char *text,
+                             size_t size)
 {
     const struct task *task = sched->current;
 
