@@ -118,6 +118,12 @@ under_sanitizers() { # COMPILER COMPILER-ARGUMENT...
     done
 }
 
+under_valgrind() { # COMPILER
+    command -v valgrind >/dev/null || return
+    try "building what leaves" "$1" -g -o "$work/leaves" "${c_flags[@]}" "$consumers/leaves.c" "${shared[@]}" &&
+        try "leaving" valgrind -q --leak-check=full --error-exitcode=99 "$work/leaves"
+}
+
 # Each header brings what it needs; read before and after the consumer's own, it disturbs nothing.
 every_header_alone() { # C-COMPILER C++-COMPILER
     local header name
@@ -135,6 +141,7 @@ every_header_alone() { # C-COMPILER C++-COMPILER
 
 command -v pkg-config g++ gcc >/dev/null || { echo 'skipped: needs gcc, g++ and pkg-config'; exit 77; }
 consume gcc g++
+under_valgrind gcc
 if command -v clang++ >/dev/null; then
     consume clang clang++
 fi

@@ -39,6 +39,7 @@ int osri_descriptors_open(struct sched *sched)
     if (!descriptors)
         return -ENOMEM;
     *descriptors = (struct descriptors){0};
+    list_init(&descriptors->blocks);
     sched->floors[6] = descriptors;
     return 0;
 }
@@ -79,6 +80,27 @@ static int grow(struct sched *sched, struct descriptors *descriptors, int fd)
     return 0;
 }
 
+enum { LINE = 64 }; /* of the cache */
+
+/* All zeros, from the beginning of a line on; NULL without memory. */
+static struct descriptor *new_descriptor(struct sched *sched)
+{
+    struct osr_list_ *block = osri_alloc(&sched->memory, sizeof(*block) + sizeof(struct descriptor) + LINE - 1);
+    struct descriptor *descriptor = (void *)(((uintptr_t)(block + 1) + LINE - 1) / LINE * LINE);
+
+    if (!block)
+        return NULL;
+    list_append(&descriptors_of(sched)->blocks, block);
+    *descriptor = (struct descriptor){.block = block};
+    return descriptor;
+}
+
+static void free_descriptor(struct sched *sched, struct descriptor *descriptor)
+{
+    list_unlink(descriptor->block);
+    osri_free(&sched->memory, descriptor->block);
+}
+
 static void dismiss(struct sched *sched, struct watch *watch)
 {
     osri_watch_disarm(sched, watch);
@@ -94,7 +116,7 @@ static void forget(struct sched *sched, struct descriptor *descriptor)
     dismiss(sched, &descriptor->reading);
     dismiss(sched, &descriptor->writing);
     if (!descriptor->busy)
-        osri_free(&sched->memory, descriptor->memory);
+        free_descriptor(sched, descriptor);
 }
 
 void osri_descriptors_close(struct sched *sched)
@@ -137,20 +159,6 @@ static uint8_t possible_with(int flags)
     int access = flags & O_ACCMODE;
 
     return access == O_RDONLY ? WATCH_READ : access == O_WRONLY ? WATCH_WRITE : WATCH_READ | WATCH_WRITE;
-}
-
-enum { LINE = 64 }; /* of the cache */
-
-/* All zeros, from the beginning of a line on; NULL without memory. */
-static struct descriptor *new_descriptor(struct sched *sched)
-{
-    void *memory = osri_alloc(&sched->memory, sizeof(struct descriptor) + LINE - 1);
-    struct descriptor *descriptor = (void *)(((uintptr_t)memory + LINE - 1) / LINE * LINE);
-
-    if (!memory)
-        return NULL;
-    *descriptor = (struct descriptor){.memory = memory};
-    return descriptor;
 }
 
 /* Takes note of an open descriptor: 0 or a code. */
@@ -299,7 +307,7 @@ static int is_bad(struct sched *sched, struct descriptor *descriptor)
     if (!descriptor->closed && (was_closed_elsewhere(descriptor) || osri_sys_flags(&sched->door, descriptor->fd) < 0))
         forget(sched, descriptor);
     else if (descriptor->closed && !descriptor->busy)
-        osri_free(&sched->memory, descriptor->memory);
+        free_descriptor(sched, descriptor);
     return -EBADF;
 }
 

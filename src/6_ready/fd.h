@@ -32,7 +32,7 @@ struct descriptor {
     struct watch writing;
     const char *where;      /* it was made or first seen */
     uint64_t device, inode; /* of what it was, in debug runs */
-    void *memory;           /* that it lies in, from the beginning of a line on */
+    struct osr_list_ *block; /* of memory that it lies in, from the beginning of a line on */
 };
 
 int osri_descriptors_open(struct sched *sched);
@@ -62,6 +62,7 @@ static inline unsigned osri_closes_of(int fd)
 
 struct descriptors {
     struct descriptor **table; /* by number */
+    struct osr_list_ blocks;   /* of memory: Valgrind takes for lost what is known by an address within it only */
     unsigned quick; /* those below need no other check than that of osri_descriptor_at(); 0 in debug runs */
     int capacity;
 };
