@@ -72,7 +72,7 @@ EXAMPLES := $(sort $(wildcard examples/*.c))
 BENCHES := $(sort $(wildcard tests/bench/*.c))
 
 # These look at the files, or at what runs with a tool of their own: once is enough, without another tool.
-FILE_SCRIPTS := tests/asked.test.sh tests/consumer.test.sh tests/floors.test.sh tests/gdb.test.sh tests/portable.test.sh tests/snippets.test.sh
+FILE_SCRIPTS := tests/asked.test.sh tests/consumer.test.sh tests/floors.test.sh tests/gdb.test.sh tests/graceful.test.sh tests/portable.test.sh tests/snippets.test.sh
 
 STATIC := $(BUILD)/libosier.a
 SHARED := $(BUILD)/libosier.so.0

@@ -16,11 +16,12 @@ OSR_TASK(fetch, struct fetch, f) { return f->url == NULL; }
 struct file { char *path; struct osr_cleanup cleanup; };
 int create(const char *path);
 
-struct server { struct osr_address address; int fd; };
+struct server { struct osr_address address; int fd; struct osr_group connections; };
+OSR_TASK(accept_connections, struct server, server) { return server->fd; }
+int accept_clients(struct server *server);
 #ifdef SNIPPET_BODY /* which another piece defines */
 OSR_TASK(serve, struct server, server) { return server->fd; }
 #endif
-int accept_clients(struct server *server);
 int ask(struct server *server);
 
 struct client { int fd; struct osr_semaphore *places; };

@@ -70,13 +70,19 @@ OSR_TASK(compute_and_return, int, ms)
     return 0;
 }
 
+static const char *yields_at, *naps_at, *sleeps_at;
+
 OSR_TASK(compute_and_yield, int, ms)
 {
     compute_for(osr_ms(*ms));
-    return osr_yield();
+    return (yields_at = OSR_HERE, osr_yield());
 }
 
-static const char *sleeps_at;
+OSR_TASK(compute_and_nap, int, ms)
+{
+    compute_for(osr_ms(*ms));
+    return (naps_at = OSR_HERE, osr_sleep(0));
+}
 
 OSR_TASK(compute_and_sleep, int, ms)
 {
@@ -110,6 +116,8 @@ OSR_TASK(be_slow_in_every_way, int, ms)
     if (rc == 0)
         rc = osr_spawn(&group, compute_and_yield, ms, .name = "the yielder");
     if (rc == 0)
+        rc = osr_spawn(&group, compute_and_nap, ms);
+    if (rc == 0)
         rc = osr_spawn(&group, compute_and_sleep, ms);
     if (rc == 0)
         rc = osr_spawn(&group, compute_and_spawn, ms);
@@ -140,10 +148,13 @@ TEST(a_step_that_takes_long_is_told_with_the_way_in_which_it_ended)
     int ms = 3;
 
     assert_int_equal(osr_run(be_slow_in_every_way, &ms, .slow_step = osr_ms(2), .diagnose = hear), 0);
-    snprintf(where, sizeof(where), "waited in osr_sleep at %s", sleeps_at);
     assert_int_equal(heard.kinds, 1u << OSR_DIAGNOSIS_SLOW);
     assert_left("task \"compute_and_return\"", "returned");
-    assert_left("task \"the yielder\"", "let others run");
+    snprintf(where, sizeof(where), "let others run at %s", yields_at);
+    assert_left("task \"the yielder\"", where);
+    snprintf(where, sizeof(where), "let others run at %s", naps_at);
+    assert_left("task \"compute_and_nap\"", where);
+    snprintf(where, sizeof(where), "waited in osr_sleep at %s", sleeps_at);
     assert_left("task \"compute_and_sleep\"", where);
     assert_left("task \"compute_and_spawn\"", "spawned eagerly at tests/test_debug.c:");
 }

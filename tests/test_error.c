@@ -891,7 +891,9 @@ TEST(a_group_can_be_derived_from_another)
     assert_int_equal(osr_error_code(derived), -OSR_EGROUP);
     assert_string_equal(osr_error_group(derived), "outer");
     assert_string_equal(osr_error_where(derived), osr_error_where(error));
-    assert_string_equal(osr_error_message(derived), osr_error_message(error));
+    assert_memory_equal(osr_error_message(error), "3 errors, 1 cancelled by task", 29);
+    assert_memory_equal(osr_error_message(derived), "2", 1);
+    assert_string_equal(osr_error_message(derived) + 1, osr_error_message(error) + 1);
     assert_string_equal(osr_error_task(derived), "root");
     tell_leaves(derived);
     assert_story("EPIPE one in \nEDOM two in \n");
@@ -1652,6 +1654,37 @@ TEST(the_whole_text_of_a_tree)
     osr_error_clear();
 }
 
+TEST(a_code_that_nobody_knows_is_shown_as_its_number)
+{
+    const char *wrapped;
+    char expected[256], *text;
+
+    (void)osr_fail(-7000, "%s", "of another library");
+    wrapped = OSR_HERE, (void)osr_wrap(-505, "parsing the stream");
+    text = text_of(osr_error_last());
+    snprintf(expected, sizeof(expected), "-505: parsing the stream  [%s]\n", wrapped);
+    assert_contains(text, expected);
+    assert_contains(text, "because of -7000: of another library  [");
+    free(text);
+    osr_error_clear();
+    assert_string_equal(osr_strcode(-505), "?");
+}
+
+OSR_TASK(give_a_strange_code, int, code) { return *code; }
+
+TEST(a_strange_code_without_a_message_is_shown_as_its_number)
+{
+    int code = -7000;
+
+    assert_int_equal(run_simulated(give_a_strange_code, &code), -7000);
+    assert_text_contains(osr_error_last(), "-7000: Unknown error  [task \"give_a_strange_code\", ");
+    osr_error_clear();
+    code = INT_MIN;
+    assert_int_equal(run_simulated(give_a_strange_code, &code), INT_MIN);
+    assert_text_contains(osr_error_last(), "-2147483648: Unknown error  [");
+    osr_error_clear();
+}
+
 TEST(the_text_of_an_error_holds_its_causes)
 {
     osr_fail(-ENOENT, "no such file");
@@ -1747,6 +1780,122 @@ TEST(the_halves_of_a_split_say_how_many_were_cancelled)
     osr_error_release(rest);
     osr_error_release(error);
     assert_int_equal(counting.live, 0);
+}
+
+/* ---- How many there are in a part ---- */
+
+OSR_TASK(fail_now, struct failing, f) { return osr_fail(f->code, "%s", f->message); }
+
+OSR_TASK(succeed_later, void, unused) { return osr_sleep(osr_ms(1)); }
+
+OSR_TASK(count_errors, struct osr_error *, tree)
+{
+    struct failing first = {0, -EIO, "first"}, second = {0, -EPROTO, "second"}, third = {0, -EIO, "third"};
+    struct osr_group outer, inner;
+    int rc;
+
+    osr_group_open(&outer, .policy = OSR_COLLECT);
+    osr_spawn(&outer, fail_now, &first);
+    osr_group_open(&inner);
+    osr_spawn(&inner, fail_now, &second);
+    osr_spawn(&inner, fail_now, &third);
+    osr_spawn(&inner, sleep_forever, NULL);
+    rc = osr_group_close(&inner, 0);
+    check_int(osr_group_close(&outer, osr_wrap(rc, "3 errors of mine")), -OSR_EGROUP);
+    *tree = osr_error_take();
+    return 0;
+}
+
+/* The messages of its groups, without who cancelled. */
+static void tell_messages(const struct osr_error *error)
+{
+    char *text = text_of(error);
+    const char *at = text;
+
+    while ((at = strstr(at, "OSR_EGROUP: ")) != NULL) {
+        const char *end = strstr(at += 12, "  ["), *by = strstr(at, " by task");
+
+        tell("%.*s", (int)((by && by < end ? by : end) - at), at);
+    }
+    free(text);
+}
+
+TEST(a_part_of_a_tree_says_how_many_errors_it_has_itself)
+{
+    struct osr_error *error = NULL, *ios, *protos, *one;
+    int wanted = EIO;
+
+    assert_int_equal(run_simulated(count_errors, &error, .allocator = &counting_allocator), 0);
+    assert_checked();
+    tell_messages(error);
+    assert_story("2 errors\n3 errors of mine\n2 errors, 1 cancelled\n");
+    assert_int_equal(osr_error_split(error, osr_error_has_code, &wanted, &ios, &protos), 0);
+    tell_messages(ios);
+    assert_story("2 errors\n3 errors of mine\n1 error, 1 cancelled\n");
+    tell_messages(protos);
+    assert_story("1 error\n3 errors of mine\n1 error, 1 cancelled\n");
+    one = osr_error_derive(protos, &ios, 1);
+    tell_messages(one);
+    assert_story("1 error\n2 errors\n3 errors of mine\n1 error, 1 cancelled\n");
+    osr_error_release(protos);
+    protos = osr_error_derive(one, (struct osr_error *[]){ios, one}, 2);
+    assert_string_equal(osr_error_message(protos), "2 errors");
+    osr_error_release(one);
+    osr_error_release(ios);
+    osr_error_release(protos);
+    osr_error_release(error);
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(count_losses, void, unused)
+{
+    struct failing first = {0, -EIO, "first"}, second = {0, -EPROTO, "second"};
+    struct osr_error *part;
+    struct osr_group group;
+    int wanted = EIO;
+
+    osr_group_open(&group, .policy = OSR_FIRST_SUCCESS);
+    osr_spawn(&group, fail_now, &first);
+    osr_spawn(&group, fail_now, &second);
+    osr_spawn(&group, succeed_later, NULL);
+    check_int(osr_group_close(&group, 0), 0);
+    check_text(osr_error_message(osr_group_losses(&group)), "2 errors before the first success");
+    part = osr_error_subgroup(osr_group_losses(&group), osr_error_has_code, &wanted);
+    check_text(osr_error_message(part), "1 error before the first success");
+    osr_error_release(part);
+    return 0;
+}
+
+TEST(a_part_of_the_losses_says_how_many_they_are)
+{
+    assert_int_equal(run_simulated(count_losses, NULL, .allocator = &counting_allocator), 0);
+    assert_checked();
+    assert_int_equal(counting.live, 0);
+}
+
+OSR_TASK(leave_errors_to_guards, const char *, guarded_at)
+{
+    struct failing first = {0, -EIO, "first"}, second = {0, -EPROTO, "second"};
+
+    for (int i = 0; i < 2; i++) {
+        OSR_GUARD_GROUP(workers, .unwrap = true); if (i == 0) *guarded_at = OSR_HERE; /* one line, one place */
+
+        osr_spawn(&workers, fail_now, i ? &second : &first);
+        (void)osr_sleep(osr_ms(1));
+    }
+    return osr_fail(-ENOENT, "and the body");
+}
+
+TEST(errors_that_guards_have_left_are_counted_and_have_the_place_of_the_first_guard)
+{
+    const char *guarded_at;
+    char expected[256];
+
+    assert_int_equal(run_simulated(leave_errors_to_guards, &guarded_at, .name = "program"), -OSR_EGROUP);
+    snprintf(expected, sizeof(expected), "OSR_EGROUP: 3 errors, 2 left by guards  [group of task \"program\", %s]\n+- EIO: first",
+             guarded_at);
+    assert_text_contains(osr_error_last(), expected);
+    osr_error_clear();
 }
 
 OSR_TASK(run_into_a_limit_with_errors, struct osr_error *, tree)
@@ -2964,6 +3113,11 @@ int main(void)
         story_test(a_message_of_any_length_is_kept_whole),
         story_test(a_cancellation_rides_beside_what_is_raised_in_a_shield),
         story_test(the_causes_of_a_cause_that_is_a_group_are_shown_once),
+        story_test(a_part_of_a_tree_says_how_many_errors_it_has_itself),
+        story_test(a_part_of_the_losses_says_how_many_they_are),
+        story_test(a_code_that_nobody_knows_is_shown_as_its_number),
+        story_test(a_strange_code_without_a_message_is_shown_as_its_number),
+        story_test(errors_that_guards_have_left_are_counted_and_have_the_place_of_the_first_guard),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

@@ -126,6 +126,8 @@ OSR_TASK(takes_steps, struct world, w)
     rc = rc == 0 ? osr_yield() : rc;
     if (has("fails"))
         rc = osr_fail(-EPROTO, "for a reason");
+    if (has("fails strangely"))
+        rc = -7000;
     if (has("gives a number"))
         rc = 4;
     return rc;
@@ -149,6 +151,9 @@ TEST(a_check_is_given_what_the_run_came_to)
     assert_non_null(result_of_last.error);
     assert_told("run: 1 run: all well; the root failed in 1 of them (EPROTO) with no cancellation and no fault injected, which "
                 "check() let pass\n");
+    with("fails strangely");
+    assert_int_equal(osr_test_run(&test), 0);
+    assert_told("the root failed in 1 of them (-7000) with no cancellation and no fault injected");
     with("gives a number");
     assert_int_equal(osr_test_run(&test), 0);
     assert_int_equal(result_of_last.rc, 4);

@@ -103,7 +103,7 @@ OSR_API const char *osr_error_message(const struct osr_error *error);
 
 /*
  * The place, as "file.c:12", where the error arose, or where the task was spawned if none was recorded; for a group,
- * where the group was opened. Never NULL.
+ * where the group was opened, or the first of the guards that left its errors. Never NULL.
  */
 OSR_API const char *osr_error_where(const struct osr_error *error);
 
@@ -158,8 +158,9 @@ OSR_API bool osr_error_has_code(const struct osr_error *leaf, void *arg);
 /*
  * Divides the leaves of `error` into those that `match` wants and the rest (PEP 654's split): two trees of
  * the same shape, without the groups that became empty, each NULL if it has no leaf. They share their
- * leaves with `error`, which stays as it is. Both belong to the caller; either pointer may be NULL when
- * that part is not wanted.
+ * leaves with `error`, which stays as it is. A message in which the library says how many errors a group has says in a
+ * part how many that has; all others stay. Both belong to the caller; either pointer may be NULL when that part is not
+ * wanted.
  *
  * 0; -EINVAL; -ENOMEM; if it is not 0, both are NULL. May be called from anywhere, and never waits, unless `match` does.
  */
@@ -170,8 +171,8 @@ OSR_API int osr_error_split(const struct osr_error *error, osr_error_match *matc
 OSR_API struct osr_error *osr_error_subgroup(const struct osr_error *error, osr_error_match *match, void *arg);
 
 /*
- * A new exception group with the name, message, place and task of `group`, and `count` errors in the place of
- * its own (PEP 654's derive). It takes references of its own to them. NULL if `group` is no exception group,
+ * A new exception group with the name, message (as for osr_error_split()), place and task of `group`, and `count` errors in
+ * the place of its own (PEP 654's derive). It takes references of its own to them. NULL if `group` is no exception group,
  * if `count` is 0 or one of them is NULL, or if memory is short.
  */
 OSR_API struct osr_error *osr_error_derive(const struct osr_error *group, struct osr_error *const *errors,
@@ -180,9 +181,9 @@ OSR_API struct osr_error *osr_error_derive(const struct osr_error *group, struct
 /* ---- Printing ----------------------------------------------------------------------------------------- */
 
 /*
- * Writes the tree: for every error its code, message, task and place, its causes, and for every group who
- * cancelled it and why. Nothing is written for NULL. May be called from anywhere. 0; -EIO if the stream failed; -EINVAL
- * without a stream.
+ * Writes the tree: for every error its code (the symbol, or the number of one that has none), message, task and place, its
+ * causes, and for every group who cancelled it and why. Nothing is written for NULL. May be called from anywhere. 0; -EIO if
+ * the stream failed; -EINVAL without a stream.
  */
 OSR_API int osr_error_print(const struct osr_error *error, FILE *stream);
 

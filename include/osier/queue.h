@@ -128,7 +128,7 @@ OSR_API int osr_queue_shutdown(struct osr_queue *queue, bool at_once);
 
 /* ---- Select -------------------------------------------------------------------------------------------- */
 
-/* One of several things to do, made by OSR_PUT() or OSR_GET(). */
+/* One of several things to do, made by OSR_PUT() or OSR_GET(), in C++ too. */
 struct osr_case {
     struct osr_queue *queue;
     void *item;
@@ -137,8 +137,20 @@ struct osr_case {
     struct osr_waiter_ waiter_;
 };
 
+#ifndef __cplusplus
 #define OSR_PUT(queue_, item_) {.queue = (queue_), .item = (item_), .put = true}
 #define OSR_GET(queue_, item_) {.queue = (queue_), .item = (item_)}
+#else
+#define OSR_PUT(queue_, item_) osr_case_((queue_), (item_), true)
+#define OSR_GET(queue_, item_) osr_case_((queue_), (item_), false)
+static inline struct osr_case osr_case_(struct osr_queue *queue, void *item, bool put)
+{
+    struct osr_case made = osr_case();
+
+    made.queue = queue, made.item = item, made.put = put;
+    return made;
+}
+#endif
 
 /*
  * Does the first of several puts and gets that can be done, and none of the others (Go's select):

@@ -1,7 +1,7 @@
 /* Texts for codes, osier's own and those of errno. */
 #include <string.h>
 
-#include <osier/base.h>
+#include "0_base/text.h"
 
 static const struct {
     const char *symbol, *text;
@@ -43,6 +43,16 @@ const char *osr_strcode(int code)
         return own[number - OSR_EGROUP].symbol;
     symbol = number < OSR_EGROUP ? strerrorname_np((int)number) : NULL;
     return symbol ? symbol : "?";
+}
+
+const char *osri_code_words(int code, char number[CODE_NUMBER])
+{
+    const char *symbol = osr_strcode(code);
+
+    if (*symbol != '?')
+        return symbol;
+    snprintf(number, CODE_NUMBER, "%d", code);
+    return number;
 }
 
 const char *osr_version(void)

@@ -32,6 +32,10 @@ int osri_format(char *buffer, size_t size, const char *format, va_list list) OSR
 
 void osri_text(struct text *text, const char *format, ...) OSR_PRINTF_(2, 3);
 
+/* The symbol of a code; its number, written into `number`, if it has none. */
+enum { CODE_NUMBER = 12 };
+const char *osri_code_words(int code, char number[CODE_NUMBER]);
+
 /* Adds words as they are. */
 void osri_text_plain(struct text *text, const char *words);
 

@@ -64,7 +64,7 @@ int osri_sched_open(struct sched *sched, const struct osr_run_options *options, 
         .slow_step = options->slow_step,
         .debug = options->debug,
         .inject = options->inject && options->choose,
-        .slowly = (options->inject && options->choose) || options->touched,
+        .slowly = (options->inject && options->choose) || options->touched || options->slow_step != OSR_NEVER,
         .allowed = ALL_JOBS,
         .diagnose = options->diagnose ? options->diagnose : diagnose_to_standard_error,
         .diagnose_arg = options->diagnose_arg,
@@ -144,14 +144,19 @@ static struct task *next_after(struct sched *sched, struct task *leaving)
 
 enum leaving { LEAVES_PARKED_OR_QUEUED, LEAVES_FOR_CHILD, LEAVES_FOR_GOOD };
 
-static void describe_leaving(enum leaving leaving, const struct task *task, const struct task *child, char *text, size_t size)
+static void describe_leaving(enum leaving leaving, const struct sched *sched, const struct task *child, char *text,
+                             size_t size)
 {
+    const struct task *task = sched->current;
+
     if (leaving == LEAVES_FOR_CHILD)
         snprintf(text, size, "spawned eagerly at %s", child->where);
     else if (task->wait)
         snprintf(text, size, "waited in %s at %s", task->wait->call, place_or_unknown(task->wait->where_));
+    else if (leaving == LEAVES_FOR_GOOD)
+        snprintf(text, size, "returned");
     else
-        snprintf(text, size, "%s", leaving == LEAVES_FOR_GOOD ? "returned" : "let others run");
+        snprintf(text, size, "let others run at %s", place_or_unknown(sched->entered_at));
 }
 
 /* Tells of the running task, which leaves now, if its step took long; `child` is one that it has spawned eagerly. */
@@ -166,7 +171,7 @@ static void time_step(struct sched *sched, enum leaving leaving, const struct ta
     took = osri_now(sched) - sched->step_began;
     if (took <= sched->slow_step)
         return;
-    describe_leaving(leaving, task, child, how, sizeof(how));
+    describe_leaving(leaving, sched, child, how, sizeof(how));
     osri_diagnose(sched, OSR_DIAGNOSIS_SLOW,
                   "osier: task \"%s\", spawned at %s, ran for %lld.%03lld ms without letting others run, until it %s\n",
                   task->name, task->where, (long long)(took / 1000000), (long long)(took / 1000 % 1000), how);
@@ -178,8 +183,10 @@ static void begin_step(struct sched *sched, struct task *next)
     sched->current = next;
     if (next)
         osri_observe(sched, OSR_TRACE_STEP, next, NULL, NULL, 0);
-    if (next && sched->slow_step != OSR_NEVER)
+    if (next && sched->slow_step != OSR_NEVER) {
         sched->step_began = osri_now(sched);
+        sched->entered_at = NULL;
+    }
 }
 
 static struct fiber *fiber_of(struct sched *sched, struct task *next)
@@ -476,6 +483,7 @@ int osri_enter_slowly(struct sched *sched, struct task *task, const void *object
     if (task->hooked)
         return osri_task_failed(task, -EPERM, where);
     task->entered = object;
+    sched->entered_at = where;
     if (object != osri_nothing)
         osri_touch(&sched->door, object ? OSR_TOUCH_WRITE : OSR_TOUCH_ALL, object);
     if (!task->refusal && task->due != OSR_NEVER && sched->driver->reached(sched, task->due))

@@ -67,7 +67,7 @@ struct sched {
     bool finished;                      /* the root task has ended */
     bool debug;
     bool inject; /* the door is asked at every cancellation point */
-    bool slowly; /* calls have to look closer, for that or to say what they touch */
+    bool slowly; /* calls have to look closer, for that, to say what they touch, or where a slow step ends */
     void (*cancel)(struct sched *sched, struct task *task, bool root, const char *where); /* what it may answer there */
     void (*stuck)(struct sched *sched); /* told when nothing can ever run again: makes something run */
     void (*audit)(struct sched *sched); /* in debug runs, after every look */
@@ -93,6 +93,7 @@ struct sched {
     void (*dying)(struct sched *sched); /* told before the program is stopped */
     int64_t slow_step;                  /* a step that takes longer is told; OSR_NEVER: steps are not timed */
     int64_t step_began;
+    const char *entered_at; /* the last call of the step, where steps are timed */
     struct task *few[FEW_TASKS]; /* the run queue's, while there are no more */
 };
 

@@ -245,7 +245,7 @@ struct osr_error *osri_error_new(struct sched *sched, int code, const char *wher
     error->refs = 1;
     error->code = code;
     error->kind = ERROR_LEAF;
-    error->fatal = error->linked = error->riding = false;
+    error->fatal = error->linked = error->counted = error->riding = false;
     error->cancelled = error->explained = 0;
     error->where = place_or_unknown(where);
     error->message = NULL;
@@ -295,6 +295,12 @@ void osri_error_say(struct osr_error *error, const char *format, ...)
     va_start(list, format);
     osri_error_vsay(error, format, list);
     va_end(list);
+}
+
+void osri_error_say_count(struct osr_error *group, unsigned count, const char *behind)
+{
+    osri_error_say(group, "%u %s%s", count, count == 1 ? "error" : "errors", behind);
+    group->counted = group->message != NULL;
 }
 
 /* ---- References ---- */

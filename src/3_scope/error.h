@@ -27,6 +27,7 @@ struct osr_error {
     enum error_kind kind;
     bool fatal;
     bool linked; /* has links or copies in other trees than the one that it has its place in */
+    bool counted; /* of a group: its message begins with how many errors it has, and says so in a part as well */
     bool riding; /* looked at in a slot, or taken from one, in which cancellations rode along */
     unsigned cancelled; /* of a group: outcomes that are in no leaf */
     unsigned explained; /* references whose holder is known, see osri_errors_explain() */
@@ -108,6 +109,9 @@ struct osr_error *osri_error_new_group(struct sched *sched, const char *where, c
 void osri_error_say(struct osr_error *error, const char *format, ...) OSR_PRINTF_(2, 3);
 void osri_error_vsay(struct osr_error *error, const char *format, va_list list) OSR_PRINTF_(2, 0);
 
+/* The same of a group, behind how many errors it has. */
+void osri_error_say_count(struct osr_error *group, unsigned count, const char *behind);
+
 /* ---- Trees ---- */
 
 /* Puts `error`, with the caller's reference, behind the others in `group`. An error that stands in another tree
@@ -119,6 +123,9 @@ bool osri_error_holds(const struct osr_error *group, const struct osr_error *err
 
 /* The same at any depth. */
 bool osri_error_holds_below(const struct osr_error *group, const struct osr_error *error);
+
+/* How many errors stand in `group`, those in groups inside it not counted. */
+unsigned osri_error_children(const struct osr_error *group);
 
 /* What the lone error of `group` is in itself: not its link or copy there. */
 struct osr_error *osri_error_lone(const struct osr_error *group);

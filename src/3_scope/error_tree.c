@@ -1,6 +1,7 @@
 /* Exception groups: trees of errors. A leaf that stands in several trees has its place in the first, and links in
  * the others. Trees may be as deep as groups can be nested, so nothing here is recursive over them. */
 #include <assert.h>
+#include <string.h>
 
 #include "0_base/text.h"
 #include "3_scope/error.h"
@@ -84,6 +85,16 @@ static void append(struct osr_error *group, struct osr_error *error)
     group->last = error;
 }
 
+unsigned osri_error_children(const struct osr_error *group)
+{
+    const struct osr_error *at;
+    unsigned count = 0;
+
+    for (at = group->first; at; at = at->next)
+        count++;
+    return count;
+}
+
 /* Appends a link to `leaf`. 0 or -ENOMEM. */
 static int append_link(struct sched *sched, struct osr_error *group, const struct osr_error *leaf)
 {
@@ -97,7 +108,7 @@ static int append_link(struct sched *sched, struct osr_error *group, const struc
     return 0;
 }
 
-/* A group without errors, otherwise like `group`. */
+/* A group without errors, otherwise like `group`, but for a count in its message: see recount(). */
 static struct osr_error *empty_like(struct sched *sched, const struct osr_error *group)
 {
     struct osr_error *copy = osri_error_new_group(sched, group->where, group->task, group->group);
@@ -107,9 +118,20 @@ static struct osr_error *empty_like(struct sched *sched, const struct osr_error 
     copy->cancelled = group->cancelled;
     copy->riding = group->riding;
     copy->cause = osr_error_retain(group->cause);
-    if (group->message)
+    if (group->message && !group->counted)
         osri_error_say(copy, "%s", group->message);
     return copy;
+}
+
+/* A part of `whole` has all its errors: says how many they are, if that was said of the whole. */
+static void recount(struct osr_error *part, const struct osr_error *whole)
+{
+    const char *behind;
+
+    if (!whole->counted)
+        return;
+    behind = whole->message + strcspn(whole->message, " ") + 1;
+    osri_error_say_count(part, osri_error_children(part), behind + strcspn(behind, " ,"));
 }
 
 /* One of the two trees that a split makes. A copied group knows its parent from the start, but stands among its
@@ -133,7 +155,7 @@ static int half_enter(struct sched *sched, struct half *half, const struct osr_e
     return 0;
 }
 
-static void half_leave(struct half *half)
+static void half_leave(struct half *half, const struct osr_error *whole)
 {
     struct osr_error *group = half->into, *parent;
 
@@ -142,18 +164,22 @@ static void half_leave(struct half *half)
     parent = group->parent;
     group->parent = NULL;
     half->into = parent;
-    if (group->first)
+    if (group->first) {
+        recount(group, whole);
         append(parent, group);
-    else
+    } else {
         osr_error_release(group);
+    }
 }
 
-static struct osr_error *half_finish(struct half *half)
+static struct osr_error *half_finish(struct half *half, const struct osr_error *whole)
 {
     struct osr_error *top = half->into;
 
-    if (!top || top->first)
+    if (top && top->first) {
+        recount(top, whole);
         return top;
+    }
     osr_error_release(top);
     return NULL;
 }
@@ -181,10 +207,10 @@ static int deal(struct sched *sched, const struct osr_error *top, osr_error_matc
         rc = half_enter(sched, &halves[i], top);
     while (rc == 0 && (child || group != top)) {
         if (!child) {
+            for (i = 0; i < 2; i++)
+                half_leave(&halves[i], group);
             child = group->next;
             group = group->parent;
-            for (i = 0; i < 2; i++)
-                half_leave(&halves[i]);
         } else if (child->kind == ERROR_GROUP) {
             for (i = 0; i < 2 && rc == 0; i++)
                 rc = half_enter(sched, &halves[i], child);
@@ -212,9 +238,9 @@ static int split_tree(struct sched *sched, const struct osr_error *top, osr_erro
         return rc;
     }
     if (matching)
-        *matching = half_finish(&halves[0]);
+        *matching = half_finish(&halves[0], top);
     if (rest)
-        *rest = half_finish(&halves[1]);
+        *rest = half_finish(&halves[1], top);
     return 0;
 }
 
@@ -331,6 +357,8 @@ struct osr_error *osr_error_derive(const struct osr_error *group, struct osr_err
             return NULL;
         }
     }
+    if (derived)
+        recount(derived, group);
     return derived;
 }
 
@@ -352,10 +380,10 @@ static void margin_of(char margin[3 * MOST_MARGIN + 3 + 1], size_t depth)
 
 static void print_line(struct text *text, const struct osr_error *error, const char *margin)
 {
-    char further[128];
+    char further[128], number[CODE_NUMBER];
 
     snprintf(further, sizeof(further), "%s     ", margin);
-    osri_text(text, "%s: ", osr_strcode(error->code));
+    osri_text(text, "%s: ", osri_code_words(error->code, number));
     osri_text_words(text, osr_error_message(error), further);
     osri_text(text, "  [");
     if (error->kind == ERROR_GROUP) {

@@ -445,7 +445,7 @@ void osri_scope_leave_pending(struct sched *sched, struct osr_scope *scope, stru
     osri_scope_load(scope);
     scope->pending_rides_ |= riding;
     if (!scope->pending_) {
-        scope->pending_ = osri_error_new_group(sched, scope->where_, osri_who(), NULL);
+        scope->pending_ = osri_error_new_group(sched, where, osri_who(), NULL);
         (void)osri_errors_promise(sched, 1); /* for the error of the body: set aside just now */
     }
     osri_error_adopt(sched, scope->pending_, error);
@@ -464,6 +464,7 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
                                  const char *where)
 {
     struct osr_error *pending = scope->pending_;
+    char by_guards[48];
     bool riding;
 
     if (rc >= 0 && scope->refusal_)
@@ -474,6 +475,7 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
              (rc < 0 && slot->code == rc && slot->riding);
     scope->pending_ = NULL;
     osri_errors_unpromise(sched, 1);
+    snprintf(by_guards, sizeof(by_guards), ", %u left by guards", osri_error_children(pending));
     if (rc < 0 && rc != -ECANCELED)
         join_error(sched, pending, osri_slot_outcome(slot, rc, where));
     if (pending->first == pending->last) {
@@ -481,6 +483,8 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
 
         osr_error_release(pending);
         pending = lone;
+    } else {
+        osri_error_say_count(pending, osri_error_children(pending), by_guards);
     }
     rc = osri_slot_put(slot, pending);
     slot->riding = riding;

@@ -190,8 +190,7 @@ static void set_losses_aside(struct sched *sched, struct osr_group *group)
         return;
     }
     group->losses_ = group->tree_;
-    osri_error_say(group->losses_, "%u %s before the first success", group->errors_,
-                   group->errors_ == 1 ? "error" : "errors");
+    osri_error_say_count(group->losses_, group->errors_, " before the first success");
     group->tree_ = NULL;
     group->errors_ = 0;
 }
@@ -774,6 +773,7 @@ static void say_group(struct osr_group *group, struct osr_error *tree)
         osri_error_say(tree, "%u %s, %u cancelled", group->errors_, errors, group->cancelled_);
     else
         osri_error_say(tree, "%u %s", group->errors_, errors);
+    tree->counted = tree->message != NULL;
 }
 
 /* The errors of the group as one, into the slot. */

@@ -13,8 +13,10 @@ static void name_descriptor(struct sched *sched, const struct descriptor *descri
 /* Of an error, what it takes to find who should release it. */
 static void say_error(struct sched *sched, const struct osr_error *error, const char *what)
 {
-    osri_diagnose(sched, OSR_DIAGNOSIS_LEAK, "osier: error %s of task \"%s\", from %s, %s\n", osr_strcode(error->code),
-                  error->task, error->where, what);
+    char number[CODE_NUMBER];
+
+    osri_diagnose(sched, OSR_DIAGNOSIS_LEAK, "osier: error %s of task \"%s\", from %s, %s\n",
+                  osri_code_words(error->code, number), error->task, error->where, what);
 }
 
 static void name_error(struct sched *sched, const struct osr_error *error)

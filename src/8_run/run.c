@@ -323,6 +323,7 @@ static void put_reason(struct sched *sched, struct slot *slot, const struct osr_
 static int conclude(struct sched *sched, struct outcome outcome, struct slot *slot)
 {
     struct osr_error *fatal = osri_fatal_take(sched), *both;
+    char number[CODE_NUMBER];
     int rc = outcome.rc == -ECANCELED ? -OSR_ETASKCANCELED : outcome.rc;
 
     if (outcome.error)
@@ -339,7 +340,7 @@ static int conclude(struct sched *sched, struct outcome outcome, struct slot *sl
     } else if (outcome.error) {
         both = osri_error_new_group(sched, fatal->where, fatal->task, NULL);
         if (both) {
-            osri_error_say(both, "%s ended the run", osr_strcode(rc));
+            osri_error_say(both, "%s ended the run", osri_code_words(rc, number));
             osri_error_adopt(sched, both, fatal);
             osri_error_adopt(sched, both, osr_error_retain(outcome.error));
         }

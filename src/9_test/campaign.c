@@ -109,7 +109,7 @@ void osri_kit_count(const struct campaign *campaign, const char *format, ...)
     va_end(list);
     if (campaign->failed)
         snprintf(failed, sizeof(failed), "; the root failed in %lu of them (%s) with no cancellation and no fault injected, "
-                 "%s", campaign->failed, osr_strcode(campaign->failure), unseen);
+                 "%s", campaign->failed, osri_kit_outcome(campaign->failure), unseen);
     osri_kit_say(campaign->test, "osier-test: \"%s\": %s: %lu run%s: %s%s\n", campaign->test->name, campaign->name,
                  campaign->runs, osri_kit_s(campaign->runs), text, failed);
 }

@@ -68,7 +68,7 @@ const char *osri_kit_outcome(int rc)
     static char numbers[2][16];
     static unsigned turn;
 
-    if (rc <= 0)
+    if (rc <= 0 && *osr_strcode(rc) != '?')
         return osr_strcode(rc);
     turn = !turn;
     snprintf(numbers[turn], sizeof(numbers[turn]), "%d", rc);

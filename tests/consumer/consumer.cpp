@@ -44,6 +44,26 @@ int spawn(osr_group *group, const osr_routine &routine, void *arg, const std::st
     return osr_spawn_with(group, &routine, arg, &options);
 }
 
+// What there is to select is made by macros.
+int select_something()
+{
+    osr_queue_options options = osr_queue_options();
+    osr_queue numbers;
+    int put = 7, got = 0, rc;
+
+    options.size = sizeof(options);
+    rc = osr_queue_init_with(&numbers, sizeof(int), 1, &options);
+    if (rc == 0) {
+        osr_case cases[] = {OSR_GET(&numbers, &got), OSR_PUT(&numbers, &put)};
+
+        rc = osr_select(cases, 2, OSR_NEVER);
+        if (rc == 1)
+            rc = osr_select(cases, 2, OSR_NEVER);
+    }
+    osr_queue_destroy(&numbers);
+    return rc < 0 ? rc : got == 7 ? 0 : -EPROTO;
+}
+
 int program(void *arg)
 {
     Greeting *greetings = static_cast<Greeting *>(arg);
@@ -60,6 +80,8 @@ int program(void *arg)
     if (rc == 0)
         rc = spawn(&group, greet_routine, &greetings[1], "two");
     rc = osr_group_close(&group, rc);
+    if (rc == 0)
+        rc = select_something();
     if (rc != 0)
         return rc;
 
