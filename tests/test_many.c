@@ -7,6 +7,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <osier/attach.h>
+
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
 enum { BATCH = 128, MANY = 400 };
@@ -14,28 +16,33 @@ enum { BATCH = 128, MANY = 400 };
 /* They stand for one and the same counter, so one write makes them all ready. */
 static struct crowd {
     struct osr_group group;
-    int bell, fds[MANY], gave[MANY];
+    int size, bell, fds[MANY], gave[MANY];
     int quiet[2];
     unsigned told;
     int64_t due;
     void (*first)(void); /* is called by whoever is told first */
 } crowd;
 
-static void open_crowd(void)
+static void open_crowd_of(int size)
 {
     int i;
 
-    crowd = (struct crowd){.bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
-    for (i = 0; i < MANY; i++)
+    crowd = (struct crowd){.size = size, .bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    for (i = 0; i < size; i++)
         check((crowd.fds[i] = fcntl(crowd.bell, F_DUPFD_CLOEXEC, 3)) >= 0);
     check_int(pipe(crowd.quiet), 0);
+}
+
+static void open_crowd(void)
+{
+    open_crowd_of(MANY);
 }
 
 static void close_crowd(void)
 {
     int i;
 
-    for (i = 0; i < MANY; i++)
+    for (i = 0; i < crowd.size; i++)
         check_int(osr_fd_close(crowd.fds[i]), 0);
     check_int(osr_fd_close(crowd.bell), 0);
     check_int(osr_fd_close(crowd.quiet[0]), 0);
@@ -57,7 +64,7 @@ static void spawn_crowd(void)
     crowd.told = 0;
 
     osr_group_open(&crowd.group);
-    for (i = 0; i < MANY; i++)
+    for (i = 0; i < crowd.size; i++)
         check_int(osr_spawn_copy(&crowd.group, wait_in_crowd, &i), 0);
 }
 
@@ -290,6 +297,108 @@ TEST(so_it_does_when_libev_asks_for_few_at_a_time)
     assert_checked();
 }
 
+OSR_TASK(hold_up, void, unused)
+{
+    bring_a_byte_and_keep_the_thread();
+    return 0;
+}
+
+/* Has all of them watched, with nobody waiting for them. */
+static void watch_for_nobody(void)
+{
+    spawn_crowd();
+    check_int(osr_sleep(osr_ms(1)), 0);
+    check_int(osr_group_cancel(&crowd.group, "nobody waits"), 0);
+    check_int(osr_group_close(&crowd.group, 0), 0);
+}
+
+/* They are found ready while nobody waits for them, but for one. */
+static void have_them_found(void)
+{
+    struct osr_group group;
+
+    osr_group_open(&group);
+    check_int(osr_spawn_copy(&group, wait_in_crowd, &(int){0}), 0);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    ring();
+    check_int(osr_group_close(&group, 0), 0);
+}
+
+/* What nobody waits for any more is told by the system once more: that takes room from the others, without a call. */
+OSR_TASK(read_beside_those_whom_nobody_waits_for, void, unused)
+{
+    struct osr_group group;
+    struct crowd first, second;
+
+    open_crowd_of(60);
+    watch_for_nobody();
+    first = crowd;
+    open_crowd_of(60);
+    watch_for_nobody();
+    second = crowd;
+    crowd = first;
+    have_them_found();
+    crowd = second;
+    ring();
+    crowd.due = osr_time_add(osr_now(), osr_ms(100));
+    osr_group_open(&group);
+    check_int(osr_spawn(&group, hold_up, NULL), 0);
+    check_int(read_until_due(), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    close_crowd();
+    crowd = first;
+    close_crowd();
+    return 0;
+}
+
+TEST(so_it_does_when_many_are_ready_whom_nobody_waits_for)
+{
+    assert_int_equal(osr_run(read_beside_those_whom_nobody_waits_for, NULL), 0);
+    assert_checked();
+}
+
+static void leave_it(struct ev_loop *loop, ev_io *io, int events)
+{
+    (void)loop, (void)io, (void)events;
+}
+
+/* What the program's own watchers find takes room from the others, too. */
+OSR_TASK(read_beside_the_programs_own, struct ev_loop *, loop)
+{
+    ev_io ios[MANY];
+    int i;
+
+    open_crowd();
+    for (i = 0; i < MANY; i++) {
+        ev_io_init(&ios[i], leave_it, crowd.fds[i], EV_READ);
+        ev_io_start(*loop, &ios[i]);
+    }
+    check_int(osr_sleep(osr_ms(1)), 0);
+    crowd.due = osr_time_add(osr_now(), osr_ms(100));
+    ring();
+    osr_group_open(&crowd.group);
+    check_int(osr_spawn(&crowd.group, hold_up, NULL), 0);
+    check_int(read_until_due(), 1);
+    check_int(osr_group_close(&crowd.group, 0), 0);
+    for (i = 0; i < MANY; i++)
+        ev_io_stop(*loop, &ios[i]);
+    close_crowd();
+    return 0;
+}
+
+TEST(so_it_does_when_many_are_ready_for_the_program)
+{
+    struct osr_runner *runner;
+    struct ev_loop *loop;
+
+    assert_int_equal(osr_runner_new(&runner), 0);
+    loop = osr_runner_loop(runner);
+    assert_non_null(loop);
+    assert_int_equal(osr_runner_run(runner, read_beside_the_programs_own, &loop), 0);
+    assert_int_equal(osr_runner_free(runner), 0);
+    assert_checked();
+}
+
 static void look_when_it_is_due(void)
 {
     keep_the_thread_until_it_is_due();
@@ -331,6 +440,8 @@ int main(void)
         descriptor_test(attached_all_are_told_in_one_turn_and_run_in_it),
         descriptor_test(what_is_complete_comes_before_what_is_due_while_some_are_left),
         descriptor_test(so_it_does_when_libev_asks_for_few_at_a_time),
+        descriptor_test(so_it_does_when_many_are_ready_whom_nobody_waits_for),
+        descriptor_test(so_it_does_when_many_are_ready_for_the_program),
         descriptor_test(a_check_that_finds_its_deadline_passed_tells_those_who_are_left_first),
     };
 

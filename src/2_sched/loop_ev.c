@@ -34,7 +34,9 @@ struct loop {
     bool marked;            /* libev has told the system of the mark */
     struct osr_list_ fresh; /* watches that libev will tell the system of when it next polls */
     struct osr_list_ known; /* and those of which it has */
-    unsigned found; /* events, by the last poll */
+    unsigned found; /* events, by the last poll, that some watch was called back for */
+    int last;       /* descriptor that one was called back for */
+    unsigned stale; /* watches stopped since then, of which the system may tell libev once more */
     unsigned most;  /* that a poll has found, and libev has room for more than that */
     ev_timer timer; /* for the nearest of our own timers, while the loop waits */
     ev_io mark;     /* on a descriptor of its own, by which the loop can be told from others; fd -1: none yet */
@@ -142,7 +144,8 @@ static void io_ready(struct ev_loop *ev, ev_io *io, int events)
         watch->armed = false;
         watch->broken = true;
     }
-    loop->found += !watch->twin || list_empty(&watch->twin->fired); /* one event may be of both directions */
+    loop->found += watch->fd != loop->last; /* one event may be of both directions, which libev calls back for together */
+    loop->last = watch->fd;
     /* libev calls back for those first that the system has named last: they are told in the system's order. */
     if (list_empty(&watch->fired))
         list_append(osri_sched->fired.next, &watch->fired);
@@ -175,6 +178,7 @@ static void loop_disarm(struct sched *sched, struct watch *watch)
 
     list_remove(&watch->armed_node);
     ev_io_stop(loop->ev, io_of(watch));
+    loop->stale++;
     freshen(loop, watch->twin);
 }
 
@@ -376,12 +380,14 @@ static void ask(struct sched *sched, struct loop *loop)
     ask_now(sched, &question);
 }
 
-/* If libev may not have been told of all that are ready, and something is due, before which they come. */
-static void find_rest(struct sched *sched, struct loop *loop)
+/* If libev may not have been told of all that are ready, and something is due, before which they come. The program's own
+ * watchers, and those that are stale, take room from the others without a call. */
+static void find_rest(struct sched *sched, struct loop *loop, unsigned stale)
 {
-    if (likely(loop->found <= loop->most))
+    if (likely(loop->found + stale <= loop->most && !loop->shared))
         return;
-    loop->most = loop->found;
+    if (loop->found > loop->most)
+        loop->most = loop->found;
     if (sched->timers.count > 0 && osri_timers_due(&sched->timers, loop_now(sched)))
         ask(sched, loop);
 }
@@ -389,10 +395,12 @@ static void find_rest(struct sched *sched, struct loop *loop)
 static void run_loop(struct sched *sched, int64_t until)
 {
     struct loop *loop = sched->loop;
+    unsigned stale = loop->stale;
 
     if (settle_fresh(sched, loop))
         until = 0;
-    loop->found = 0;
+    loop->found = loop->stale = 0;
+    loop->last = -1;
     sched->calling_back = loop->shared; /* by the program's watchers */
     if (until > 0)
         wait_until(loop, until);
@@ -400,7 +408,7 @@ static void run_loop(struct sched *sched, int64_t until)
         ev_run(loop->ev, EVRUN_NOWAIT);
     ev_timer_stop(loop->ev, &loop->timer);
     sched->calling_back = false;
-    find_rest(sched, loop);
+    find_rest(sched, loop, stale);
 }
 
 /* Whether the system is asked about nothing else. ThreadSanitizer keeps signals back until the thread waits in a way that it
