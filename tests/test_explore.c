@@ -711,6 +711,17 @@ OSR_TASK(sleepers, struct world, w)
     return osr_group_close(&group, rc);
 }
 
+OSR_TASK(sizes_the_pool, struct part, part)
+{
+    osr_pool_set_size((unsigned)part->number + 3);
+    osr_yield();
+    world.seen[part->number][0] = (int)osr_pool_size();
+    return 0;
+}
+
+/* How many threads there may be is the process's, and not only a run's. */
+ROOT(sizes, &sizes_the_pool.routine_, &sizes_the_pool.routine_)
+
 ROOT(deadlines, &has_a_deadline.routine_, &sleeps_and_cancels.routine_, &takes_a_lock.routine_)
 
 static void the_outcomes_are_the_same_with_fewer_runs(void **state)
@@ -741,6 +752,7 @@ static void the_outcomes_are_the_same_with_fewer_runs(void **state)
         {EXPLORED(spawned_elsewhere), 61, 3, 2},
         {EXPLORED(cut_or_handed_over), 12, 7, 4},
         {EXPLORED(sleepers), 12, 6, 1},
+        {EXPLORED(sizes), 6, 6, 3},
         {EXPLORED(deadlines), 72, 12, 2},
         {EXPLORED(events, .cancels = true), 136, 114, 8},
         {EXPLORED(failures, .cancels = true), 168, 147, 7},

@@ -357,6 +357,7 @@ int osr_pool_set_size(unsigned size)
 {
     if (size == 0)
         return osri_failed(-EINVAL, NULL);
+    osri_touch_all();
     lock_prepared();
     pool.size = size;
     wake_all();
@@ -368,6 +369,7 @@ unsigned osr_pool_size(void)
 {
     unsigned size;
 
+    osri_touch_all();
     lock_prepared();
     size = size_now();
     osri_pool_unlock();
