@@ -722,6 +722,32 @@ OSR_TASK(sizes_the_pool, struct part, part)
 /* How many threads there may be is the process's, and not only a run's. */
 ROOT(sizes, &sizes_the_pool.routine_, &sizes_the_pool.routine_)
 
+static bool allocates(void)
+{
+    const struct osr_allocator *allocator = osr_test_allocator();
+    void *memory = allocator->resize(allocator->arg, NULL, 1);
+
+    if (memory)
+        allocator->resize(allocator->arg, memory, 0);
+    return memory != NULL;
+}
+
+OSR_TASK(takes_memory, struct part, part)
+{
+    world.seen[part->number][0] = allocates();
+    return 0;
+}
+
+OSR_TASK(orders_a_fault, struct part, part)
+{
+    (void)part;
+    return osr_test_order_fault("allocation", 0, 1);
+}
+
+/* Whose memory it is that fails hangs on who comes first, and on who comes after the order. */
+ROOT(ordered_before, &orders_a_fault.routine_, &takes_memory.routine_, &takes_memory.routine_)
+ROOT(ordered_meanwhile, &takes_memory.routine_, &orders_a_fault.routine_)
+
 ROOT(deadlines, &has_a_deadline.routine_, &sleeps_and_cancels.routine_, &takes_a_lock.routine_)
 
 static void the_outcomes_are_the_same_with_fewer_runs(void **state)
@@ -753,6 +779,8 @@ static void the_outcomes_are_the_same_with_fewer_runs(void **state)
         {EXPLORED(cut_or_handed_over), 12, 7, 4},
         {EXPLORED(sleepers), 12, 6, 1},
         {EXPLORED(sizes), 6, 6, 3},
+        {EXPLORED(ordered_before), 6, 5, 3},
+        {EXPLORED(ordered_meanwhile), 2, 2, 2},
         {EXPLORED(deadlines), 72, 12, 2},
         {EXPLORED(events, .cancels = true), 136, 114, 8},
         {EXPLORED(failures, .cancels = true), 168, 147, 7},

@@ -100,6 +100,16 @@ static bool has_orders(const struct play *play)
     return false;
 }
 
+static bool is_ordered(const struct play *play, const char *what)
+{
+    unsigned i;
+
+    for (i = 0; i < ORDERS; i++)
+        if (play->orders[i].given && strcmp(play->orders[i].point, what) == 0)
+            return true;
+    return false;
+}
+
 static bool from_order(struct play *play, struct question *question)
 {
     unsigned i;
@@ -201,8 +211,8 @@ static void note_injection(struct play *play, struct question *question)
         osri_kit_scene_actors(play);
 }
 
-/* Memory is nobody's; all other calls of the system, and points of the test's own, are about something that tasks may
- * share. */
+/* Memory is nobody's, unless a fault is ordered there; all other calls of the system, and points of the test's own, are
+ * about something that tasks may share. */
 static bool is_memory(const char *what)
 {
     return strcmp(what, "memory") == 0 || strcmp(what, "mmap") == 0 || strcmp(what, "madvise") == 0 ||
@@ -222,7 +232,7 @@ static unsigned ask(struct play *play, unsigned kind, unsigned n, const char *wh
     struct osr_test_watch_ *watch;
     bool found = false;
 
-    if (kind == OSR_CHOICE_FAULT && play->explored && !is_memory(what))
+    if (kind == OSR_CHOICE_FAULT && play->explored && (!is_memory(what) || is_ordered(play, what)))
         osri_kit_orders_touched(play->explored, OSR_TOUCH_ALL, NULL, 0);
     if (kind == OSR_CHOICE_FAULT && play->runner && !has_orders(play))
         return 0;

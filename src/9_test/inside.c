@@ -62,6 +62,12 @@ void osr_test_watch_end_(struct osr_test_watch_ *watch, bool expected, const cha
 
 /* ---- Choices and faults ---- */
 
+static void touch(enum osr_touch how, const void *object)
+{
+    if (osri_kit_play && osri_kit_play->explored && osri_kit_play->inside)
+        osri_kit_orders_touched(osri_kit_play->explored, how, object, 0);
+}
+
 unsigned osr_test_choose(unsigned n, const char *what)
 {
     return osri_kit_play && n > 1 ? osri_kit_ask(osri_kit_play, KIND_TEST, n, what) : 0;
@@ -88,14 +94,14 @@ int osr_test_order_fault(const char *point, unsigned skip, unsigned pick)
             return -EINVAL;
     if (place == ORDERS)
         return -ENOSPC;
+    touch(OSR_TOUCH_ALL, NULL);
     play->orders[place] = (struct order){point, skip, pick, true};
     return 0;
 }
 
 void osr_test_touches(const void *object)
 {
-    if (osri_kit_play && osri_kit_play->explored && osri_kit_play->inside)
-        osri_kit_orders_touched(osri_kit_play->explored, OSR_TOUCH_WRITE, object, 0);
+    touch(OSR_TOUCH_WRITE, object);
 }
 
 /* ---- The world ---- */
