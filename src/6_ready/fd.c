@@ -86,11 +86,12 @@ enum { LINE = 64 }; /* of the cache */
 static struct descriptor *new_descriptor(struct sched *sched)
 {
     struct osr_list_ *block = osri_alloc(&sched->memory, sizeof(*block) + sizeof(struct descriptor) + LINE - 1);
-    struct descriptor *descriptor = (void *)(((uintptr_t)(block + 1) + LINE - 1) / LINE * LINE);
+    struct descriptor *descriptor;
 
     if (!block)
         return NULL;
     list_append(&descriptors_of(sched)->blocks, block);
+    descriptor = (void *)(((uintptr_t)(block + 1) + LINE - 1) / LINE * LINE);
     *descriptor = (struct descriptor){.block = block};
     return descriptor;
 }
