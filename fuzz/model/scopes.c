@@ -229,7 +229,7 @@ void scope_leave_pending(struct task *task, struct scope *scope, int rc, short p
         return;
     scope->pending_rides |= riding;
     if (!scope->pending)
-        scope->pending = group_error_new(scope->place, task->name, NOBODY);
+        scope->pending = group_error_new(place, task->name, NOBODY);
     error_adopt(scope->pending, error);
 }
 

@@ -39,6 +39,7 @@ struct node {
     bool is_group;
     int code;
     const char *message; /* NULL: none */
+    bool counts;         /* it begins with how many errors there are, and so does that of a part */
     const char *where, *task, *group;
     unsigned cancelled;
     struct node *cause;
@@ -163,9 +164,11 @@ static void put_control(unsigned char c, unsigned depth)
 
 static void put_line(const struct node *node, unsigned depth)
 {
-    const char *at = node->message ? node->message : osr_strerror(node->code);
+    const char *at = node->message ? node->message : osr_strerror(node->code), *symbol = osr_strcode(node->code);
+    char number[16];
 
-    put(osr_strcode(node->code));
+    snprintf(number, sizeof(number), "%d", node->code);
+    put(symbol[0] == '?' ? number : symbol);
     put(": ");
     while (*at) {
         size_t plain = 0;
@@ -476,6 +479,22 @@ static const char *group_message(const struct node *node)
     return text;
 }
 
+/* A part of what counts its errors counts its own; what else is said stays. */
+static void say_of_part(struct node *part, const struct node *whole)
+{
+    const char *behind = whole->message;
+    char *text = texts[part - nodes];
+
+    part->message = whole->message;
+    part->counts = whole->counts;
+    if (!whole->counts)
+        return;
+    behind += strcspn(behind, " ") + 1;
+    behind += strcspn(behind, " ,");
+    snprintf(text, sizeof(texts[0]), "%u error%s%s", part->count, part->count == 1 ? "" : "s", behind);
+    part->message = text;
+}
+
 static int close_group(struct osr_group *group, const char *task, struct node *node, struct slot *slot, bool unwraps,
                        bool is_cancelled)
 {
@@ -498,8 +517,10 @@ static int close_group(struct osr_group *group, const char *task, struct node *n
     slot->node = unwraps && node->count == 1 ? node->children[0] : node;
     slot->code = slot->node->code;
     check(rc == slot->code, "a group gives %d, and not %d", rc, slot->code);
-    if (slot->node == node)
+    if (slot->node == node) {
         node->message = group_message(node);
+        node->counts = true;
+    }
     return rc;
 }
 
@@ -647,7 +668,7 @@ static struct node *part_of(struct node *node, const struct wish *wish, bool wan
 
     if (!node->is_group)
         return is_wanted(node, wish) == wanted ? node : NULL;
-    part = new_node(true, node->code, node->where, node->task, node->message);
+    part = new_node(true, node->code, node->where, node->task, NULL);
     part->group = wrong == WRONG_NAME ? "" : node->group;
     part->cancelled = node->cancelled;
     part->cause = node->cause;
@@ -657,6 +678,7 @@ static struct node *part_of(struct node *node, const struct wish *wish, bool wan
         if (child)
             part->children[part->count++] = child;
     }
+    say_of_part(part, node);
     return part->count ? part : NULL;
 }
 
@@ -758,12 +780,13 @@ static void derive(unsigned which)
         osr_error_release(real);
         return;
     }
-    derived = new_node(true, node->code, node->where, node->task, node->message);
+    derived = new_node(true, node->code, node->where, node->task, NULL);
     derived->group = node->group;
     derived->cancelled = node->cancelled;
     derived->cause = node->cause;
     for (i = 0; i < count; i++)
         derived->children[derived->count++] = of[i];
+    say_of_part(derived, node);
     if (wrong == WRONG_DERIVE && node->count < CHILDREN - 3)
         derived->children[derived->count++] = node->children[0];
     set_register(into, real, derived);
