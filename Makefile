@@ -475,6 +475,7 @@ $(TORTURE_PROGRAM): $(TORTURE_OBJECTS) $(TORTURE_OWN)
 # begins; tests and fuzzer are linked to them as they are.
 MUTANTS := fuzz/mutants/list.txt
 MUTANT_DIR := $(BUILD)/mutants
+MUTANT_HEADERS := $(patsubst src/%,$(MUTANT_DIR)/src/%,$(wildcard src/*/*.h))
 MUTANT_STATIC := $(MUTANT_DIR)/libosier-mutants.a
 MUTANT_KIT := $(MUTANT_DIR)/libosier-test-mutants.a
 MUTANT_SOURCES := $(SOURCES:src/%=$(MUTANT_DIR)/src/%)
@@ -499,7 +500,7 @@ $(MUTANT_DIR)/made: $(MUTANTS) fuzz/mutants/generate.py fuzz/mutants/mutants.py 
 	touch $@
 
 # Those that have not changed are left as they were.
-$(MUTANT_SOURCES) $(MUTANT_KIT_SOURCES) $(MUTANT_DIR)/mutant.c $(MUTANT_DIR)/mutant.h: $(MUTANT_DIR)/made
+$(MUTANT_SOURCES) $(MUTANT_KIT_SOURCES) $(MUTANT_HEADERS) $(MUTANT_DIR)/mutant.c $(MUTANT_DIR)/mutant.h: $(MUTANT_DIR)/made
 	:
 
 $(MUTANT_DIR)/%.o: $(MUTANT_DIR)/% $(MUTANT_DIR)/mutant.h $(BUILD)/flags
