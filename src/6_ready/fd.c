@@ -301,8 +301,8 @@ static int arm(struct sched *sched, struct descriptor *descriptor, struct watch 
     return 0;
 }
 
-/* A call has found it bad. Closed by this run, it is freed by the last who waited for it; by another's, or by a bare close(), it is
- * forgotten now, as the number may come to stand for something else. Gives -EBADF. */
+/* A call has found it bad. Closed by this run, it is freed by the last who waited for it; by another's, or by a bare
+ * close(), it is forgotten now, as the number may come to stand for something else. Gives -EBADF. */
 static int is_bad(struct sched *sched, struct descriptor *descriptor)
 {
     if (!descriptor->closed && (was_closed_elsewhere(descriptor) || osri_sys_flags(&sched->door, descriptor->fd) < 0))

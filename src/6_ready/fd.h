@@ -87,7 +87,8 @@ int osri_descriptor_look_up(struct sched *sched, int fd, const char *where, stru
 /* One attempt at an operation: a count or a code, -EAGAIN if it would have to wait. */
 typedef ssize_t osri_attempt(struct sched *sched, struct descriptor *descriptor, void *operation);
 
-/* Waits until it is ready, for the calling task alone: 0; or -ECANCELED, -EBADF, -ENOMEM, and then the descriptor may be gone. */
+/* Waits until it is ready, for the calling task alone: 0; or -ECANCELED, -EBADF, -ENOMEM, and then the descriptor may be
+ * gone. */
 int osri_descriptor_park(struct sched *sched, struct descriptor *descriptor, enum watch_for what, const char *call,
                          const char *where);
 

@@ -179,7 +179,6 @@ static void rung(struct watch *watch)
         meet_refusal(osri_sched, inbox);
 }
 
-
 /* ---- Opening and closing ---- */
 
 /* One that nobody has, else a new one; NULL if memory is short. */

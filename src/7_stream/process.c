@@ -238,7 +238,6 @@ static void death_ready(struct watch *watch)
     something_happened(worker);
 }
 
-
 static void grace_over(struct osr_timer_ *timer)
 {
     struct worker *worker = container_of(timer, struct worker, grace);

@@ -33,7 +33,8 @@ static __attribute__((noinline)) int would_block(struct sched *sched, const stru
     return n > 0 ? 0 : n < 0 ? n : -EAGAIN;
 }
 
-static inline __attribute__((always_inline)) ssize_t read_now(struct sched *sched, struct descriptor *descriptor, void *operation)
+static inline __attribute__((always_inline)) ssize_t read_now(struct sched *sched, struct descriptor *descriptor,
+                                                              void *operation)
 {
     const struct transfer *transfer = operation;
     size_t size = some_of(sched, transfer->size, "read");
@@ -72,7 +73,8 @@ static __attribute__((noinline)) size_t without_blocking(const struct descriptor
     return size < PIPE_BUF ? size : PIPE_BUF;
 }
 
-static inline __attribute__((always_inline)) ssize_t write_now(struct sched *sched, struct descriptor *descriptor, void *operation)
+static inline __attribute__((always_inline)) ssize_t write_now(struct sched *sched, struct descriptor *descriptor,
+                                                               void *operation)
 {
     const struct transfer *transfer = operation;
     size_t size = some_of(sched, transfer->size, "write");
