@@ -12,6 +12,7 @@ from gdb.unwinder import Unwinder
 # Of include/osier/scope.h and src/3_scope/scope.h; include/osier/time.h.
 TIMEOUT, MOVE_ON, SHIELD, TASK, GROUP = 1, 2, 3, 8, 9
 NEVER = 2**63 - 1
+AWAY_BRIEF = 1  # enum scope_away
 
 
 # ---- Reading the library's structures ----
@@ -319,7 +320,7 @@ def time_now(sched):
 
 
 def is_cancelled(scope):
-    return not int(scope["brief_"]) and int(scope["cancelled_at_"]) != 0
+    return int(scope["away_"]) != AWAY_BRIEF and int(scope["cancelled_at_"]) != 0
 
 
 def describe_deadline(sched, scope):

@@ -544,16 +544,18 @@ TEST(a_system_without_pidfds_is_asked_once)
 
 OSR_TASK(does_nothing_much, void, unused) { return osr_yield(); }
 
-OSR_TASK(spawns_many, void, unused)
+static int spawn_a_hundred(const struct osr_routine *routine)
 {
     struct osr_group group;
     int i, rc = 0;
 
     osr_group_open(&group);
     for (i = 0; i < 100 && rc == 0; i++)
-        rc = osr_spawn(&group, does_nothing_much, NULL);
+        rc = osr_spawn_with(&group, routine, NULL, NULL);
     return osr_group_close(&group, rc);
 }
+
+OSR_TASK(spawns_many, void, unused) { return spawn_a_hundred(&does_nothing_much.routine_); }
 
 static void guard_one_by_one(void)
 {
@@ -569,16 +571,7 @@ OSR_TASK(has_a_guard, void, unused)
     return osr_yield();
 }
 
-OSR_TASK(spawns_many_with_guards, void, unused)
-{
-    struct osr_group group;
-    int i, rc = 0;
-
-    osr_group_open(&group);
-    for (i = 0; i < 100 && rc == 0; i++)
-        rc = osr_spawn(&group, has_a_guard, NULL);
-    return osr_group_close(&group, rc);
-}
+OSR_TASK(spawns_many_with_guards, void, unused) { return spawn_a_hundred(&has_a_guard.routine_); }
 
 static void guard_some_only(void)
 {
@@ -600,6 +593,51 @@ TEST(where_guards_cannot_be_made_together_they_are_made_one_by_one)
     if (under_tools())
         skip(); /* Valgrind does not know the calls, and they are not made */
     assert_child_succeeds(guard_one_by_one);
+}
+
+/* Whether the page that the next task will touch first is in memory, when its stack has been guarded with others. */
+OSR_TASK(looks_ahead, bool, found)
+{
+    struct stacks *stacks = &osri_sched->stacks;
+    int rc = spawn_a_hundred(&does_nothing_much.routine_), code;
+    unsigned char in_memory = 0;
+    struct fiber *last;
+    char *next;
+
+    last = osri_stack_make(stacks, &code);
+    check(last && stacks->made < stacks->guarded);
+    next = last->lining->low - stacks->guard + stacks->stride;
+    osri_stack_give(stacks, last);
+    check_int(mincore(next + stacks->stride - page_size, page_size, &in_memory), 0);
+    *found = in_memory & 1;
+    return rc;
+}
+
+/* Whether pages can be brought in by the call that takes several. */
+static bool pages_come_in_together(void)
+{
+    size_t size = 4 * page_size;
+    char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *pieces[2] = {memory, memory + 2 * page_size};
+    bool come = osri_sys_advise_many(pieces, 2, page_size, 23 /* MADV_POPULATE_WRITE */) == 2;
+
+    munmap(memory, size);
+    return come;
+}
+
+static void look_ahead(void)
+{
+    bool found = false;
+
+    check_int(osr_run(looks_ahead, &found), 0);
+    check(found);
+}
+
+TEST(pages_of_new_stacks_come_in_together)
+{
+    if (under_tools() || !pages_come_in_together())
+        skip();
+    assert_child_succeeds(look_ahead);
 }
 
 TEST(a_close_that_signals_interrupt_has_closed)
@@ -1108,6 +1146,7 @@ int main(void)
         sys_test(a_connection_that_fails_at_once_or_later_says_why_and_leaves_no_socket),
         sys_test(a_system_without_pidfds_is_asked_once),
         sys_test(where_guards_cannot_be_made_together_they_are_made_one_by_one),
+        sys_test(pages_of_new_stacks_come_in_together),
         sys_test(where_only_some_guards_are_made_together_the_others_are_made_later),
         sys_test(a_close_that_signals_interrupt_has_closed),
         sys_test(a_page_is_guarded_where_the_system_cannot_write),

@@ -67,7 +67,7 @@ struct osr_group {
     struct osr_list_ closer_;         /* the owner's wait, while it closes */
     unsigned errors_, cancelled_;     /* outcomes so far */
     unsigned limit_;                  /* 0: none */
-    unsigned char unwrap_, passed_on_, policy_, closing_;
+    unsigned char unwrap_, passed_on_, policy_;
     unsigned char named_, keeps_;     /* what stands behind the scope means something: its name; the rest */
     unsigned char handing_;           /* a place is being handed over to a spawner; 2: to one that cannot use it */
     struct osr_scope scope;

@@ -46,8 +46,8 @@ struct osr_scope {
     unsigned char shielded_, caught_, guarded_;
     unsigned char laden_; /* `refusal_` and what stands between it and `reason_` mean something */
     unsigned char timed_; /* it may have a deadline of its own, or has a shield: what is due in it is not what is around */
-    unsigned char brief_; /* a task's that has not begun: of all this, only what stands here, `sibling_` and `children_` to
-                           * `parent_` mean anything */
+    unsigned char away_; /* its owner is not told of cancellations, as it closes a group; or has not begun, and then of all
+                          * this only what stands here, `sibling_` and `children_` to `parent_` mean anything */
     struct osr_scope *by_;      /* the outermost cancelled scope that can be seen from here, or NULL */
     struct osr_list_ children_; /* scopes directly inside, those of other tasks too */
     struct osr_scope *parent_;

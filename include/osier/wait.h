@@ -61,7 +61,7 @@ struct osr_wait {
     struct osr_timer_ *timer_; /* or NULL; taken out of the timers together with the waiters */
     int result_;
     bool linked_; /* still to be woken or cut */
-    bool uncut_;  /* cannot be cut: closing a group, taking a lock again */
+    bool uncut_;  /* cannot be cut: taking a lock again, starting a task */
     bool was_cut_;
     struct osr_waiter_ waiter_;
     const char *where_;

@@ -11,6 +11,9 @@
 #ifndef MADV_GUARD_INSTALL /* Linux 6.13 */
 #define MADV_GUARD_INSTALL 102
 #endif
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
 
 /*
  * Neighbouring stacks begin at different distances from the ends of their top pages, so that what every task touches lies
@@ -96,10 +99,11 @@ static int add_slab(struct stacks *stacks)
 }
 
 /* With one call: some more than there are stacks so far, but many of them never. Without a door, which is asked about each
- * of them; and Valgrind does not know that call. */
+ * of them; and Valgrind does not know that call. The pages that each of them will touch first come in by another one, for less
+ * than by as many faults; where they do not, there is no harm in it. */
 static size_t guard_many(struct stacks *stacks)
 {
-    char *guards[MOST_ADVISED];
+    char *pages[MOST_ADVISED];
     size_t count = stacks->regions - stacks->guarded, i;
 
     if (stacks->one_by_one || stacks->by_mprotect || stacks->total < 2 || stacks->door->choose)
@@ -107,8 +111,12 @@ static size_t guard_many(struct stacks *stacks)
     count = count < stacks->total ? count : stacks->total;
     count = count < MOST_ADVISED ? count : MOST_ADVISED;
     for (i = 0; i < count; i++)
-        guards[i] = stacks->slabs->base + (stacks->guarded + i) * stacks->stride;
-    return osri_sys_advise_many(guards, count, stacks->guard, MADV_GUARD_INSTALL);
+        pages[i] = stacks->slabs->base + (stacks->guarded + i) * stacks->stride;
+    count = osri_sys_advise_many(pages, count, stacks->guard, MADV_GUARD_INSTALL);
+    for (i = 0; i < count; i++)
+        pages[i] += stacks->stride - stacks->page;
+    (void)osri_sys_advise_many(pages, count, stacks->page, MADV_POPULATE_WRITE);
+    return count;
 }
 
 static int guard_one(struct stacks *stacks, char *at)

@@ -53,24 +53,38 @@ static void touch_asked(const struct osr_scope *scope)
         osri_touch(&sched->door, OSR_TOUCH_ALL, NULL);
 }
 
-/* `by` is now the outermost cancelled scope for all that is below `top`, shields excepted. */
+/* Tells the owner that it is cancelled in its innermost scope, if this is it. */
+static inline void tell_owner(struct sched *sched, struct osr_scope *scope)
+{
+    struct task *task = osri_scope_owner(scope);
+
+    if (task->scope != scope)
+        return;
+    task->refusal = &scope->cut_at_;
+    task->attention = true;
+    osri_cut(sched, task);
+}
+
+/* `by` is now the outermost cancelled scope for all that is below `top`, shields excepted. As long as nobody has others
+ * beside him, nobody is left when there is nobody below: to climb up again, looking for them, would take as long as the way
+ * down. */
 static void spread(struct sched *sched, struct osr_scope *top, struct osr_scope *by)
 {
     struct osr_scope *at = top;
+    bool alone = true;
 
     while (at) {
-        struct task *task = osri_scope_owner(at);
         bool hidden = at != top && at->shielded_;
 
         __builtin_prefetch(at->sibling_.next, 1); /* often the next one, on another page */
         if (!hidden) {
             at->by_ = by;
-            if (task->scope == at) {
-                task->refusal = &at->cut_at_;
-                task->attention = true;
-                osri_cut(sched, task);
-            }
+            if (!at->away_)
+                tell_owner(sched, at);
         }
+        alone = alone && at->children_.next == at->children_.prev;
+        if (alone && list_empty(&at->children_))
+            return;
         at = osri_scope_walk(top, at, hidden);
     }
 }
@@ -90,7 +104,8 @@ static void respread_due(struct osr_scope *top)
     while (at) {
         struct task *task = at->owner_;
         int64_t due = due_of(at);
-        bool same = at->brief_ || due == at->due_; /* a brief one has none yet: it takes its parent's when it begins */
+        /* A brief one has none yet: it takes its parent's when it begins. */
+        bool same = at->away_ == AWAY_BRIEF || due == at->due_;
 
         at->due_ = due;
         if (!same && task->scope == at)

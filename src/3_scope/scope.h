@@ -17,6 +17,10 @@ enum { SCOPE_TASK = 8, SCOPE_GROUP = 9, SCOPE_START = 10 };
 /* Odd numbers, so that a scope that was never opened is hardly taken for one. */
 enum scope_state { SCOPE_OPEN = 0xa5, SCOPE_ENDED = 0x96, SCOPE_CLOSED = 0x5c, SCOPE_REFUSED = 0x3e };
 
+/* Why the owner of a scope is not told of cancellations: it has not begun, and will look by itself when it does; or it closes a
+ * group, and makes no call in that any more, but those of clean-ups, which are shielded. */
+enum scope_away { AWAY_BRIEF = 1, AWAY_CLOSING };
+
 /* A guard promises as many errors: its own, a link to it, the group that is pending, and the body's beside it. */
 enum { GUARD_ERRORS = 4 };
 
@@ -77,7 +81,7 @@ static inline void osri_scope_place(struct osr_scope *scope, struct osr_scope *p
     scope->shielded_ = shielded;
     scope->caught_ = scope->guarded_ = scope->laden_ = 0;
     scope->timed_ = shielded;
-    scope->brief_ = 1;
+    scope->away_ = AWAY_BRIEF;
 }
 
 static inline void osri_scope_complete(struct osr_scope *scope, const char *where)
@@ -89,7 +93,7 @@ static inline void osri_scope_complete(struct osr_scope *scope, const char *wher
     scope->values_from_ = parent;
     scope->values_ = NULL;
     scope->cancelled_at_ = scope->cut_at_ = scope->lifted_at_ = 0;
-    scope->brief_ = 0;
+    scope->away_ = 0;
 }
 
 static inline void osri_scope_attach(struct osr_scope *scope, struct osr_scope *parent, unsigned char form,
@@ -108,7 +112,7 @@ static inline void osri_scope_take_place(struct osr_scope *scope, struct osr_sco
     scope->form_ = from->form_;
     scope->state_ = SCOPE_OPEN;
     scope->shielded_ = scope->caught_ = scope->guarded_ = scope->laden_ = scope->timed_ = 0;
-    scope->brief_ = 1;
+    scope->away_ = AWAY_BRIEF;
     from->state_ = SCOPE_CLOSED;
 }
 

@@ -150,7 +150,7 @@ static inline bool go_on_as(struct sched *sched, struct child *child, struct tas
 {
     struct child *other;
 
-    if (!next || !child_of(next)->scope.brief_)
+    if (!next || !child_of(next)->scope.away_)
         return false;
     other = child_of(next);
     child->task.number = next->number;
@@ -168,7 +168,7 @@ static inline bool go_on_as(struct sched *sched, struct child *child, struct tas
 /* Gives whether the whole stack is free for another: the copy of an argument stays above the frame of osri_child_begin(). */
 static inline bool live(struct sched *sched, struct child *child)
 {
-    bool usual = child->scope.brief_;
+    bool usual = child->scope.away_;
 
     if (likely(usual))
         osri_child_complete(child);

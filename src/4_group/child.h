@@ -72,7 +72,7 @@ void osri_group_hand_place_over(struct sched *sched, struct osr_group *group);
 /* The body and all other children have ended. */
 static inline bool osri_group_has_only_daemons(const struct osr_group *group)
 {
-    return group->running_ == group->daemons_ && group->closing_;
+    return group->running_ == group->daemons_ && group->scope.away_ == AWAY_CLOSING;
 }
 
 /* A place under the limit is free, or a child has ended. */

@@ -56,7 +56,7 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
     group->limit_ = (unsigned)options->limit;
     group->unwrap_ = options->unwrap;
     group->policy_ = (unsigned char)options->policy;
-    group->passed_on_ = group->closing_ = 0;
+    group->passed_on_ = 0;
     list_init(&group->spawners_);
     list_init(&group->closer_);
     if (options->name) {
@@ -737,8 +737,7 @@ static void wait_for_children(struct sched *sched, struct osr_group *group, cons
     if (group->running_ == 0)
         return;
     wait_begin(&wait, sched->current, &group->closer_, NULL, "osr_group_close", where);
-    wait.uncut_ = true;
-    group->closing_ = 1;
+    group->scope.away_ = AWAY_CLOSING;
     if (osri_group_has_only_daemons(group))
         cancel_daemons(sched, group);
     (void)osri_wait(sched, &wait);

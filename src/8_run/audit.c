@@ -36,7 +36,7 @@ static void audit_owner(struct sched *sched, struct osr_scope *scope)
 {
     const struct task *task = scope->owner_;
 
-    if (task->scope != scope)
+    if (task->scope != scope || scope->away_)
         return;
     require(sched, task->refusal == (scope->by_ ? &scope->cut_at_ : NULL), scope, "its task does not know it is cancelled");
     require(sched, task->attention == (scope->by_ || scope->due_ != OSR_NEVER || task->hooked || sched->slowly),
@@ -66,7 +66,7 @@ void osri_audit(struct sched *sched)
     struct osr_scope *at;
 
     for (at = root ? &root->scope : NULL; at; at = osri_scope_walk(&root->scope, at, false)) {
-        if (at->brief_) {
+        if (at->away_ == AWAY_BRIEF) {
             require(sched, at->by_ == at->parent_->by_, at->parent_, "a task in it that has not begun does not know that");
             continue;
         }

@@ -92,9 +92,9 @@ static void write_scope(struct sched *sched, struct text *text, const struct osr
         osri_text_plain(text, names[scope->form_]);
         write_place(text, ", opened at ", scope->where_);
     }
-    if (!scope->brief_)
+    if (scope->away_ != AWAY_BRIEF)
         write_deadline(sched, text, scope);
-    if (!scope->brief_ && scope->cancelled_at_)
+    if (scope->away_ != AWAY_BRIEF && scope->cancelled_at_)
         write_reason(text, scope);
     osri_text_plain(text, "\n");
 }
