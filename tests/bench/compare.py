@@ -148,7 +148,7 @@ WORKLOADS = [
     *of_each("spawn-yield", [1, 1000], "spawn, yield and join, {} at a time", unit="ns/task"),
     *of_each("yield", [2, 1000], "yield among {} tasks", unit="ns/yield"),
     *of_each("sleepers", [10000, 100000], "{} sleepers, cancelled and joined", rows=SLEEPERS),
-    *of_each("sleepers", [1000000], "{} sleepers, cancelled and joined", rows=SLEEPERS, rounds=1),
+    *of_each("sleepers", [1000000], "{} sleepers, cancelled and joined", rows=SLEEPERS, rounds=3),
     *of_each("timeout", [0, 10000], "a timeout that does not fire, beside {} sleepers", unit="ns"),
     *of_each("timeout-yield", [0, 10000], "the same with a yield inside, beside {} sleepers", unit="ns"),
     *of_each("nested-groups", [250, 1000, 10000], "{} nested groups, made and cancelled from outside", unit="ns/level"),
@@ -392,6 +392,13 @@ def measure_once(bench, record, workload, peer, number):
     record.add(**line, took=time.monotonic() - begun)
 
 
+def touch_memory(bench, workload, peers):
+    """A virtual machine is slow to give memory that it has not given for a while, which whoever comes first would pay for."""
+    raw = next(peer for peer in peers if peer.name == RAW)
+    if workload.n >= 1000000 and has_memory_for(workload):
+        bench.measure(raw, workload)
+
+
 def measure_all(bench, record, workloads, peers, rounds, minutes):
     """Gives the number of rounds that there was time for."""
     begun = time.monotonic()
@@ -401,6 +408,8 @@ def measure_all(bench, record, workloads, peers, rounds, minutes):
         for index, workload in enumerate(workloads):
             if sys.stderr.isatty():
                 print(f"\rround {number + 1} of {rounds}, {workload.title}\033[K", end="", file=sys.stderr)
+            if not all(record.is_enough(workload, peer, number) for peer in peers):
+                touch_memory(bench, workload, peers)
             turned = peers[(number + index) % len(peers):] + peers[: (number + index) % len(peers)]
             for peer in turned:
                 if not record.is_enough(workload, peer, number):
