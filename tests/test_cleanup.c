@@ -1240,6 +1240,50 @@ TEST(a_guard_has_the_memory_for_what_it_leaves_pending_also_after_its_clean_ups)
     assert_story("EIO: Input/output error\nEPROTO: Protocol error\n");
 }
 
+static const char *leave_a_group_in_vain(void)
+{
+    const char *where = OSR_HERE; OSR_GUARD_GROUP(group); /* on one line */
+    check_int(osr_group_running(&group), 0);
+    return where;
+}
+
+static const char *leave_a_timeout_in_vain(void)
+{
+    const char *where = OSR_HERE; OSR_GUARD_TIMEOUT(limit, osr_s(1)); /* on one line */
+    check_int(osr_check(), -ECANCELED);
+    return where;
+}
+
+/* The scope around gives the code of the guard, from where that stands, as the error of the task. */
+static void check_left(struct osr_scope *scope, const char *where)
+{
+    check_int(osr_scope_close(scope, 0), -ENOMEM);
+    release_hoard();
+    check_int(osr_error_code(osr_error_last()), -ENOMEM);
+    check_text(osr_error_where(osr_error_last()), where);
+    check_text(osr_error_task(osr_error_last()), "leave_guards_in_vain");
+}
+
+OSR_TASK(leave_guards_in_vain, void, unused)
+{
+    struct osr_scope scope;
+
+    osr_scope_open(&scope);
+    hoard_errors();
+    check_left(&scope, leave_a_group_in_vain());
+    osr_scope_open(&scope);
+    hoard_errors();
+    check_left(&scope, leave_a_timeout_in_vain());
+    return 0;
+}
+
+TEST(a_guard_without_memory_leaves_its_code_and_its_place)
+{
+    assert_int_equal(run_simulated(leave_guards_in_vain, NULL, .allocator = &counting_allocator), 0);
+    assert_int_equal(counting.live, 0);
+    assert_checked();
+}
+
 /* All sorts of clean-ups, with whatever there is memory for: what was deferred runs. */
 static int count_it(void *counter)
 {
@@ -1414,6 +1458,7 @@ int main(void)
         story_test(clean_ups_that_are_registered_run_and_keep_their_errors_without_memory),
         story_test(a_clean_up_has_the_timer_for_its_grace),
         story_test(a_guard_has_the_memory_for_what_it_leaves_pending_also_after_its_clean_ups),
+        story_test(a_guard_without_memory_leaves_its_code_and_its_place),
         story_test(what_was_deferred_runs_and_what_was_not_does_not_whichever_allocation_fails),
         story_test(what_was_deferred_runs_when_memory_runs_out),
         story_test(what_guards_have_left_joins_the_body_before_the_clean_ups_do),

@@ -66,7 +66,8 @@ struct osr_scope {
     struct osr_bound_ *bound_; /* what is left when the scope closes, the latest first */
     struct osr_error *kept_;   /* errors that the group closed last inside has kept */
     struct osr_reason reason_;
-    uint64_t reserved_[2];
+    const char *refused_at_;   /* where the guard was opened whose code `refusal_` is */
+    uint64_t reserved_[1];
 };
 
 /* What a scope does; OR-ed with OSR_SCOPE_AT when the limit is a moment instead of a duration. */

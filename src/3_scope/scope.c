@@ -123,11 +123,12 @@ void osri_scope_deadline_passed(struct osr_timer_ *timer)
     osri_scope_cancel(osri_sched, scope, -ETIMEDOUT, "", scope->where_, "the deadline passed");
 }
 
-int osri_scope_refuse(struct osr_scope *scope, int code)
+int osri_scope_refuse(struct osr_scope *scope, int code, const char *where)
 {
     scope->owner_ = osri_current();
     scope->state_ = SCOPE_REFUSED;
     scope->refusal_ = code;
+    scope->where_ = place_or_unknown(where);
     scope->form_ = scope->caught_ = scope->guarded_ = 0;
     scope->cancelled_at_ = 0;
     scope->timer_.at = OSR_NEVER;
@@ -174,11 +175,11 @@ int osr_scope_open_here(struct osr_scope *scope, int form, int64_t limit, const 
     if (!scope)
         return osri_failed(-EINVAL, where);
     if (!task)
-        return osri_failed(osri_scope_refuse(scope, -EPERM), where);
+        return osri_failed(osri_scope_refuse(scope, -EPERM, where), where);
     if (osri_scope_is_open(task, scope))
         return osri_scope_open_already(scope, where);
     if ((form & OSR_SCOPE_FORM_) < OSR_SCOPE_TIMEOUT || (form & OSR_SCOPE_FORM_) > OSR_SCOPE_SHIELD)
-        return osri_task_failed(task, osri_scope_refuse(scope, -EINVAL), where);
+        return osri_task_failed(task, osri_scope_refuse(scope, -EINVAL, where), where);
     osri_scope_init(scope, task);
     osri_scope_attach(scope, task->scope, (unsigned char)(form & OSR_SCOPE_FORM_), where);
     if (form & OSR_SCOPE_GUARD_) {
@@ -483,7 +484,7 @@ int osri_scope_join_some_pending(struct sched *sched, struct osr_scope *scope, s
     bool riding;
 
     if (rc >= 0 && scope->refusal_)
-        rc = osri_slot_note(slot, scope->refusal_, where);
+        rc = osri_slot_note(slot, scope->refusal_, scope->refused_at_);
     if (!pending)
         return rc;
     riding = scope->pending_rides_ || (rc == -ECANCELED && osri_scope_lets_cancel_go_on(scope)) ||
@@ -525,7 +526,7 @@ void osr_scope_leave_(struct osr_scope *scope)
     if (rc < 0 && rc != -ECANCELED && guarded)
         osri_scope_leave_pending(sched, outer, &task->slot, rc, scope->where_);
     else if (rc < 0 && rc != -ECANCELED) /* nothing was promised */
-        osri_scope_leave_code(outer, rc);
+        osri_scope_leave_code(outer, rc, scope->where_);
     osri_slot_clear(&task->slot);
     task->slot = kept;
 }

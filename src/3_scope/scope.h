@@ -169,7 +169,7 @@ static inline void osri_scope_leave(struct task *task, const struct osr_scope *s
 }
 
 /* Marks an open that failed, so that the close can tell. Gives the code. */
-int osri_scope_refuse(struct osr_scope *scope, int code);
+int osri_scope_refuse(struct osr_scope *scope, int code, const char *where);
 
 /* Whether the task has it open, as far as can be told without looking into it: it is the innermost one, or, in a debug
  * run, one of those around it. */
@@ -276,12 +276,14 @@ void osri_scope_cancel(struct sched *sched, struct osr_scope *scope, int code, c
 
 /* ---- What guards leave behind ---- */
 
-/* A guard whose open had failed leaves the code of that on the scope around. */
-static inline void osri_scope_leave_code(struct osr_scope *scope, int code)
+/* A guard that was opened at `where`, and has no memory for more, leaves a code on the scope around. */
+static inline void osri_scope_leave_code(struct osr_scope *scope, int code, const char *where)
 {
     osri_scope_load(scope);
-    if (!scope->refusal_)
-        scope->refusal_ = code;
+    if (scope->refusal_)
+        return;
+    scope->refusal_ = code;
+    scope->refused_at_ = where;
 }
 
 /* Leaves what a guard's close gave, which is in `slot`, on the scope around. */

@@ -42,12 +42,12 @@ static int open_group(struct osr_group *group, const struct osr_group_options *o
     group->policy_ = OSR_FAIL_FAST;
     group->named_ = group->keeps_ = group->handing_ = 0;
     if (!task || task->hooked) /* closing it would wait */
-        return osri_failed(osri_scope_refuse(&group->scope, -EPERM), options->where);
+        return osri_failed(osri_scope_refuse(&group->scope, -EPERM, options->where), options->where);
     rc = check_options(options);
     if (rc == 0)
         rc = osri_errors_promise(sched, errors_of(options->policy) + (guarded ? GUARD_ERRORS : 0));
     if (rc < 0)
-        return osri_task_failed(task, osri_scope_refuse(&group->scope, rc), options->where);
+        return osri_task_failed(task, osri_scope_refuse(&group->scope, rc, options->where), options->where);
     osri_scope_init(&group->scope, task);
     osri_scope_attach(&group->scope, task->scope, SCOPE_GROUP, options->where);
     group->scope.guarded_ = guarded;
@@ -1001,7 +1001,7 @@ void osr_group_leave_(struct osr_group *group)
     int rc;
 
     if (group->scope.state_ == SCOPE_REFUSED && task)
-        osri_scope_leave_code(task->scope, group->scope.refusal_);
+        osri_scope_leave_code(task->scope, group->scope.refusal_, group->scope.where_);
     if (group->scope.state_ != SCOPE_OPEN || !task)
         return;
     kept = task->slot;
