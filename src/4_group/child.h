@@ -138,7 +138,7 @@ static inline __attribute__((always_inline)) struct child *osri_child_brief(stru
     }
     osri_child_prefetch(sched);
     child = child_of(task);
-    if (unlikely(!child->scope.owner_))
+    if (unlikely(!child->scope.state_)) /* the stack has had no task yet */
         osri_child_furnish(sched, child);
     task->where = place_or_unknown(where);
     task->name = routine->name ? routine->name : "";

@@ -144,6 +144,17 @@ static __attribute__((noinline)) void cancel_daemons(struct sched *sched, struct
     }
 }
 
+/* Brings into the cache what the owner goes on with, and, as it may end soon, the group that it is in itself. */
+static inline __attribute__((always_inline)) void fetch_closer(const struct osr_group *group)
+{
+    const struct task *owner = group->scope.owner_;
+    const struct osr_scope *around = osri_scope_of_task(owner)->parent_;
+
+    osri_task_fetch(owner);
+    if (around)
+        osri_stack_prefetch(around, -1, 2);
+}
+
 void osri_group_last_has_ended(struct sched *sched, struct osr_group *group)
 {
     if (group->running_ > 0) {
@@ -151,7 +162,7 @@ void osri_group_last_has_ended(struct sched *sched, struct osr_group *group)
         return;
     }
     group->scope.state_ = SCOPE_ENDED;
-    osri_task_fetch(group->scope.owner_);
+    fetch_closer(group);
     osri_wake(sched, container_of(waiter_of(group->closer_.next), struct osr_wait, waiter_), 0); /* which has no other */
 }
 
