@@ -278,11 +278,9 @@ OSR_TASK(fail_in_all_ways, void, unused)
     SLOT(osr_sleep_until(OSR_TIME_INVALID));
     SLOT(osr_task_join(nothing));
     SLOT(osr_task_join(osr_self()));
-    SLOT(osr_task_cancel(nothing, NULL));
     SLOT(osr_task_state(nothing));
     SLOT(osr_task_result(nothing, &rc));
     SLOT(osr_task_where(nothing, &wait));
-    SLOT(osr_task_release(&(struct osr_task){0}));
     SLOT(osr_spawn(&closed, sleep_forever, NULL));
     SLOT(osr_group_close(&closed, 0));
     SLOT(osr_group_cancel(&closed, NULL));
@@ -323,6 +321,69 @@ OSR_TASK(fail_in_all_ways, void, unused)
 TEST(every_call_that_fails_takes_the_slot)
 {
     assert_int_equal(run_simulated(fail_in_all_ways, NULL), 0);
+    assert_checked();
+}
+
+/* What takes something back, or ends it, may be said on the way out, when it may be over. */
+static void check_late(int gave, int code, const char *where)
+{
+    check_that(gave == code, "it comes too late", where);
+    check_that(osr_error_code(osr_error_last()) == -EXDEV, "the slot is left alone", where);
+    check_that(osr_fail(-EXDEV, "what is returned") == -EXDEV, "and can be filled", where);
+}
+
+#define LATE(call, code) check_late((call), (code), OSR_HERE)
+
+static void do_nothing(void *unused) { (void)unused; }
+static int clean_nothing(void *unused) { (void)unused; return 0; }
+
+OSR_TASK(come_too_late, void, unused)
+{
+    struct osr_future future;
+    struct osr_portal portal = {0};
+    struct osr_cleanup cleanup;
+    struct osr_queue queue;
+    struct osr_scope scope;
+    struct osr_post post = {0};
+    struct osr_call call = {0};
+
+    osr_queue_init(&queue, sizeof(int), 1);
+    osr_future_init(&future, NULL, NULL);
+    check_int(osr_queue_shutdown(&queue, true), 0);
+    check_int(osr_future_complete(&future, NULL), 0);
+    check_int(osr_call_soon(&call, do_nothing, NULL), 0);
+    check_int(osr_yield(), 0);
+    osr_scope_open(&scope);
+    check_int(osr_defer(&cleanup, clean_nothing, NULL, osr_s(1)), 0);
+    check_int(osr_scope_close(&scope, 0), 0);
+
+    osr_fail(-EXDEV, "what is returned");
+    LATE(osr_call_cancel(&call), -ESTALE);
+    LATE(osr_defer_cancel(&cleanup), -ESTALE);
+    LATE(osr_queue_shutdown(&queue, false), -EALREADY);
+    LATE(osr_queue_shutdown(&queue, true), -EALREADY);
+    LATE(osr_future_complete(&future, NULL), -EALREADY);
+    LATE(osr_future_fail(&future, -EIO, "too late"), -EALREADY);
+    LATE(osr_future_cancel(&future), -EALREADY);
+    LATE(osr_task_cancel((struct osr_task){0}, "nobody"), -ESTALE);
+    LATE(osr_task_release(&(struct osr_task){0}), -ESTALE);
+    LATE(osr_post_close(&post), -ESTALE);
+    LATE(osr_portal_close(&portal), -ESTALE);
+
+    SLOT(osr_call_cancel(NULL));
+    SLOT(osr_queue_shutdown(NULL, true));
+    SLOT(osr_future_cancel(NULL));
+    SLOT(osr_task_release(NULL));
+    SLOT(osr_post_close(NULL));
+    SLOT(osr_portal_close(NULL));
+    osr_queue_destroy(&queue);
+    osr_error_clear();
+    return 0;
+}
+
+TEST(what_comes_too_late_leaves_the_slot_alone)
+{
+    assert_int_equal(run_simulated(come_too_late, NULL), 0);
     assert_checked();
 }
 
@@ -3022,6 +3083,7 @@ int main(void)
         story_test(codes_have_texts_and_symbols),
         story_test(an_error_without_a_message_has_the_text_of_its_code),
         story_test(every_call_that_fails_takes_the_slot),
+        story_test(what_comes_too_late_leaves_the_slot_alone),
         story_test(a_closer_that_gives_no_error_empties_the_slot),
         story_test(a_scope_closed_with_another_code_than_the_slots_makes_that_the_cause),
         story_test(an_error_names_its_task_and_comes_out_of_the_run),

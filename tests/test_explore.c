@@ -77,7 +77,8 @@ static void note_runs(void *arg, const char *text)
 }
 
 #define EXPLORED(task, ...) \
-    OSR_TEST(#task, task, &world, .begin = begin, .check = add_outcome, .tell = note_runs, .runs = 2000000, __VA_ARGS__)
+    OSR_TEST(#task, task, &world, .begin = begin, .check = add_outcome, .tell = note_runs,                 \
+             .runs = 2000000 __VA_OPT__(,) __VA_ARGS__)
 
 /* How many runs it takes; the outcomes are in `outcomes`. */
 static unsigned long explore(struct osr_test test, bool reduce)

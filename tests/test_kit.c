@@ -43,7 +43,7 @@ static int with(const char *fault)
     return 0;
 }
 
-#define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .tell = note, __VA_ARGS__)
+#define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .tell = note __VA_OPT__(,) __VA_ARGS__)
 
 static void nothing_wrong(void *arg, const struct osr_test_result *result)
 {

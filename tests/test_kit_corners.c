@@ -42,7 +42,7 @@ static void with(const char *fault)
     told[0] = '\0';
 }
 
-#define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .tell = note, __VA_ARGS__)
+#define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .tell = note __VA_OPT__(,) __VA_ARGS__)
 #define TEST(name) static void name(void **state OSR_MAYBE_UNUSED_)
 
 /* Odd runs are the first of each two: a run is compared with its repetition. */

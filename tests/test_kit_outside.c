@@ -36,9 +36,9 @@ static void with(const char *fault)
     told[0] = '\0';
 }
 
-#define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .tell = note, __VA_ARGS__)
+#define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .tell = note __VA_OPT__(,) __VA_ARGS__)
 /* One that dies in a child process, and tells it to standard error. */
-#define DEATH_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .quiet = true, __VA_ARGS__)
+#define DEATH_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .quiet = true __VA_OPT__(,) __VA_ARGS__)
 
 /* ---- Tokens of other builds ---------------------------------------------------------------------------- */
 
@@ -994,6 +994,29 @@ OSR_TASK(leaves_a_stream, struct world, w)
     return rc;
 }
 
+/* The number of the end that is left is not the lowest that is free. */
+OSR_TASK(leaves_the_second_end, struct world, w)
+{
+    int fds[2], rc = osr_test_streams(fds);
+
+    (void)w;
+    return rc < 0 ? rc : osr_fd_close(fds[0]);
+}
+
+TEST(the_second_end_of_a_stream_that_is_left_is_told_too)
+{
+    const struct osr_test test = KIT_TEST("leaves", leaves_the_second_end);
+    int first = dup(2), fd;
+
+    close(first);
+    with(NULL);
+    assert_int_equal(osr_test_run(&test), 1);
+    assert_told(", of the streams made at tests/test_kit_outside.c:");
+    assert_int_equal(osr_test_run(&test), 1); /* which leaves another one, and does not take that for its own */
+    for (fd = first; fd < first + 8; fd++)
+        close(fd);
+}
+
 TEST(a_stream_that_is_left_is_told_with_its_place)
 {
     const struct osr_test test = KIT_TEST("leaves", leaves_a_stream);
@@ -1038,6 +1061,7 @@ int main(void)
         story_test(who_is_where_at_the_end_is_told_as_that),
         story_test(who_waits_elsewhere_at_the_same_moment_is_told_again),
         story_test(a_stream_that_is_left_is_told_with_its_place),
+        story_test(the_second_end_of_a_stream_that_is_left_is_told_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;

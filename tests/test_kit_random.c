@@ -52,7 +52,7 @@ static void see(void *arg, const struct osr_test_result *result)
         seen[run_count - 1] = last;
 }
 
-#define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .check = see, .tell = note, __VA_ARGS__)
+#define KIT_TEST(name, task, ...) OSR_TEST(name, task, &world, .begin = begin, .check = see, .tell = note __VA_OPT__(,) __VA_ARGS__)
 
 static void start(void)
 {

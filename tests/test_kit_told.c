@@ -47,7 +47,7 @@ static void with(const char *fault)
 }
 
 #define KIT_TEST(name, task, ...) \
-    OSR_TEST(name, task, &world, .begin = begin, .check = keep_result, .tell = note, __VA_ARGS__)
+    OSR_TEST(name, task, &world, .begin = begin, .check = keep_result, .tell = note __VA_OPT__(,) __VA_ARGS__)
 
 /* ---- Shrinking ----------------------------------------------------------------------------------------- */
 

@@ -204,7 +204,7 @@ void do_call(struct task *task)
     }
     call = model.call_count ? &model.calls[pick_of(at->a, model.call_count)] : NULL;
     if (!call || call->state == CALL_IDLE) {
-        finish(task, slot_note(task, -ESTALE, NOWHERE));
+        finish(task, -ESTALE); /* an answer: the slot is left alone */
         return;
     }
     drop_call(call);
@@ -256,12 +256,8 @@ void do_post(struct task *task)
         return;
     }
     post = model.post_count ? &model.posts[pick_of(at->a, model.post_count)] : NULL;
-    if (at->op == OP_FIRE && (!post || !post->open)) {
-        finish(task, -ESTALE); /* the slot is left alone */
-        return;
-    }
     if (!post || !post->open) {
-        finish(task, slot_note(task, -ESTALE, NOWHERE));
+        finish(task, -ESTALE); /* an answer: the slot is left alone */
         return;
     }
     if (at->op == OP_FIRE)

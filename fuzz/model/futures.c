@@ -187,8 +187,8 @@ void do_future(struct task *task, struct future *future)
     }
     if (at->op == OP_SETTLE) {
         rc = settle(future, settling_of(at), at, place, task->name);
-        if (rc < 0)
-            slot_note(task, rc, settling_of(at) == FAIL ? place : NOWHERE);
+        if (rc < 0 && rc != -EALREADY) /* which is an answer */
+            slot_note(task, rc, NOWHERE);
     } else if (future->rc > 0) {
         rc = slot_note(task, -EINPROGRESS, NOWHERE);
     } else {

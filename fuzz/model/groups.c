@@ -811,7 +811,9 @@ void do_handle(struct task *task)
     }
     record = record_meant(task, &index);
     if (!record) {
-        finish(task, slot_note(task, -ESTALE, op == OP_CANCEL_TASK ? place_at(task, false) : NOWHERE));
+        if (op == OP_STATE) /* else it is an answer */
+            slot_note(task, -ESTALE, NOWHERE);
+        finish(task, -ESTALE);
         return;
     }
     if (op == OP_STATE) {

@@ -207,7 +207,9 @@ void do_queue(struct task *task, struct queue *queue)
     default:
         rc = shut_down(queue, at->b % 2);
     }
-    finish(task, rc < 0 ? slot_note(task, rc, NOWHERE) : 0);
+    if (rc < 0 && rc != -EALREADY) /* which is an answer */
+        slot_note(task, rc, NOWHERE);
+    finish(task, rc);
 }
 
 /* ---- Select ---- */

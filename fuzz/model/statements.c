@@ -463,7 +463,7 @@ static void do_undefer(struct task *task)
 
     cleanup = model.deferred ? &model.cleanups[pick_of(statement_at(task)->a, model.deferred)] : NULL;
     if (!cleanup || !cleanup->scope) {
-        finish(task, slot_note(task, -ESTALE, NOWHERE));
+        finish(task, -ESTALE); /* an answer: the slot is left alone */
         return;
     }
     if (cleanup->owner != task) {

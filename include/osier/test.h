@@ -105,7 +105,6 @@ struct osr_test {
     const char *name;  /* one word of letters, digits, '_', '-' and '.': it stands in tokens */
     const struct osr_routine *routine;
     void *arg;
-    size_t typed_; /* private */
 
     /* Before each run: makes everything as new; or NULL. All that check() looks at is made here: where an allocation or a
      * call fails before the program has begun, the run ends with that, and check() comes all the same. */
@@ -132,15 +131,18 @@ struct osr_test {
 
     void (*tell)(void *arg, const char *text); /* told counts and stories, in whole lines; NULL: standard error */
     void *tell_arg;
+
+    size_t reserved_; /* 0; the last one */
 };
 
 /* A test that runs a task, whose argument's type is checked: OSR_TEST("transfers", transfers, &bank, .check = …). It may
  * initialize a variable in a file or in a function. That the root task fails is no violation unless .check says so; where
  * neither a cancellation nor a fault was injected, the last line tells how often it did, and whether a check() let that
  * pass. */
-#define OSR_TEST(name_, task_, argument_, ...)                                                                 \
-    {.size = sizeof(struct osr_test), .where = OSR_HERE, .name = (name_), .routine = &(task_).routine_,         \
-     .arg = (argument_), .typed_ = sizeof(1 ? (argument_) : (task_).arg_), __VA_ARGS__}
+#define OSR_TEST(...) OSR_TEST_(__VA_ARGS__, .reserved_ = 0)
+#define OSR_TEST_(name_, task_, argument_, ...)                                                                \
+    {.size = sizeof(struct osr_test) + 0 * sizeof(1 ? (argument_) : (task_).arg_), .where = OSR_HERE,           \
+     .name = (name_), .routine = &(task_).routine_, .arg = (argument_), __VA_ARGS__}
 
 /*
  * All of these give 0 if every run was as it should be; the number of violations, 1, if one was not: they stop at the

@@ -139,7 +139,7 @@ int osr_defer_cancel(struct osr_cleanup *handle)
         return osri_failed(-EPERM, NULL);
     cleanup = handle->run_ == task->sched->run ? handle->record_ : NULL;
     if (!cleanup || cleanup->id != handle->id_)
-        return osri_failed(-ESTALE, NULL);
+        return osri_failed_or_late(-ESTALE, NULL);
     if (cleanup->scope->owner_ != task)
         return osri_failed(-EPERM, NULL);
     drop_cleanup(task->sched, cleanup);

@@ -204,7 +204,7 @@ int osr_call_cancel(struct osr_call *call)
     osri_touch_all();
     coming = coming_of(call);
     if (!coming)
-        return osri_failed(-ESTALE, NULL);
+        return osri_failed_or_late(-ESTALE, NULL);
     drop(osri_sched, coming);
     return 0;
 }

@@ -73,7 +73,7 @@ int osr_future_complete(struct osr_future *future, void *value)
     int rc = may_complete(future);
 
     if (rc < 0)
-        return osri_failed(rc, NULL);
+        return osri_failed_or_late(rc, NULL);
     future->value_ = value;
     return complete(future, 0);
 }
@@ -84,7 +84,7 @@ int osr_future_fail_here(const char *where, struct osr_future *future, int code,
     va_list list;
 
     if (rc < 0)
-        return osri_failed(rc, where);
+        return osri_failed_or_late(rc, where);
     if (code >= 0 || code == -ECANCELED)
         code = -EINVAL;
     future->where_ = where;
@@ -102,7 +102,7 @@ int osr_future_cancel(struct osr_future *future)
     int rc = may_complete(future);
 
     if (rc < 0)
-        return osri_failed(rc, NULL);
+        return osri_failed_or_late(rc, NULL);
     complete(future, -OSR_EFUTURECANCELED);
     cancel_work(future);
     return 0;

@@ -447,7 +447,7 @@ int osr_queue_shutdown(struct osr_queue *queue, bool at_once)
     if (rc == 0 && queue->shut_ >= (at_once ? AT_ONCE : DRAINING))
         rc = -EALREADY;
     if (rc < 0)
-        return osri_failed(rc, NULL);
+        return osri_failed_or_late(rc, NULL);
     queue->shut_ = at_once ? AT_ONCE : DRAINING;
     dismiss(sched, &queue->putters_);
     dismiss(sched, &queue->getters_);

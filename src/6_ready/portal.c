@@ -247,7 +247,7 @@ int osr_portal_close(struct osr_portal *portal)
         return osri_failed(-EINVAL, NULL);
     source = osri_source_of_ours(portal->id_, &rc);
     if (!source)
-        return osri_failed(rc, NULL);
+        return osri_failed_or_late(rc, NULL);
     close_portal(source);
     *portal = (struct osr_portal){0};
     return 0;

@@ -81,7 +81,7 @@ int osr_post_close(struct osr_post *post)
         return osri_failed(-EINVAL, NULL);
     source = osri_source_of_ours(post->id_, &rc);
     if (!source)
-        return osri_failed(rc, NULL);
+        return osri_failed_or_late(rc, NULL);
     osri_source_close(source);
     *post = (struct osr_post){0};
     return 0;

@@ -2,6 +2,7 @@
 #include "9_test/kit.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,7 +133,17 @@ int osri_kit_next_descriptor(void)
     return fd;
 }
 
-bool osri_kit_is_descriptor(int fd)
+uint32_t osri_kit_descriptors_from(int first)
 {
-    return fcntl(fd, F_GETFD) >= 0;
+    struct pollfd fds[32];
+    uint32_t set = 0;
+    int i;
+
+    for (i = 0; i < 32; i++)
+        fds[i] = (struct pollfd){.fd = first + i};
+    if (first < 0 || poll(fds, 32, 0) < 0)
+        return 0;
+    for (i = 0; i < 32; i++)
+        set |= fds[i].revents & POLLNVAL ? 0 : UINT32_C(1) << i;
+    return set;
 }

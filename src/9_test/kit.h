@@ -253,9 +253,10 @@ void osri_kit_describe_blocks(const struct play *play, char *text, size_t size);
 /* Like realloc(), but says so and stops the program if there is no memory. */
 void *osri_kit_resize(void *memory, size_t size);
 
-/* The number that the next descriptor will have, which is one as long as that is leaked. */
+/* The number that the next descriptor will have. */
 int osri_kit_next_descriptor(void);
-bool osri_kit_is_descriptor(int fd);
+/* Which of the 32 from there on there are, as a set; none if `first` is none. */
+uint32_t osri_kit_descriptors_from(int first);
 
 /* ---- Telling: story.c ---- */
 

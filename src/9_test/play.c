@@ -199,11 +199,24 @@ static void look_at_memory(struct play *play, long before)
                       osri_kit_s((unsigned long)left), left == 1 ? "is" : "are", which);
 }
 
+/* `open` are those of them that were open before. */
+static void look_at_descriptors(struct play *play, int first, uint32_t open)
+{
+    const uint32_t left = osri_kit_descriptors_from(first) & ~open;
+    const int fd = left ? first + __builtin_ctz(left) : -1;
+    const struct stream *stream = osri_kit_stream_of(play, fd);
+
+    if (left)
+        osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d%s%s is left open", fd,
+                          stream ? ", of the streams made at " : "", stream ? stream->where : "");
+}
+
 void osri_kit_play_once(struct play *play, const struct osr_test *test, const struct script *script,
                         unsigned (*improvise)(struct play *, unsigned, unsigned, const char *))
 {
     const long blocks = osri_kit_blocks;
-    int next = osri_kit_next_descriptor();
+    const int first = osri_kit_next_descriptor();
+    const uint32_t open = osri_kit_descriptors_from(first);
     struct osr_error *error;
 
     reset(play, test, script);
@@ -221,12 +234,7 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
     if (test->end)
         test->end(test->arg);
     look_at_memory(play, blocks);
-    if (osri_kit_is_descriptor(next)) {
-        const struct stream *stream = osri_kit_stream_of(play, next);
-
-        osri_kit_violated(play, VIOLATION_DESCRIPTORS, NULL, "descriptor %d%s%s is left open", next,
-                          stream ? ", of the streams made at " : "", stream ? stream->where : "");
-    }
+    look_at_descriptors(play, first, open);
     osri_kit_play = NULL;
     osri_kit_own_blocks = 0;
     look_at_script(play);

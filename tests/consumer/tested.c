@@ -53,10 +53,13 @@ static void nothing(void *arg, const char *text)
 
 int main(void)
 {
+    static const struct osr_test bare = OSR_TEST("bare", add_all, NULL); /* without any option */
     static const struct osr_test sound = OSR_TEST("sound", add_all, NULL, .begin = begin, .check = check, .tell = nothing);
     static const struct osr_test wrong =
         OSR_TEST("wrong", add_all, NULL, .begin = begin, .check = check_wrongly, .tell = nothing);
 
+    if (osr_test_run(&bare) != 0)
+        return 3;
     if (osr_test_sweep(&sound) != 0 || osr_test_explore(&sound) != 0)
         return 1;
     if (osr_test_sweep(&wrong) != 1 || strncmp(osr_test_token(), "osr1:wrong:", 11) != 0)
