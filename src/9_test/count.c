@@ -133,17 +133,16 @@ int osri_kit_next_descriptor(void)
     return fd;
 }
 
-uint32_t osri_kit_descriptors_from(int first)
+unsigned osri_kit_descriptors_from(int first)
 {
-    struct pollfd fds[32];
-    uint32_t set = 0;
-    int i;
+    struct pollfd fds[KIT_DESCRIPTORS];
+    unsigned set = 0, i;
 
-    for (i = 0; i < 32; i++)
-        fds[i] = (struct pollfd){.fd = first + i};
-    if (first < 0 || poll(fds, 32, 0) < 0)
+    for (i = 0; i < KIT_DESCRIPTORS; i++)
+        fds[i] = (struct pollfd){.fd = first + (int)i};
+    if (first < 0 || poll(fds, KIT_DESCRIPTORS, 0) < 0)
         return 0;
-    for (i = 0; i < 32; i++)
-        set |= fds[i].revents & POLLNVAL ? 0 : UINT32_C(1) << i;
+    for (i = 0; i < KIT_DESCRIPTORS; i++)
+        set |= fds[i].revents & POLLNVAL ? 0 : 1u << i;
     return set;
 }

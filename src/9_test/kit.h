@@ -156,6 +156,7 @@ struct play {
     struct actor *actors; /* by number, from 1 on */
     struct stream *streams;
     size_t questions_room, events_room, actors_room, streams_room;
+    int descriptors_from; /* those that are looked at, whether one is left; 0: not known yet */
 
     /* Is anew in each: from here to the texts all is 0 when it begins. */
     const struct osr_test *test;
@@ -255,8 +256,9 @@ void *osri_kit_resize(void *memory, size_t size);
 
 /* The number that the next descriptor will have. */
 int osri_kit_next_descriptor(void);
-/* Which of the 32 from there on there are, as a set; none if `first` is none. */
-uint32_t osri_kit_descriptors_from(int first);
+/* Which of so many from there on there are, as a set; none if `first` is none. */
+enum { KIT_DESCRIPTORS = 8 };
+unsigned osri_kit_descriptors_from(int first);
 
 /* ---- Telling: story.c ---- */
 

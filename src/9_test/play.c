@@ -199,11 +199,23 @@ static void look_at_memory(struct play *play, long before)
                       osri_kit_s((unsigned long)left), left == 1 ? "is" : "are", which);
 }
 
-/* `open` are those of them that were open before. */
-static void look_at_descriptors(struct play *play, int first, uint32_t open)
+/* Which of the descriptors that the run may come to have are open before it: others than the kit may have opened some. */
+static unsigned look_for_descriptors(struct play *play)
 {
-    const uint32_t left = osri_kit_descriptors_from(first) & ~open;
-    const int fd = left ? first + __builtin_ctz(left) : -1;
+    const unsigned all = (1u << KIT_DESCRIPTORS) - 1;
+    unsigned open = play->descriptors_from ? osri_kit_descriptors_from(play->descriptors_from) : all;
+
+    if (open != all)
+        return open;
+    play->descriptors_from = osri_kit_next_descriptor();
+    return osri_kit_descriptors_from(play->descriptors_from);
+}
+
+/* `open` are those that were before. */
+static void look_at_descriptors(struct play *play, unsigned open)
+{
+    const unsigned left = osri_kit_descriptors_from(play->descriptors_from) & ~open;
+    const int fd = left ? play->descriptors_from + __builtin_ctz(left) : -1;
     const struct stream *stream = osri_kit_stream_of(play, fd);
 
     if (left)
@@ -215,8 +227,7 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
                         unsigned (*improvise)(struct play *, unsigned, unsigned, const char *))
 {
     const long blocks = osri_kit_blocks;
-    const int first = osri_kit_next_descriptor();
-    const uint32_t open = osri_kit_descriptors_from(first);
+    const unsigned open = look_for_descriptors(play);
     struct osr_error *error;
 
     reset(play, test, script);
@@ -234,7 +245,7 @@ void osri_kit_play_once(struct play *play, const struct osr_test *test, const st
     if (test->end)
         test->end(test->arg);
     look_at_memory(play, blocks);
-    look_at_descriptors(play, first, open);
+    look_at_descriptors(play, open);
     osri_kit_play = NULL;
     osri_kit_own_blocks = 0;
     look_at_script(play);
