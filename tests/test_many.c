@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <osier/attach.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <osier/attach.h>
@@ -297,6 +298,64 @@ TEST(so_it_does_when_libev_asks_for_few_at_a_time)
     assert_checked();
 }
 
+OSR_TASK(read_until_due_in_a_task, void, unused)
+{
+    check_int(read_until_due(), 1);
+    return 0;
+}
+
+/* Whoever decides takes until then for the first of those that are ready. */
+static unsigned take_until_it_is_due(void *arg, enum osr_choice kind, unsigned n, const char *what)
+{
+    struct timespec now;
+
+    (void)arg, (void)n, (void)what;
+    while (kind == OSR_CHOICE_EVENT && crowd.due > 0 && clock_gettime(CLOCK_MONOTONIC, &now) == 0 &&
+           now.tv_sec * INT64_C(1000000000) + now.tv_nsec < crowd.due)
+        continue;
+    return 0;
+}
+
+/* The byte is there before the deadline, but libev has no room to say so. */
+OSR_TASK(read_what_falls_due_while_others_are_told, void, unused)
+{
+    struct osr_group group;
+
+    open_crowd();
+    spawn_crowd();
+    osr_group_open(&group);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    crowd.due = osr_time_add(osr_now(), osr_ms(200));
+    check_int(osr_spawn(&group, read_until_due_in_a_task, NULL), 0);
+    check_int(osr_sleep(osr_ms(1)), 0);
+    ring();
+    check_int(write(crowd.quiet[1], "x", 1), 1);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_group_close(&crowd.group, 0), 0);
+    close_crowd();
+    return 0;
+}
+
+TEST(so_it_does_when_it_falls_due_while_others_are_told)
+{
+    assert_int_equal(osr_run(read_what_falls_due_while_others_are_told, NULL, .choose = take_until_it_is_due), 0);
+    assert_checked();
+}
+
+TEST(so_it_does_attached_when_it_falls_due_while_others_are_told)
+{
+    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+    struct osr_attachment tasks;
+
+    assert_int_equal(osr_attach(&tasks, loop, read_what_falls_due_while_others_are_told, NULL,
+                                .run = {.choose = take_until_it_is_due}),
+                     0);
+    ev_run(loop, 0);
+    assert_int_equal(osr_detach(&tasks, NULL), 0);
+    ev_loop_destroy(loop);
+    assert_checked();
+}
+
 OSR_TASK(hold_up, void, unused)
 {
     bring_a_byte_and_keep_the_thread();
@@ -440,6 +499,8 @@ int main(void)
         descriptor_test(attached_all_are_told_in_one_turn_and_run_in_it),
         descriptor_test(what_is_complete_comes_before_what_is_due_while_some_are_left),
         descriptor_test(so_it_does_when_libev_asks_for_few_at_a_time),
+        descriptor_test(so_it_does_when_it_falls_due_while_others_are_told),
+        descriptor_test(so_it_does_attached_when_it_falls_due_while_others_are_told),
         descriptor_test(so_it_does_when_many_are_ready_whom_nobody_waits_for),
         descriptor_test(so_it_does_when_many_are_ready_for_the_program),
         descriptor_test(a_check_that_finds_its_deadline_passed_tells_those_who_are_left_first),

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <osier/wait.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "6_ready/source.h"
@@ -1603,6 +1605,87 @@ REAL_TEST(posts_from_many_threads_may_race_with_the_close)
     return 0;
 }
 
+/* Posts that a signal handler holds up, wherever it strikes: also where a post is in the queue and the loop not told yet. */
+enum { HELD_UP = 1 << 16 };
+
+struct held_up {
+    _Atomic uint64_t portal;
+    atomic_bool enough;
+    atomic_int stale, stale_and_called;
+    atomic_bool called[HELD_UP];
+};
+
+static void hold_up(int number)
+{
+    const struct timespec nap = {0, 100000};
+    int kept = errno;
+
+    (void)number;
+    (void)nanosleep(&nap, NULL);
+    errno = kept;
+}
+
+static void note_called(void *called)
+{
+    atomic_store((atomic_bool *)called, true);
+}
+
+static void *post_while_held_up(void *arg)
+{
+    struct held_up *posts = arg;
+    int i;
+
+    for (i = 0; i < HELD_UP && !atomic_load(&posts->enough); i++) {
+        struct osr_portal portal = {atomic_load(&posts->portal)};
+
+        if (osr_portal_post(portal, note_called, &posts->called[i]) != -ESTALE)
+            continue;
+        atomic_fetch_add(&posts->stale, 1);
+        atomic_fetch_add(&posts->stale_and_called, atomic_load(&posts->called[i]));
+        (void)sched_yield();
+    }
+    return NULL;
+}
+
+/* The loop is told by a post of its own thread's, and takes the first in the queue. */
+static void open_hear_and_close(struct held_up *posts, pthread_t thread)
+{
+    struct osr_portal portal;
+    struct osr_group group;
+    int i;
+
+    osr_group_open(&group);
+    check_int(osr_portal_open(&portal, &group), 0);
+    atomic_store(&posts->portal, portal.id_);
+    for (i = 0; i < 4; i++) {
+        check_int(osr_sleep(osr_us(20)), 0);
+        pthread_kill(thread, SIGUSR2);
+        check_int(osr_portal_post(portal, run_nothing, NULL), 0);
+        check_int(osr_sleep(1), 0);
+    }
+    check_int(osr_portal_close(&portal), 0);
+    check_int(osr_group_close(&group, 0), 0);
+}
+
+REAL_TEST(what_is_posted_and_called_is_not_stale_though_the_portal_closes_meanwhile)
+{
+    struct sigaction action = {.sa_handler = hold_up}, before;
+    struct held_up *posts = calloc(1, sizeof(*posts));
+    int64_t until = osr_now() + osr_ms(sized(600, 100));
+    pthread_t thread;
+
+    sigaction(SIGUSR2, &action, &before);
+    check_int(pthread_create(&thread, NULL, post_while_held_up, posts), 0);
+    while (osr_now() < until && atomic_load(&posts->stale_and_called) == 0)
+        open_hear_and_close(posts, thread);
+    atomic_store(&posts->enough, true);
+    check_int(pthread_join(thread, NULL), 0);
+    sigaction(SIGUSR2, &before, NULL);
+    check_int(posts->stale_and_called, 0);
+    free(posts);
+    return 0;
+}
+
 static atomic_bool enough_cancels;
 
 static void *cancel_again_and_again(void *portal)
@@ -1850,6 +1933,7 @@ int main(void)
         descriptor_test(what_is_posted_may_post_again_and_close_the_portal),
         descriptor_test(a_post_that_posts_itself_keeps_no_task_from_running),
         descriptor_test(posts_from_many_threads_may_race_with_the_close),
+        descriptor_test(what_is_posted_and_called_is_not_stale_though_the_portal_closes_meanwhile),
         descriptor_test(a_portal_cancels_its_group_for_the_first_reason_given),
         descriptor_test(cancels_from_two_threads_may_meet_while_one_is_heard),
         descriptor_test(with_a_post_open_a_run_in_which_nothing_else_can_happen_is_not_stuck),

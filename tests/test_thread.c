@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "0_base/tools.h"
@@ -1678,6 +1679,105 @@ TEST(a_job_that_was_left_behind_while_jobs_are_held_is_waited_for_by_nobody)
     assert_checked();
 }
 
+/* ---- What threads of the pool do at their end ---------------------------------------------------------- */
+
+/* They wait there until they are let go, or for three seconds, and then nobody has let them. */
+static struct {
+    sem_t begun, go;
+    atomic_int waited_in_vain;
+} farewell;
+
+static void wait_at_the_end(void *unused)
+{
+    struct timespec until;
+
+    (void)unused;
+    sem_post(&farewell.begun);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 3;
+    if (sem_timedwait(&farewell.go, &until) < 0)
+        atomic_fetch_add(&farewell.waited_in_vain, 1);
+}
+
+static pthread_key_t at_the_end;
+
+static void make_key(void)
+{
+    pthread_key_create(&at_the_end, wait_at_the_end);
+}
+
+static void prepare_farewell(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, make_key);
+    sem_init(&farewell.begun, 0, 0);
+    sem_init(&farewell.go, 0, 0);
+    atomic_store(&farewell.waited_in_vain, 0);
+}
+
+OSR_JOB(hold_before_a_farewell, struct held, held)
+{
+    int rc = pthread_setspecific(at_the_end, &farewell);
+
+    sem_post(&held->begun);
+    take(&held->go);
+    return -rc;
+}
+
+OSR_TASK(offload_before_a_farewell, struct held, held) { return osr_offload(hold_before_a_farewell, held); }
+
+static void use_threads(int count)
+{
+    struct osr_group group;
+    struct held held[2];
+    int i;
+
+    osr_group_open(&group);
+    for (i = 0; i < count; i++) {
+        held_init(&held[i], 0);
+        check_int(osr_spawn(&group, offload_before_a_farewell, &held[i]), 0);
+    }
+    for (i = 0; i < count; i++)
+        until_begun(&held[i]);
+    for (i = 0; i < count; i++)
+        sem_post(&held[i].go);
+    check_int(osr_group_close(&group, 0), 0);
+}
+
+/* One of two threads is too many, and is still at its end when it has to be replaced. */
+REAL_TEST(a_thread_that_takes_long_to_end_holds_up_no_run)
+{
+    prepare_farewell();
+    use_threads(2);
+    check_int(osr_pool_set_size(1), 0);
+    take(&farewell.begun);
+    check_int(osr_pool_set_size(2), 0);
+    use_threads(2);
+    check_int(atomic_load(&farewell.waited_in_vain), 0);
+    sem_post(&farewell.go);
+    sem_post(&farewell.go); /* and the others, at the end of the test */
+    sem_post(&farewell.go);
+    return 0;
+}
+
+OSR_TASK(use_one_thread, void, unused)
+{
+    use_threads(1);
+    return 0;
+}
+
+TEST(a_shutdown_waits_for_a_thread_that_takes_long_to_end_no_longer_than_it_may)
+{
+    prepare_farewell();
+    assert_int_equal(osr_run(use_one_thread, NULL), 0);
+    assert_checked();
+    assert_int_equal(osr_pool_shutdown(0, NULL, NULL), -ETIMEDOUT);
+    assert_int_equal(atomic_load(&farewell.waited_in_vain), 0);
+    sem_post(&farewell.go);
+    assert_int_equal(osr_pool_shutdown(OSR_NEVER, NULL, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1734,6 +1834,8 @@ int main(void)
         thread_test(where_there_is_no_thread_or_descriptor_there_is_a_code),
         thread_test(without_memory_there_is_a_code_and_nothing_is_left),
         thread_test(a_job_that_was_left_behind_while_jobs_are_held_is_waited_for_by_nobody),
+        thread_test(a_thread_that_takes_long_to_end_holds_up_no_run),
+        thread_test(a_shutdown_waits_for_a_thread_that_takes_long_to_end_no_longer_than_it_may),
     };
 
     return cmocka_run_group_tests_name("thread", tests, NULL, NULL) != 0;

@@ -100,7 +100,8 @@ OSR_API unsigned osr_pool_size(void);
  * a moment longer for threads that have nothing to do, up to a second; jobs that have not begun are waited for too. Jobs
  * that still run then are named through `diagnose` (NULL: standard error), each with its name, place and how long it has
  * run, and go on. To be called outside runs, at the end of a program; threads are started again when they are needed. It
- * blocks the calling thread, which may be any. 0; -ETIMEDOUT if jobs are stuck; -EINVAL; -EPERM inside a run or a job.
+ * blocks the calling thread, which may be any. 0; -ETIMEDOUT if jobs are stuck, or what the program has threads do at their end
+ * (pthread_key_create()); -EINVAL; -EPERM inside a run or a job.
  */
 OSR_API int osr_pool_shutdown(int64_t grace, void (*diagnose)(void *arg, const char *text), void *arg);
 

@@ -388,7 +388,10 @@ static void find_rest(struct sched *sched, struct loop *loop, unsigned stale)
         return;
     if (loop->found > loop->most)
         loop->most = loop->found;
-    if (sched->timers.count > 0 && osri_timers_due(&sched->timers, loop_now(sched)))
+    if (sched->timers.count == 0)
+        return;
+    sched->complete_at = loop_now(sched);
+    if (osri_timers_due(&sched->timers, sched->complete_at))
         ask(sched, loop);
 }
 
@@ -502,7 +505,8 @@ static void attached_close(struct sched *sched)
 static void attached_poll(struct sched *sched, int64_t until)
 {
     (void)until;
-    if (osri_timers_next(&sched->timers) <= loop_now(sched))
+    sched->complete_at = loop_now(sched);
+    if (osri_timers_due(&sched->timers, sched->complete_at))
         ask(sched, sched->loop);
 }
 

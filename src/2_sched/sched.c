@@ -346,6 +346,14 @@ static void tell_watches(struct sched *sched)
         sched->steps = told;
 }
 
+/* What falls due while watches are told has to wait for the next look, if the last one may have left some out. */
+static void fire_timers(struct sched *sched)
+{
+    int64_t now = osri_now(sched);
+
+    osri_timers_fire(&sched->timers, &sched->door, now < sched->complete_at ? now : sched->complete_at);
+}
+
 void osri_look(struct sched *sched, int64_t until)
 {
     bool works = has_job(sched), waits = until > 0 && !works;
@@ -359,14 +367,17 @@ void osri_look(struct sched *sched, int64_t until)
 
         until = tidy(sched, until < next ? until : next);
     }
-    /* Else nobody waits for what a poll could tell. (The moment to wait for may be 0, in simulated time.) */
-    if ((waits || sched->outside > 0 || sched->inbox) && (likely(list_empty(&sched->fired)) || !may_leave_some(sched)))
-        sched->driver->poll(sched, until);
+    if (likely(list_empty(&sched->fired)) || !may_leave_some(sched)) {
+        sched->complete_at = OSR_NEVER;
+        /* Else nobody waits for what a poll could tell. (The moment to wait for may be 0, in simulated time.) */
+        if (waits || sched->outside > 0 || sched->inbox)
+            sched->driver->poll(sched, until);
+    }
     tell_watches(sched);
     if (works)
         sched->run_job(sched);
     if (sched->timers.count > 0 && likely(list_empty(&sched->fired)))
-        osri_timers_fire(&sched->timers, &sched->door, osri_now(sched));
+        fire_timers(sched);
     if (sched->audit)
         sched->audit(sched);
 }

@@ -49,6 +49,7 @@ struct sched {
     const struct driver *driver;
     void *loop;             /* the driver's own */
     struct osr_list_ fired; /* watches that the last poll found ready */
+    int64_t complete_at;    /* what is ready after this moment it may not have found; OSR_NEVER: it has found all */
     unsigned outside;       /* waits that the outside world can end */
     struct osr_list_ calls; /* what is due: for the hub */
     struct osr_bound_ *spare_cleanups; /* memory of those that have run */

@@ -4,6 +4,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "0_base/sys.h"
@@ -267,18 +268,62 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Joins the threads that have ended; they have nothing left to do. The lock is held. */
-static void join_ended(void)
+static void discard(struct worker *worker)
+{
+    sem_destroy(&worker->woken);
+    free(worker);
+}
+
+/* Joins the threads that are gone. Others that have ended may still be at what the program has them do at their end, which
+ * may take long, or need a run's loop or the lock. The lock is held. */
+static void join_gone(void)
+{
+    struct osr_list_ *node, *next;
+
+    for (node = pool.ended.next; node != &pool.ended; node = next) {
+        struct worker *worker = container_of(node, struct worker, node);
+
+        next = node->next;
+        if (pthread_tryjoin_np(worker->thread, NULL) != 0)
+            continue;
+        list_remove(node);
+        discard(worker);
+    }
+}
+
+/* By asking again, since ThreadSanitizer does not know pthread_clockjoin_np(). */
+static int join_until(const struct worker *worker, int64_t until)
+{
+    const struct timespec nap = {0, 100000};
+    int rc;
+
+    if (until == OSR_NEVER)
+        return pthread_join(worker->thread, NULL);
+    while ((rc = pthread_tryjoin_np(worker->thread, NULL)) != 0 && osri_sys_clock() < until)
+        (void)nanosleep(&nap, NULL);
+    return rc;
+}
+
+/* Joins all threads that have ended, until that moment on the real clock. The lock is held, but not meanwhile. Whether all
+ * are gone. */
+static bool join_ended(int64_t until)
 {
     struct osr_list_ *node;
 
     while ((node = list_pop(&pool.ended)) != NULL) {
         struct worker *worker = container_of(node, struct worker, node);
+        int rc;
 
-        pthread_join(worker->thread, NULL);
-        sem_destroy(&worker->woken);
-        free(worker);
+        osri_pool_unlock();
+        rc = join_until(worker, until);
+        osri_pool_lock();
+        if (rc != 0) {
+            list_append(&pool.ended, node);
+            return false;
+        }
+        discard(worker);
     }
+    return true;
 }
 
 /* Signals are for the program's own threads. The lock is held. 0 or -EAGAIN. */
@@ -288,7 +333,7 @@ static int start_thread(void)
     sigset_t all, kept;
     int rc;
 
-    join_ended();
+    join_gone();
     if (!worker)
         return -EAGAIN;
     sem_init(&worker->woken, 0, 0);
@@ -414,14 +459,22 @@ static void name_running(void (*diagnose)(void *arg, const char *text), void *ar
             osri_diagnose(NULL, OSR_DIAGNOSIS_LEAK, "%s", line);
 }
 
+/* A second from now at the earliest. */
+static int64_t at_least_a_moment(int64_t until)
+{
+    int64_t moment = osri_sys_clock() + ON_THEIR_WAY;
+
+    return until > moment ? until : moment;
+}
+
 /* Waits for the next thread to end, until the moment `until` on the real clock; a second more for those that have
  * nothing to do, since they are on their way out. The lock is held. Whether it was in time. */
 static bool wait_for_end(int64_t until)
 {
     struct timespec at;
 
-    if (pool.threads > pool.busy && until < osri_sys_clock() + ON_THEIR_WAY)
-        until = osri_sys_clock() + ON_THEIR_WAY;
+    if (pool.threads > pool.busy)
+        until = at_least_a_moment(until);
     if (until == OSR_NEVER)
         return pthread_cond_wait(&pool.gone, &pool.lock) == 0;
     at = (struct timespec){until / 1000000000, until % 1000000000};
@@ -441,7 +494,7 @@ static bool end_threads(int64_t until, bool also_busy)
         continue;
     gone = pool.threads == 0;
     pool.closers--;
-    join_ended();
+    gone &= join_ended(at_least_a_moment(until));
     osri_pool_unlock();
     return gone;
 }
