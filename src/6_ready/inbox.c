@@ -198,10 +198,13 @@ static struct inbox *find_idle(void)
     return inbox;
 }
 
-static struct inbox *take_inbox(int fd)
+/* With a timer set aside for it, so that it need not be given back: somebody late may have come to use it. */
+static struct inbox *take_inbox(struct sched *sched, int fd)
 {
     struct inbox *inbox;
 
+    if (osri_timers_reserve(&sched->timers) < 0)
+        return NULL;
     pthread_mutex_lock(&lock);
     inbox = find_idle();
     if (inbox) {
@@ -209,6 +212,8 @@ static struct inbox *take_inbox(int fd)
         atomic_store(&inbox->users, 1);
     }
     pthread_mutex_unlock(&lock);
+    if (!inbox)
+        osri_timers_unreserve(&sched->timers);
     return inbox;
 }
 
@@ -223,11 +228,7 @@ struct inbox *osri_inbox(struct sched *sched, int *code)
     if (*code < 0)
         return NULL;
     /* Asked also where an inbox of an earlier run is used again, so that runs do not depend on earlier ones. */
-    inbox = osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "memory\0ENOMEM") ? NULL : take_inbox(*code);
-    if (inbox && osri_timers_reserve(&sched->timers) < 0) {
-        atomic_store(&inbox->users, 0);
-        inbox = NULL;
-    }
+    inbox = osri_choose(&sched->door, OSR_CHOICE_FAULT, 2, "memory\0ENOMEM") ? NULL : take_inbox(sched, *code);
     if (!inbox) {
         close(*code);
         *code = -ENOMEM;
