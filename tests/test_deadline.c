@@ -340,6 +340,32 @@ SIMULATED_TEST(test_a_parked_task_feels_that_its_deadline_was_moved)
     return 0;
 }
 
+/* Who closes a group inside is not cut, but what is due is the same afterwards as if it had been told. */
+static void close_while_moved(int64_t to, int64_t due)
+{
+    struct osr_group group;
+    struct osr_scope scope;
+    int64_t start = osr_now();
+    struct move move = {&scope, start + osr_ms(10), to == OSR_NEVER ? to : start + to};
+
+    osr_timeout_open(&scope, osr_ms(20));
+    osr_group_open(&group);
+    osr_spawn(&group, mover, &move);
+    check_int(osr_group_close(&group, 0), 0);
+    check_int(osr_deadline(), due == OSR_NEVER ? due : start + due);
+    check_int(osr_sleep(osr_ms(15)), due == OSR_NEVER ? 0 : -ECANCELED);
+    check_int(osr_now(), start + (due == OSR_NEVER ? osr_ms(25) : due));
+    check_int(osr_scope_close(&scope, 0), due == OSR_NEVER ? 0 : -ETIMEDOUT);
+}
+
+SIMULATED_TEST(test_who_has_closed_a_group_feels_that_its_deadline_was_moved_meanwhile)
+{
+    close_while_moved(osr_ms(15), osr_ms(15));
+    close_while_moved(osr_ms(24), osr_ms(24));
+    close_while_moved(OSR_NEVER, OSR_NEVER);
+    return 0;
+}
+
 /* ---- Sleeping ------------------------------------------------------------------------------------------ */
 
 OSR_TASK(sets_flag, bool, flag)
@@ -1210,6 +1236,7 @@ int main(void)
         story_test(test_a_scope_cancelled_by_hand_has_no_deadline_to_move),
         story_test(test_a_deadline_moved_into_the_past_refuses_the_next_call),
         story_test(test_a_parked_task_feels_that_its_deadline_was_moved),
+        story_test(test_who_has_closed_a_group_feels_that_its_deadline_was_moved_meanwhile),
         story_test(test_a_sleep_without_a_duration_lets_others_run_once),
         story_test(test_simulated_time_stands_still_while_tasks_can_run),
         story_test(test_a_sleep_is_never_early),
