@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/tcp.h>
 #include <osier/attach.h>
 #include <pthread.h>
 #include <signal.h>
@@ -1071,6 +1072,15 @@ TEST(a_task_whose_reads_and_writes_never_wait_lets_others_run)
 
 /* ---- Sockets ------------------------------------------------------------------------------------------- */
 
+static bool sends_at_once(int fd)
+{
+    int value = 0;
+    socklen_t size = sizeof(value);
+
+    check_int(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &size), 0);
+    return value;
+}
+
 static int listen_on_loopback(struct osr_address *address, int backlog)
 {
     int listener;
@@ -1101,6 +1111,7 @@ OSR_TASK(connect_by_tcp, void, unused)
     check_own_flags(listener);
     check_own_flags(client);
     check_own_flags(served);
+    check(sends_at_once(client) && sends_at_once(served));
     check_int(osr_socket_address(client, &own), 0);
     osr_address_format(&own, expected, sizeof(expected));
     osr_address_format(&peer, text, sizeof(text));

@@ -46,8 +46,9 @@ OSR_API size_t osr_address_format(const struct osr_address *address, char *buffe
 OSR_API int osr_address_port(const struct osr_address *address);
 
 /*
- * A listening socket on `address`, with SO_REUSEADDR unless it is a Unix one; port 0 lets the system choose one, which
- * osr_socket_address() tells. `backlog` of 0 means the system's maximum. Never waits.
+ * A listening socket on `address`. On an IP address with SO_REUSEADDR, and with TCP_NODELAY, which accepted sockets take
+ * over: what is written goes out at once, as with asyncio. Port 0 lets the system choose one, which osr_socket_address()
+ * tells. `backlog` of 0 means the system's maximum. Never waits.
  *
  * The descriptor; what socket(), setsockopt(), bind() or listen() failed with; -EINVAL, also for a negative `backlog`;
  * -EPERM outside a task.
@@ -69,10 +70,10 @@ OSR_API int osr_listen_here(const struct osr_address *address, int backlog, cons
 OSR_API int osr_accept_here(int listener, struct osr_address *peer, const char *where);
 
 /*
- * Connects to `address`. A cancellation point; cancelled or failed, the descriptor it made is closed, and the
- * peer may have seen a connection that ends at once.
+ * Connects to `address`, on an IP address with TCP_NODELAY. A cancellation point; cancelled or failed, the descriptor it
+ * made is closed, and the peer may have seen a connection that ends at once.
  *
- * The descriptor; -ECANCELED; what socket() or connect() failed with, such as -ECONNREFUSED (-EAGAIN for a Unix
+ * The descriptor; -ECANCELED; what socket(), setsockopt() or connect() failed with, such as -ECONNREFUSED (-EAGAIN for a Unix
  * socket whose backlog is full); -EINVAL; -ENOMEM; -EPERM.
  */
 #define osr_connect(address) osr_connect_here((address), OSR_HERE)

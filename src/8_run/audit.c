@@ -36,15 +36,17 @@ static void audit_owner(struct sched *sched, struct osr_scope *scope)
 {
     const struct task *task = scope->owner_;
 
-    if (task->scope != scope || scope->away_)
+    if (task->scope != scope)
+        return;
+    require(sched, task->due == scope->due_, scope, "its task does not know the deadline");
+    require(sched, !task->wait || task->wait->linked_, scope, "its task is parked in a wait that has ended");
+    if (scope->away_)
         return;
     require(sched, task->refusal == (scope->by_ ? &scope->cut_at_ : NULL), scope, "its task does not know it is cancelled");
     require(sched, task->attention == (scope->by_ || scope->due_ != OSR_NEVER || task->hooked || sched->slowly),
             scope,
             "its task does not know whether to look closer");
-    require(sched, task->due == scope->due_, scope, "its task does not know the deadline");
     require(sched, !task->wait || !task->refusal || task->wait->uncut_, scope, "its task is parked although cancelled");
-    require(sched, !task->wait || task->wait->linked_, scope, "its task is parked in a wait that has ended");
 }
 
 static void audit_group(struct sched *sched, struct osr_scope *scope)
