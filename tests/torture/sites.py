@@ -21,7 +21,9 @@ EXCUSED = {
     'if (sigaltstack(NULL, &stack) < 0)': 'asking cannot fail',
     'if (sigaltstack(NULL, &now) == 0 && now.ss_sp == guard->stack)': 'asking cannot fail',
     'sigaltstack(&none, NULL);': 'taking away what was given cannot',
-    'return osri_sys_advise_many(guards, count, stacks->guard, MADV_GUARD_INSTALL);': 'not asked of the door: one by one, which is, if it does nothing',
+    'count = osri_sys_advise_many(pages, count, stacks->guard, MADV_GUARD_INSTALL);':
+        'not asked of the door: one by one, which is, if it does nothing',
+    '(void)osri_sys_advise_many(pages, count, stacks->page, MADV_POPULATE_WRITE);': 'not asked of the door: it need do nothing',
     'char *longer = malloc((size_t)length + 1);': 'of words that are too long for the stack; without them they are cut',
 }
 
