@@ -256,7 +256,7 @@ void *osri_kit_resize(void *memory, size_t size);
 
 /* The number that the next descriptor will have. */
 int osri_kit_next_descriptor(void);
-/* Which of so many from there on there are, as a set; none if `first` is none. */
+/* Which of so many from there on there are, as a set; all, where that cannot be told. */
 enum { KIT_DESCRIPTORS = 8 };
 unsigned osri_kit_descriptors_from(int first);
 
