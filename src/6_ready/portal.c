@@ -260,6 +260,7 @@ static int enter(struct osr_portal portal, struct source **source, struct inbox 
 {
     int rc;
 
+    *inbox = NULL;
     *source = osri_source_find(portal.id_, &rc);
     if (!*source)
         return rc;

@@ -186,10 +186,10 @@ static int take_number(struct reader *reader, unsigned long least, unsigned long
 
 static int take_unsigned(struct reader *reader, unsigned long least, unsigned *number)
 {
-    unsigned long taken;
+    unsigned long taken = 0;
     int rc = take_number(reader, least, &taken);
 
-    *number = rc < 0 ? 0 : (unsigned)taken;
+    *number = (unsigned)taken;
     return rc;
 }
 
