@@ -703,13 +703,13 @@ TEST(a_stack_larger_than_the_address_space_is_refused)
 }
 
 /* The run fails with the code, and the thread's alternate stack and the handler for faults are as they were. */
-static void assert_run_fails(const char *call, int after, int code)
+static void assert_run_fails(const char *call, int after, int times, int code)
 {
     struct sigaction before, now;
     stack_t stack;
 
     sigaction(SIGSEGV, NULL, &before);
-    spoil(call, after, 1, code);
+    spoil(call, after, times, code);
     assert_int_equal(osr_run(end_at_once, NULL), -code);
     assert_int_equal(osr_error_code(osr_error_last()), -code);
     spoil(NULL, 0, 0, 0);
@@ -727,10 +727,11 @@ TEST(a_run_that_cannot_watch_for_overflows_says_why_and_leaves_nothing)
 
     assert_return_code(sigaltstack(NULL, &mine), errno);
     assert_return_code(sigaltstack(&none, NULL), errno);
-    assert_run_fails("sigaction", 0, EPERM);
-    assert_run_fails("sigaltstack", 0, EPERM);
-    assert_run_fails("sigaltstack", 1, ENOMEM);
-    assert_run_fails("mmap", 0, ENOMEM);
+    assert_run_fails("sigaction", 0, 1, EPERM);
+    assert_run_fails("sigaltstack", 0, 1, EPERM);
+    assert_run_fails("sigaltstack", 1, 1, ENOMEM);
+    assert_run_fails("sigaltstack", 1, 2, ENOMEM); /* nor can it be asked for */
+    assert_run_fails("mmap", 0, 1, ENOMEM);
     assert_return_code(sigaltstack(&mine, NULL), errno);
 }
 
