@@ -1727,7 +1727,8 @@ OSR_JOB(hold_before_a_farewell, struct held, held)
 
 OSR_TASK(offload_before_a_farewell, struct held, held) { return osr_offload(hold_before_a_farewell, held); }
 
-static void use_threads(int count)
+/* So many at once. */
+static void use_threads(const struct osr_routine *routine, int count)
 {
     struct osr_group group;
     struct held held[2];
@@ -1736,7 +1737,7 @@ static void use_threads(int count)
     osr_group_open(&group);
     for (i = 0; i < count; i++) {
         held_init(&held[i], 0);
-        check_int(osr_spawn(&group, offload_before_a_farewell, &held[i]), 0);
+        check_int(osr_spawn_with(&group, routine, &held[i], NULL), 0);
     }
     for (i = 0; i < count; i++)
         until_begun(&held[i]);
@@ -1749,11 +1750,11 @@ static void use_threads(int count)
 REAL_TEST(a_thread_that_takes_long_to_end_holds_up_no_run)
 {
     prepare_farewell();
-    use_threads(2);
+    use_threads(&offload_before_a_farewell.routine_, 2);
     check_int(osr_pool_set_size(1), 0);
     take(&farewell.begun);
     check_int(osr_pool_set_size(2), 0);
-    use_threads(2);
+    use_threads(&offload_before_a_farewell.routine_, 2);
     check_int(atomic_load(&farewell.waited_in_vain), 0);
     sem_post(&farewell.go);
     sem_post(&farewell.go); /* and the others, at the end of the test */
@@ -1775,32 +1776,7 @@ static long status_of(const char *what)
     return value;
 }
 
-OSR_JOB(hold_a_thread, struct held, held)
-{
-    sem_post(&held->begun);
-    take(&held->go);
-    return 0;
-}
-
-OSR_TASK(hold_one, struct held, held) { return osr_offload(hold_a_thread, held); }
-
-static void hold_two_threads(void)
-{
-    struct osr_group group;
-    struct held held[2];
-    int i;
-
-    osr_group_open(&group);
-    for (i = 0; i < 2; i++) {
-        held_init(&held[i], 0);
-        check_int(osr_spawn(&group, hold_one, &held[i]), 0);
-    }
-    for (i = 0; i < 2; i++)
-        until_begun(&held[i]);
-    for (i = 0; i < 2; i++)
-        sem_post(&held[i].go);
-    check_int(osr_group_close(&group, 0), 0);
-}
+OSR_TASK(hold_one, struct held, held) { return osr_offload(hold, held); }
 
 /* One that has ended and is not joined keeps its stack, of 8 MiB in most systems; the C library keeps some of the others. */
 REAL_TEST(threads_that_come_and_go_leave_no_stacks_behind)
@@ -1809,7 +1785,7 @@ REAL_TEST(threads_that_come_and_go_leave_no_stacks_behind)
     int i, tries;
 
     check_int(osr_pool_set_size(2), 0);
-    hold_two_threads();
+    use_threads(&hold_one.routine_, 2);
     before = status_of("VmSize:");
     for (i = 0; i < 40; i++) {
         threads = status_of("Threads:");
@@ -1817,7 +1793,7 @@ REAL_TEST(threads_that_come_and_go_leave_no_stacks_behind)
         for (tries = 0; tries < 1000 && status_of("Threads:") == threads; tries++)
             osr_sleep(osr_ms(1));
         check_int(osr_pool_set_size(2), 0);
-        hold_two_threads();
+        use_threads(&hold_one.routine_, 2);
     }
     check(status_of("VmSize:") < before + 40 * 8192 / 2);
     return 0;
@@ -1825,7 +1801,7 @@ REAL_TEST(threads_that_come_and_go_leave_no_stacks_behind)
 
 OSR_TASK(use_one_thread, void, unused)
 {
-    use_threads(1);
+    use_threads(&offload_before_a_farewell.routine_, 1);
     return 0;
 }
 
