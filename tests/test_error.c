@@ -278,9 +278,11 @@ OSR_TASK(fail_in_all_ways, void, unused)
     SLOT(osr_sleep_until(OSR_TIME_INVALID));
     SLOT(osr_task_join(nothing));
     SLOT(osr_task_join(osr_self()));
+    SLOT(osr_task_cancel(nothing, NULL));
     SLOT(osr_task_state(nothing));
     SLOT(osr_task_result(nothing, &rc));
     SLOT(osr_task_where(nothing, &wait));
+    SLOT(osr_task_release(&(struct osr_task){0}));
     SLOT(osr_spawn(&closed, sleep_forever, NULL));
     SLOT(osr_group_close(&closed, 0));
     SLOT(osr_group_cancel(&closed, NULL));
@@ -365,15 +367,12 @@ OSR_TASK(come_too_late, void, unused)
     LATE(osr_future_complete(&future, NULL), -EALREADY);
     LATE(osr_future_fail(&future, -EIO, "too late"), -EALREADY);
     LATE(osr_future_cancel(&future), -EALREADY);
-    LATE(osr_task_cancel((struct osr_task){0}, "nobody"), -ESTALE);
-    LATE(osr_task_release(&(struct osr_task){0}), -ESTALE);
     LATE(osr_post_close(&post), -ESTALE);
     LATE(osr_portal_close(&portal), -ESTALE);
 
     SLOT(osr_call_cancel(NULL));
     SLOT(osr_queue_shutdown(NULL, true));
     SLOT(osr_future_cancel(NULL));
-    SLOT(osr_task_release(NULL));
     SLOT(osr_post_close(NULL));
     SLOT(osr_portal_close(NULL));
     osr_queue_destroy(&queue);

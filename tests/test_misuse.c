@@ -2192,6 +2192,7 @@ OSR_TASK(fails_everywhere, void, unused)
     fails_here(osr_sleep(OSR_TIME_INVALID));
     fails_here(osr_sleep_until(OSR_TIME_INVALID));
     fails_here(osr_task_join(nobody));
+    fails_here(osr_task_cancel(nobody, NULL));
     fails_here(osr_scope_open(NULL));
     fails_here(osr_timeout_open(NULL, 1));
     fails_here(osr_timeout_open_at(NULL, 1));

@@ -811,9 +811,7 @@ void do_handle(struct task *task)
     }
     record = record_meant(task, &index);
     if (!record) {
-        if (op == OP_STATE) /* else it is an answer */
-            slot_note(task, -ESTALE, NOWHERE);
-        finish(task, -ESTALE);
+        finish(task, slot_note(task, -ESTALE, op == OP_CANCEL_TASK ? place_at(task, false) : NOWHERE));
         return;
     }
     if (op == OP_STATE) {

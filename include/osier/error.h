@@ -14,8 +14,8 @@
  *
  * Cancellations (-ECANCELED) are not errors: they leave no object and need no memory. Nor is it an error that a call
  * comes too late (-ESTALE, -EALREADY) which takes something back or ends it, and is made on the way out, with an error
- * behind what is about to be returned: osr_call_cancel(), osr_defer_cancel(), osr_task_cancel(), osr_task_release(),
- * osr_queue_shutdown(), osr_post_close(), osr_portal_close(), and what completes a future, leave the slot alone then.
+ * behind what is about to be returned: osr_call_cancel(), osr_defer_cancel(), osr_queue_shutdown(), osr_post_close(),
+ * osr_portal_close(), and what completes a future, leave the slot alone then.
  *
  * Errors are counted references, never copied. They belong to the thread that made them until osr_run() has
  * returned; then they may be handed to another thread, as a whole. When memory is short an error loses its

@@ -153,8 +153,8 @@ static inline int osri_failed(int code, const char *where)
     return osri_slot_note(task ? &task->slot : &osri_thread_slot, code, where);
 }
 
-/* The same for a call that takes something back or ends it, and which is made on the way out, with an error behind what is about
- * to be returned: that it comes too late is an answer, and leaves that error alone. */
+/* The same for a call that takes something back or ends it, and which is made on the way out, with an error behind what is
+ * about to be returned: that it comes too late is an answer, and leaves that error alone. */
 static inline int osri_failed_or_late(int code, const char *where)
 {
     return code == -ESTALE || code == -EALREADY ? code : osri_failed(code, where);

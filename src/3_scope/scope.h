@@ -33,11 +33,6 @@ static inline struct task *osri_scope_owner(const struct osr_scope *scope)
     return scope->form_ == SCOPE_TASK ? (struct task *)((uintptr_t)scope - SCOPE_OFFSET) : scope->owner_;
 }
 
-static inline struct osr_scope *osri_scope_of_task(const struct task *task)
-{
-    return (struct osr_scope *)((uintptr_t)task + SCOPE_OFFSET);
-}
-
 /* ---- Opening and closing ---- */
 
 void osri_scope_deadline_passed(struct osr_timer_ *timer);

@@ -147,8 +147,8 @@ static __attribute__((noinline)) void cancel_daemons(struct sched *sched, struct
 /* Brings into the cache what the owner goes on with, and, as it may end soon, the group that it is in itself. */
 static inline __attribute__((always_inline)) void fetch_closer(const struct osr_group *group)
 {
-    const struct task *owner = group->scope.owner_;
-    const struct osr_scope *around = osri_scope_of_task(owner)->parent_;
+    struct task *owner = group->scope.owner_;
+    const struct osr_scope *around = child_of(owner)->scope.parent_;
 
     osri_task_fetch(owner);
     if (around)

@@ -251,11 +251,11 @@ static int look_up_quietly(struct osr_task task, struct record **found)
     return find(task, false, found);
 }
 
-static int look_up(struct osr_task task, struct record **found)
+static int look_up(struct osr_task task, struct record **found, const char *where)
 {
     int rc = look_up_quietly(task, found);
 
-    return rc < 0 ? osri_failed(rc, NULL) : 0;
+    return rc < 0 ? osri_failed(rc, where) : 0;
 }
 
 struct osr_task osr_self(void)
@@ -332,19 +332,17 @@ int osr_task_join_here(struct osr_task handle, const char *where)
 int osr_task_cancel_here(struct osr_task handle, const char *text, const char *where)
 {
     struct record *record;
-    int rc = look_up_quietly(handle, &record);
+    int rc = look_up(handle, &record, where);
 
-    if (rc < 0)
-        return osri_failed_or_late(rc, where);
-    if (record->child)
+    if (rc == 0 && record->child)
         osri_scope_cancel(osri_sched, &record->child->scope, -ECANCELED, osri_who(), where, text);
-    return 0;
+    return rc;
 }
 
 int osr_task_state(struct osr_task handle)
 {
     struct record *record;
-    int rc = look_up(handle, &record);
+    int rc = look_up(handle, &record, NULL);
 
     if (rc < 0)
         return rc;
@@ -359,7 +357,7 @@ int osr_task_state(struct osr_task handle)
 int osr_task_result(struct osr_task handle, int *result)
 {
     struct record *record;
-    int rc = look_up(handle, &record);
+    int rc = look_up(handle, &record, NULL);
 
     if (rc < 0)
         return rc;
@@ -390,7 +388,7 @@ const char *osr_task_name(struct osr_task handle)
 int osr_task_where(struct osr_task handle, struct osr_task_wait *wait)
 {
     struct record *record;
-    int rc = look_up(handle, &record);
+    int rc = look_up(handle, &record, NULL);
 
     if (rc < 0)
         return rc;
@@ -411,9 +409,9 @@ int osr_task_release(struct osr_task *handle)
 
     if (!handle)
         return osri_failed(-EINVAL, NULL);
-    rc = look_up_quietly(*handle, &record);
+    rc = look_up(*handle, &record, NULL);
     if (rc < 0)
-        return osri_failed_or_late(rc, NULL);
+        return rc;
     osri_record_unkeep(record);
     *handle = (struct osr_task){0};
     return 0;

@@ -17,6 +17,7 @@ static bool is_address(const struct osr_address *address)
     return address && address->size >= sizeof(sa_family_t) && address->size <= sizeof(address->storage);
 }
 
+/* Sets it, which only those of IP addresses have. */
 static int option(struct sched *sched, int fd, const struct osr_address *address, int level, int name)
 {
     const sa_family_t family = any(address)->sa_family;
